@@ -1,0 +1,190 @@
+"""What can go wrong, one class for each thing to do about it.
+
+.. code-block:: text
+
+    LikepionError
+      Transient            try again later          (refused, timed out on a read, 429, 5xx)
+      OutcomeUnknown       do not send again        (a write whose answer was lost or unreadable)
+      Rejected             do not retry             (other 4xx, ``success: false``)
+        NotAuthorised        fix the connection     (401, 403)
+      LeaseLost            drop the account         (lapsed, or taken over by a later attempt)
+      FeedInvalid          skip this post, report
+        FeedLocked           ask the feed's owner   (``podcast:locked``)
+      PlatformError        skip this account, report
+        LoginRefused         fix the account's credentials
+        NeedsVerification    a person must act
+        PlatformChanged      the importer is stale
+        NoImporter           no importer serves the domain
+      JournalUnusable      fix the journal's connection
+      BadRequest           fix what the caller passed
+
+The message of every error is one line for the person who reads the log, ends with what to do, and holds no secret.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LikepionError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    #: What the reader of a report should do; one imperative sentence.
+    remedy = "Read the message and the task's log."
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if remedy is not None:
+            self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by state: subclasses have keyword-only arguments."""
+        return _rebuild, (type(self), self.__dict__)
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def advice(self) -> str:
+        """The message and the remedy in one line."""
+        return f"{self.message.rstrip('.')}. {self.remedy}"
+
+
+def _rebuild(cls: type[LikepionError], state: dict[str, Any]) -> LikepionError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, state["message"])
+    error.__dict__.update(state)
+    return error
+
+
+class Transient(LikepionError):
+    """Try again later: nothing took effect, or repeating does no harm.
+
+    :param retry_after_s: how long the other side asked to wait, in seconds; None where it did not say.
+    """
+
+    remedy = "Nothing to do: it is tried again by itself."
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(LikepionError):
+    """Do not send again: the request may have taken effect, but its answer was lost or cannot be read."""
+
+    remedy = "Do not send it again by hand; it is settled by a later pull or on the board."
+
+
+class Rejected(LikepionError):
+    """Do not retry as it is: the server understood and refused.
+
+    :param status: the HTTP status; 200 where the body said ``success: false``.
+    :param server_message: the server's own words, shortened.
+    """
+
+    remedy = "Read the server's message, correct what it names and run again."
+
+    def __init__(self, message: str, *, status: int, server_message: str = "", remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.server_message = server_message
+
+
+class NotAuthorised(Rejected):
+    """Fix the connection: the API key is missing, wrong or not allowed to do this (401, 403)."""
+
+    remedy = "Put the manager's API key into the password field of the Airflow connection."
+
+
+class LeaseLost(LikepionError):
+    """Drop the account: its claim lapsed by our own clock, or a later attempt has taken it over."""
+
+    remedy = "Nothing to do: a later run takes the account again and goes on where this one stopped."
+
+
+class FeedInvalid(LikepionError):
+    """Skip the post and report it: its feed cannot serve any account.
+
+    :param url: the feed's URL, already redacted.
+    :param where: the place in the feed or the step of the fetch, e.g. ``redirect 2`` or ``item 3, enclosure``.
+    """
+
+    remedy = "Open the feed in a validator, correct it at the primary site and run again."
+
+    def __init__(self, message: str, *, url: str, where: str = "", remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.url = url
+        self.where = where
+
+
+class FeedLocked(FeedInvalid):
+    """Ask the owner: the feed says ``podcast:locked``, so nobody else may import it."""
+
+    remedy = "Ask the podcast's owner to unlock the feed at its host, or to name this account's address as owner."
+
+
+class PlatformError(LikepionError):
+    """Skip the account and report it: its platform refused or failed for good.
+
+    :param platform: the importer's name.
+    """
+
+    remedy = "Read the platform's message; sign in there with the account's credentials to see more."
+
+    def __init__(self, message: str, *, platform: str = "", remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.platform = platform
+
+
+class LoginRefused(PlatformError):
+    """Fix the account: the platform does not accept its credentials."""
+
+    remedy = "Correct the account's password, TOTP secret or key in the manager, then run the account again."
+
+
+class NeedsVerification(PlatformError):
+    """A person must act on the platform; ``remedy`` says exactly what."""
+
+    remedy = "Sign in to the platform and finish the import by hand; a later run collects the links."
+
+
+class PlatformChanged(PlatformError):
+    """The importer is stale: the platform's page or answer no longer has what it had.
+
+    :param url: the address whose answer differs, without query.
+    :param field: the field or element that is missing.
+    """
+
+    remedy = "Update airflow-provider-likepion or the importer's package; report it if it is the newest."
+
+    def __init__(self, message: str, *, platform: str, url: str, field: str, remedy: str | None = None) -> None:
+        super().__init__(message, platform=platform, remedy=remedy)
+        self.url = url
+        self.field = field
+
+
+class NoImporter(PlatformError):
+    """No importer serves the account's domain.
+
+    :param domain: the domain as the manager names it.
+    """
+
+    remedy = "Install an importer for the domain or write a recipe: see 'Add a platform' in README.md."
+
+    def __init__(self, domain: str, *, hint: str = "") -> None:
+        super().__init__(f"no importer serves the domain {domain!r}" + (f" ({hint})" if hint else ""))
+        self.domain = domain
+
+
+class JournalUnusable(LikepionError):
+    """Fix the journal: it cannot be reached, or must not be used as it is configured."""
+
+    remedy = "Set the Airflow connection likepion_journal to a PostgreSQL database that every worker reaches."
+
+
+class BadRequest(LikepionError):
+    """Fix what the caller passed: a parameter, an id or an option is out of its bounds."""
+
+    remedy = "Correct the parameter and run again."

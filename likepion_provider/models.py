@@ -1,0 +1,199 @@
+"""The values that travel between the layers: frozen, without behaviour that needs anything else.
+
+What has a ``to_public`` method may be stored and shown (XCom, journal, logs). :class:`Credentials` has none on purpose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class SecondaryTask:
+    """One account to work for one post: what may be shown of the manager's virtual task.
+
+    Field names are the manager API's own. ``link_rss`` is left out on purpose: a feed URL can hold a private token.
+    """
+
+    account_id: str
+    #: The post; empty where the account's group has no running post.
+    request_id: str
+    group_id: str
+    #: The secondary platform, e.g. ``anchor.fm``; lower case.
+    domain: str
+    website: str = ""
+    username: str = ""
+    #: Number of episodes wanted; 0 where no post runs.
+    target: int = 0
+    accounts_remaining: int = 0
+    #: Whether the primary site had set ``link_rss`` when the task was read.
+    feed_ready: bool = False
+
+    @property
+    def label(self) -> str:
+        """A short name for people: the user name where there is one, else the start of the account id."""
+        return f"{self.username or self.account_id[:8]}@{self.domain}"
+
+    @property
+    def key(self) -> PostAccount:
+        """What the journal files this task under."""
+        return PostAccount(self.request_id, self.account_id)
+
+    def to_public(self) -> dict[str, Any]:
+        """A JSON-ready copy for XCom."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_public(cls, fields: dict[str, Any]) -> SecondaryTask:
+        """Undo :meth:`to_public`; unknown keys are ignored, so that versions can be mixed during an upgrade."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in fields.items() if name in names})
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class PostAccount:
+    """The journal's key: an account as far as one post is concerned."""
+
+    request_id: str
+    account_id: str
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Credentials:
+    """An account's secrets. In memory only: no field appears in ``repr``, nothing serialises it.
+
+    ``twofa`` is a base32 TOTP secret; ``cookie`` is a ``Cookie`` header's value.
+    """
+
+    email: str = ""
+    username: str = ""
+    password: str = ""
+    pass_mail: str = ""
+    twofa: str = ""
+    app_password: str = ""
+    cookie: str = ""
+
+    def secrets(self) -> Iterator[str]:
+        """Every non-empty value that must never be shown: all but ``email`` and ``username``."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value and field.name not in ("email", "username"):
+                yield value
+
+    def __repr__(self) -> str:
+        present = [field.name for field in dataclasses.fields(self) if getattr(self, field.name)]
+        return f"Credentials({', '.join(present)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("credentials stay in memory; they cannot be pickled")
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """A task together with its secrets and its feed's URL, as the manager hands them out. In memory only."""
+
+    task: SecondaryTask
+    credentials: Credentials
+    link_rss: str = dataclasses.field(default="", repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Enclosure:
+    """An episode's media file."""
+
+    url: str
+    #: MIME type; empty where the feed gives none.
+    type: str = ""
+    #: None where the feed gives no usable length.
+    length_bytes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+    """One item of a feed."""
+
+    #: RSS ``guid``; where it is missing, the enclosure's URL and the title.
+    guid: str
+    title: str
+    enclosure: Enclosure | None
+    link: str = ""
+    #: Aware UTC; None where the feed's date is missing or cannot be read.
+    published_at: datetime | None = None
+    duration_s: int | None = None
+    image: str = ""
+    explicit: bool | None = None
+    season: str = ""
+    episode: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """A podcast's feed, cut to the newest episodes that were asked for.
+
+    ``url`` is the address in memory that importers submit; show :attr:`display_url` instead.
+    """
+
+    url: str = dataclasses.field(repr=False)
+    display_url: str
+    title: str
+    #: Newest first where the feed's dates allow it, else in feed order.
+    episodes: tuple[Episode, ...]
+    podcast_guid: str = ""
+    #: ``podcast:locked``; the owner's address beside it, empty where none is named.
+    locked: bool = False
+    locked_owner: str = ""
+    new_feed_url: str = dataclasses.field(default="", repr=False)
+    image: str = ""
+    language: str = ""
+    author: str = ""
+
+
+class ImportState(str, Enum):
+    """Where an account's import stands on its platform."""
+
+    NEW = "new"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    IN_REVIEW = "in_review"
+    LISTED = "listed"
+    NEEDS_VERIFICATION = "needs_verification"
+    LOCKED = "locked"
+    FAILED = "failed"
+
+
+class LinkState(str, Enum):
+    """Where one episode's URL stands on its way to the manager."""
+
+    PREPARED = "prepared"
+    SENDING = "sending"
+    STORED = "stored"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class Outcome(str, Enum):
+    """How an account came out of a run, for the report."""
+
+    #: Every link found is stored at the manager.
+    DELIVERED = "delivered"
+    #: Links are in the journal and wait for ``insert_links``.
+    COLLECTED = "collected"
+    #: Let go for now: the feed is not set, the platform still works, or there was passing trouble.
+    WAITING = "waiting"
+    #: A person must act on the platform.
+    NEEDS_PERSON = "needs_person"
+    #: The account's, the feed's or the importer's permanent failure.
+    FAILED = "failed"
+    #: An insert's answer was lost; the links are parked until that is settled.
+    UNKNOWN = "unknown"
+    #: Claim lapsed or taken over; somebody else goes on.
+    LEASE_LOST = "lease_lost"
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a run with this outcome ends red."""
+        return self in (Outcome.NEEDS_PERSON, Outcome.FAILED, Outcome.UNKNOWN)
