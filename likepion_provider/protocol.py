@@ -279,7 +279,7 @@ def _refusal(endpoint: Endpoint, answer: Answer) -> LikepionError | None:
         return NotAuthorised(message, status=status, server_message=words)
     if 400 <= status < 500 and status != 408:
         return Rejected(message, status=status, server_message=words, remedy=_remedy_for(endpoint, status))
-    if status == 503 and endpoint.repeatable:
+    if status == 503 and endpoint is not Endpoint.INSERT:
         return Transient(message, retry_after_s=retry_after_s(answer.headers))
     return _unclear(endpoint, message)
 

@@ -1,0 +1,1 @@
+"""Reading a podcast's feed: fetched safely, cut early, read by feedparser."""

@@ -1,0 +1,1 @@
+"""A manager, podcast sites and feeds on loopback."""

@@ -1,0 +1,126 @@
+"""Who of us may work an account, and until when.
+
+The manager cannot be asked who holds an account. A *scope* is a run that a claim was given to; a *holder* is the one
+task attempt of that run which may write now. A later attempt takes over, and from then on the earlier one, should it
+still live, fails at its next write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from likepion_provider.errors import LeaseLost
+from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.schema import claim
+from likepion_provider.lease import Lease, Moment
+from likepion_provider.models import PostAccount
+
+
+class Claims:
+    """The table of claims."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def grant(self, scope: str, leases: Mapping[PostAccount, Lease]) -> None:
+        """Note claims that the manager just handed out: whatever was noted before has lapsed there."""
+        if leases:
+            with self._database.writing() as connection:
+                statement = _upsert(connection)
+                connection.execute(statement, [_row(scope, key, lease) for key, lease in leases.items()])
+
+    def reserve(self, scope: str, leases: Mapping[PostAccount, Lease], now: Moment) -> set[PostAccount]:
+        """Take accounts that no live run of ours works; to be done before they are claimed without a pull.
+
+        :return: those that were free or are this scope's already.
+        """
+        taken = set()
+        with self._database.writing() as connection:
+            for key, lease in leases.items():
+                row = _locked(connection, key.account_id)
+                if row is None or row.scope in ("", scope) or _lease(row).remaining_s(now) <= 0:
+                    connection.execute(_upsert(connection), [_row(scope, key, lease)])
+                    taken.add(key)
+        return taken
+
+    def take_over(self, scope: str, holder: str, keys: Iterable[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
+        """Make ``holder`` the one attempt that may write, for every claim of the scope that still holds.
+
+        :return: the leases; an account that is missing must not be touched.
+        """
+        held = {}
+        with self._database.writing() as connection:
+            for key in keys:
+                row = _locked(connection, key.account_id)
+                if row is not None and row.scope == scope and row.request_id == key.request_id:
+                    lease = _lease(row)
+                    if lease.holds(now):
+                        connection.execute(_where(key.account_id).values(holder=holder))
+                        held[key] = lease
+        return held
+
+    def live(self, scope: str, account_ids: Iterable[str], now: Moment) -> set[str]:
+        """The accounts whose claims this scope still has: what may be renewed."""
+        with self._database.reading() as connection:
+            query = select(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
+            return {row.account_id for row in connection.execute(query) if _lease(row).holds(now)}
+
+    def extend(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
+        """Note a renewal; claims that were let go or went to another scope meanwhile stay as they are."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(claim)
+                .where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
+                .values(_columns(lease))
+            )
+
+    def let_go(self, scope: str, account_ids: Iterable[str]) -> None:
+        """Stop working accounts: another run of ours may have them; to the rest of the world the claim just lapses."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(claim)
+                .where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
+                .values(scope="", holder="")
+            )
+
+
+def require(connection: Connection, key: PostAccount, holder: str, now: Moment) -> None:
+    """The fence: inside the transaction that begins a write, be sure that ``holder`` still is the one to write.
+
+    :raises LeaseLost: the claim lapsed, was let go, or went to a later attempt.
+    """
+    row = _locked(connection, key.account_id)
+    if row is None or row.holder != holder or row.request_id != key.request_id:
+        raise LeaseLost(f"account {key.account_id} was taken over by a later attempt")
+    if not _lease(row).holds(now):
+        raise LeaseLost(f"the claim on account {key.account_id} has lapsed")
+
+
+def _locked(connection: Connection, account_id: str) -> Any:
+    query = select(claim).where(claim.c.account_id == account_id).with_for_update()
+    return connection.execute(query).one_or_none()
+
+
+def _lease(row: Any) -> Lease:
+    return Lease(row.expires_at, row.boot_id, row.boot_expires_s)
+
+
+def _columns(lease: Lease) -> dict[str, Any]:
+    return {"expires_at": lease.expires_at, "boot_id": lease.boot_id, "boot_expires_s": lease.boot_expires_s}
+
+
+def _row(scope: str, key: PostAccount, lease: Lease) -> dict[str, Any]:
+    return {"account_id": key.account_id, "request_id": key.request_id, "scope": scope, "holder": ""} | _columns(lease)
+
+
+def _upsert(connection: Connection) -> Any:
+    statement = insert_for(connection)(claim)
+    fresh = {column.name: statement.excluded[column.name] for column in claim.c if not column.primary_key}
+    return statement.on_conflict_do_update(index_elements=[claim.c.account_id], set_=fresh)
+
+
+def _where(account_id: str) -> Any:
+    return update(claim).where(claim.c.account_id == account_id)

@@ -1,0 +1,143 @@
+"""The journal's database: opened once a process, brought to the newest schema, used in short transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from likepion_provider.errors import JournalUnusable
+
+#: The newest file in ``migrations/versions``.
+HEAD = "0001"
+#: How long SQLite waits for another process's transaction, in milliseconds.
+SQLITE_BUSY_MS = 30_000
+
+
+class Database:
+    """Short transactions on the journal's tables.
+
+    :param url: an SQLAlchemy URL; SQLite or PostgreSQL.
+    :raises JournalUnusable: the URL cannot be read, the database cannot be reached, or its schema is newer than
+        this package.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.engine = _engine(url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise JournalUnusable(f"the journal's connection cannot be used: {type(error).__name__}: {error}") from None
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        with _named_failures():
+            if _schema_version(self.engine) != HEAD:
+                _upgrade(self.engine)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction, committed at the end; SQLite takes its write lock at the start, so nothing deadlocks.
+
+        :raises JournalUnusable: the database failed; nothing of the transaction was kept.
+        """
+        with _named_failures(), self.engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One read-only transaction, which waits for nobody.
+
+        :raises JournalUnusable: the database failed.
+        """
+        with _named_failures(), self.engine.connect().execution_options(likepion_reading=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give the connections back; the object can be used again."""
+        self.engine.dispose()
+
+
+def insert_for(connection: Connection) -> Any:
+    """The dialect's INSERT, which knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert
+    from sqlalchemy.dialects.postgresql import insert
+
+    return insert
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    if parsed.get_backend_name() != "sqlite":
+        raise ArgumentError(f"{parsed.get_backend_name()} is neither PostgreSQL nor SQLite")
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN would come too late
+    for pragma in (f"busy_timeout={SQLITE_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reading = connection.get_execution_options().get("likepion_reading")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _named_failures() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        words = str(error.orig).strip().splitlines()
+        raise JournalUnusable(f"the journal's database failed: {words[0] if words else error}") from error
+
+
+def _schema_version(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        if not engine.dialect.has_table(connection, "likepion_journal_version"):
+            return None
+        version: str | None = connection.execute(text("SELECT version_num FROM likepion_journal_version")).scalar()
+        return version
+
+
+def _upgrade(engine: Engine) -> None:
+    # Late: Alembic costs a tenth of a second, and is needed once a release.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('likepion_journal'))"))
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise JournalUnusable(
+                f"the journal's schema is not one that this version knows: {error}",
+                remedy="Update airflow-provider-likepion on every machine to the newest version in use.",
+            ) from None
+
+
+@functools.lru_cache(maxsize=4)
+def open_database(url: str) -> Database:
+    """The process's own :class:`Database` for a URL."""
+    return Database(url)

@@ -1,0 +1,376 @@
+"""Every episode URL on its way to the manager: ``prepared -> sending -> stored | refused | unknown``.
+
+Each step is committed before the next begins. A URL is put once a (post, account), whoever finds it, and leaves
+``prepared`` in one attempt's hands only. What may have been stored is never sent again until it is settled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from likepion_provider.errors import BadRequest
+from likepion_provider.journal.claims import require
+from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.schema import claim, link, setting, submission
+from likepion_provider.journal.submissions import in_parts
+from likepion_provider.lease import Moment
+from likepion_provider.models import LinkState, PostAccount
+from likepion_provider.protocol import CLAIM_TTL_S, Record
+
+#: How often a link that the manager refuses is offered to it before a person must look.
+MAX_SENDS = 5
+
+#: The setting that says how unknown outcomes are settled.
+SETTLE_UNKNOWN = "settle_unknown"
+BY_REAPPEARANCE, BY_HAND = "reappearance", "manual"
+
+_P, _S, _OK, _NO, _U = (
+    LinkState.PREPARED.value,
+    LinkState.SENDING.value,
+    LinkState.STORED.value,
+    LinkState.REFUSED.value,
+    LinkState.UNKNOWN.value,
+)
+_MAY_BE_SENT = and_(link.c.state.in_((_P, _NO)), link.c.sends < MAX_SENDS)
+_UNSETTLED = link.c.state.in_((_S, _U))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sending:
+    """The URLs that one POST carries; nobody else sends them."""
+
+    send_id: str
+    urls: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """One row, for people."""
+
+    id: int
+    key: PostAccount
+    url: str
+    state: LinkState
+    sends: int
+    sent_at: datetime | None
+    presumed: bool
+    evidence: str
+
+
+class Links:
+    """The table of links."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- the way of a link ---
+
+    def prepare(self, key: PostAccount, urls: Sequence[str], at: datetime) -> int:
+        """Put the URLs that are not there yet.
+
+        :return: how many were new.
+        """
+        rows = [_row(key, url, at) for url in dict.fromkeys(urls)]
+        if not rows:
+            return 0
+        with self._database.writing() as connection:
+            before = _count(connection, key)
+            connection.execute(insert_for(connection)(link).on_conflict_do_nothing(), rows)
+            return _count(connection, key) - before
+
+    def to_send(self, key: PostAccount) -> list[str]:
+        """The URLs that may be sent now, in the order in which they were found."""
+        query = select(link.c.url).where(_of(key), _MAY_BE_SENT).order_by(link.c.id)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def begin_send(self, key: PostAccount, holder: str, urls: Sequence[str], now: Moment) -> Sending:
+        """Note, before the POST, that it begins; from here on the URLs are never sent again blindly.
+
+        :return: those of ``urls`` that are still ours to send; may be none.
+        :raises LeaseLost: ``holder`` may not write any more.
+        """
+        send_id = uuid.uuid4().hex
+        with self._database.writing() as connection:
+            require(connection, key, holder, now)
+            connection.execute(
+                update(link)
+                .where(_of(key), link.c.url_sha256.in_([_sha256(url) for url in urls]), _MAY_BE_SENT)
+                .values(state=_S, send_id=send_id, sends=link.c.sends + 1, sent_at=now.at, updated_at=now.at)
+            )
+            ours = select(link.c.url).where(link.c.send_id == send_id, _of(key)).order_by(link.c.id)
+            return Sending(send_id, tuple(connection.execute(ours).scalars()))
+
+    def end_send(self, key: PostAccount, sending: Sending, records: Iterable[Record], at: datetime) -> None:
+        """Note what the manager said of each URL; one without a word becomes unknown.
+
+        Truth that arrives late is taken too, unless the URL went out in another POST meanwhile.
+        """
+        said = {record.url: record for record in records}
+        with self._database.writing() as connection:
+            for url in sending.urls:
+                record = said.get(url, Record(url, None))
+                state = _U if record.stored is None else _OK if record.stored else _NO
+                words = record.message or ("the answer has no word on this URL" if record.stored is None else "")
+                self._end(connection, key, sending.send_id, state, words, at, url)
+
+    def fail_send(self, key: PostAccount, sending: Sending, state: LinkState, evidence: str, at: datetime) -> None:
+        """Note that a whole POST failed.
+
+        :param state: ``prepared`` where it provably was not sent, ``refused`` or ``unknown``.
+        """
+        with self._database.writing() as connection:
+            self._end(connection, key, sending.send_id, state.value, evidence, at)
+
+    @staticmethod
+    def _end(
+        connection: Connection,
+        key: PostAccount,
+        send_id: str,
+        state: str,
+        evidence: str,
+        at: datetime,
+        url: str | None = None,
+    ) -> None:
+        one = link.c.url_sha256 == _sha256(url) if url else link.c.send_id == send_id
+        values: dict[str, Any] = {"state": state, "evidence": evidence, "presumed": False, "updated_at": at}
+        if state == _P:
+            values["sends"] = link.c.sends - 1
+        connection.execute(update(link).where(_of(key), link.c.send_id == send_id, _UNSETTLED, one).values(values))
+
+    def orphaned(self, keys: Collection[PostAccount], at: datetime) -> None:
+        """Park what an earlier attempt left between POST and answer; to be called by who took its accounts over."""
+        with self._database.writing() as connection:
+            for key in keys:
+                connection.execute(
+                    update(link)
+                    .where(_of(key), link.c.state == _S)
+                    .values(state=_U, evidence="the task ended between the request and its answer", updated_at=at)
+                )
+
+    # --- settling what is unknown ---
+
+    def reappeared(self, pulled: Collection[PostAccount], pulled_at: datetime) -> tuple[int, set[PostAccount]]:
+        """Draw the conclusion from accounts that the manager handed out: they have no row for their post (inferred).
+
+        Links whose POST is at least a claim's length ago are not there, so they may be sent. Should an account come
+        back although the manager had *confirmed* its links, the inference is wrong: settling by reappearance is
+        switched off for good, and nothing is concluded.
+
+        :param pulled_at: aware; the clock before the pull was sent.
+        :return: how many links may be sent again, and the accounts that proved the inference wrong.
+        """
+        with self._database.writing() as connection:
+            of_pulled = _by_key(connection, pulled, link.c.state.in_((_S, _U, _OK)))
+            proof = {key for key, rows in of_pulled.items() if any(r.state == _OK and not r.presumed for r in rows)}
+            if proof:
+                _set(connection, SETTLE_UNKNOWN, BY_HAND, pulled_at)
+            if _get(connection, SETTLE_UNKNOWN) == BY_HAND:
+                return 0, proof
+            due = [row.id for rows in of_pulled.values() for row in rows if _is_due(row.sent_at, pulled_at)]
+            for part in in_parts(due):
+                connection.execute(
+                    update(link)
+                    .where(link.c.id.in_(part))
+                    .values(
+                        state=_P,
+                        presumed=False,
+                        evidence=f"handed out again at {pulled_at:%Y-%m-%d %H:%M:%S}Z: was not stored",
+                        updated_at=pulled_at,
+                    )
+                )
+            return len(due), proof
+
+    def presumable(self, pulled: Collection[PostAccount], pulled_at: datetime) -> list[PostAccount]:
+        """Accounts whose unknown links an *exhaustive* pull speaks for by not having them.
+
+        Only where that POST was the account's first for the post, it is at least a claim's length ago, and no claim
+        of ours can be why the account was not handed out. The caller still has to see that the post is active.
+        """
+        with self._database.reading() as connection:
+            if _get(connection, SETTLE_UNKNOWN) == BY_HAND:
+                return []
+            unsettled = select(link.c.request_id, link.c.account_id).where(_UNSETTLED).distinct()
+            keys = [PostAccount(*row) for row in connection.execute(unsettled)]
+            rows = _by_key(connection, keys, link.c.sends > 0)
+            busy = _claimed_until(connection, keys)
+        absent = set(keys) - set(pulled)
+        return sorted(
+            key
+            for key in absent
+            if len({row.send_id for row in rows[key]}) == 1
+            and all(row.sends == 1 and row.state in (_S, _U) for row in rows[key])
+            and all(_is_due(row.sent_at, pulled_at) for row in rows[key])
+            and not (busy.get(key.account_id) and busy[key.account_id] > pulled_at)
+        )
+
+    def presume(self, key: PostAccount, at: datetime) -> None:
+        """Take an account's unknown links for stored: see :meth:`presumable`."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(link)
+                .where(_of(key), _UNSETTLED)
+                .values(
+                    state=_OK,
+                    presumed=True,
+                    evidence=f"not handed out any more at {at:%Y-%m-%d %H:%M:%S}Z: taken for stored",
+                    updated_at=at,
+                )
+            )
+
+    def settle(self, link_id: int, *, is_there: bool, who: str, note: str, at: datetime) -> Link:
+        """A person's word on one unknown link.
+
+        :param is_there: True files it as stored, False sends it again with the next run.
+        :raises BadRequest: there is no such link, or its outcome is not unknown.
+        """
+        verdict = "is there" if is_there else "send again"
+        evidence = f"{who} at {at:%Y-%m-%d %H:%M:%S}Z: {verdict}" + (f" ({note})" if note else "")
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                update(link)
+                .where(link.c.id == link_id, link.c.state == _U)
+                .values(state=_OK if is_there else _P, presumed=False, evidence=evidence, updated_at=at)
+            )
+            row = connection.execute(select(link).where(link.c.id == link_id)).one_or_none()
+        if row is None:
+            raise BadRequest(f"the journal has no link {link_id}")
+        if changed.rowcount != 1:
+            raise BadRequest(f"link {link_id} is {row.state}, not unknown", remedy="Only unknown outcomes are settled.")
+        return _link(row)
+
+    # --- questions ---
+
+    def leftovers(self, limit: int) -> list[PostAccount]:
+        """Accounts that still have something to send, oldest first; no pull would bring some of them back.
+
+        :param limit: at most this many.
+        """
+        query = (
+            select(link.c.request_id, link.c.account_id)
+            .where(_MAY_BE_SENT)
+            .group_by(link.c.request_id, link.c.account_id)
+            .order_by(func.min(link.c.id))
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [PostAccount(*row) for row in connection.execute(query)]
+
+    def states(self, keys: Collection[PostAccount]) -> dict[PostAccount, Counter[LinkState]]:
+        """How many links each account has in each state."""
+        with self._database.reading() as connection:
+            rows = _by_key(connection, keys)
+        return {key: Counter(LinkState(row.state) for row in rows[key]) for key in keys}
+
+    def evidence(self, key: PostAccount, state: LinkState) -> str:
+        """What is known of the account's newest link in a state."""
+        query = select(link.c.evidence).where(_of(key), link.c.state == state.value).order_by(link.c.updated_at.desc())
+        with self._database.reading() as connection:
+            return connection.execute(query.limit(1)).scalar() or ""
+
+    def listed(self, *, state: LinkState | None = None, group_id: str = "", limit: int = 100) -> list[Link]:
+        """Rows for a person, newest first."""
+        query = select(link).order_by(link.c.id.desc()).limit(limit)
+        if state:
+            query = query.where(link.c.state == state.value)
+        if group_id:
+            same = and_(link.c.request_id == submission.c.request_id, link.c.account_id == submission.c.account_id)
+            query = query.join(submission, same).where(submission.c.group_id == group_id)
+        with self._database.reading() as connection:
+            return [_link(row) for row in connection.execute(query)]
+
+    def settling(self) -> str:
+        """How unknown outcomes are settled: :data:`BY_REAPPEARANCE` or :data:`BY_HAND`."""
+        with self._database.reading() as connection:
+            return _get(connection, SETTLE_UNKNOWN) or BY_REAPPEARANCE
+
+    def set_settling(self, how: str, at: datetime) -> None:
+        """Choose how unknown outcomes are settled.
+
+        :raises BadRequest: ``how`` is neither :data:`BY_REAPPEARANCE` nor :data:`BY_HAND`.
+        """
+        if how not in (BY_REAPPEARANCE, BY_HAND):
+            raise BadRequest(f"{SETTLE_UNKNOWN} is {BY_REAPPEARANCE} or {BY_HAND}, not {how!r}")
+        with self._database.writing() as connection:
+            _set(connection, SETTLE_UNKNOWN, how, at)
+
+
+def _sha256(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def _of(key: PostAccount) -> Any:
+    return and_(link.c.request_id == key.request_id, link.c.account_id == key.account_id)
+
+
+def _row(key: PostAccount, url: str, at: datetime) -> dict[str, Any]:
+    return {
+        "request_id": key.request_id,
+        "account_id": key.account_id,
+        "url_sha256": _sha256(url),
+        "url": url,
+        "state": _P,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def _link(row: Any) -> Link:
+    return Link(
+        row.id,
+        PostAccount(row.request_id, row.account_id),
+        row.url,
+        LinkState(row.state),
+        row.sends,
+        row.sent_at,
+        row.presumed,
+        row.evidence,
+    )
+
+
+def _count(connection: Connection, key: PostAccount) -> int:
+    return connection.execute(select(func.count()).select_from(link).where(_of(key))).scalar_one()
+
+
+def _by_key(
+    connection: Connection, keys: Collection[PostAccount], *conditions: Any
+) -> defaultdict[PostAccount, list[Any]]:
+    rows: defaultdict[PostAccount, list[Any]] = defaultdict(list)
+    wanted = set(keys)
+    for part in in_parts(sorted({key.request_id for key in keys})):
+        for row in connection.execute(select(link).where(link.c.request_id.in_(part), *conditions)):
+            key = PostAccount(row.request_id, row.account_id)
+            if key in wanted:
+                rows[key].append(row)
+    return rows
+
+
+def _claimed_until(connection: Connection, keys: Collection[PostAccount]) -> dict[str, datetime]:
+    rows: dict[str, datetime] = {}
+    for part in in_parts(sorted({key.account_id for key in keys})):
+        query = select(claim.c.account_id, claim.c.expires_at).where(claim.c.account_id.in_(part))
+        rows.update((row.account_id, row.expires_at) for row in connection.execute(query))
+    return rows
+
+
+def _is_due(sent_at: datetime, at: datetime) -> bool:
+    return at - sent_at >= timedelta(seconds=CLAIM_TTL_S)
+
+
+def _get(connection: Connection, name: str) -> str | None:
+    value: str | None = connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar()
+    return value
+
+
+def _set(connection: Connection, name: str, value: str, at: datetime) -> None:
+    statement = insert_for(connection)(setting).values(name=name, value=value, updated_at=at)
+    fresh = {"value": value, "updated_at": at}
+    connection.execute(statement.on_conflict_do_update(index_elements=[setting.c.name], set_=fresh))

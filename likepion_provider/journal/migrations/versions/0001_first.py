@@ -1,0 +1,84 @@
+"""The first schema: submissions, claims, links and settings."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_TIME = sa.DateTime(timezone=True)
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _text(name: str, length: int | None = None, default: str | None = "") -> sa.Column[str]:
+    return sa.Column(name, sa.String(length) if length else sa.Text, nullable=False, server_default=default)
+
+
+def upgrade() -> None:
+    """Create everything."""
+    op.create_table(
+        "likepion_submission",
+        sa.Column("request_id", sa.String(64), primary_key=True),
+        sa.Column("account_id", sa.String(64), primary_key=True),
+        _text("group_id", 64, None),
+        _text("domain", 255, None),
+        _text("label", 320, None),
+        sa.Column("target", sa.Integer, nullable=False),
+        _text("state", 32, None),
+        _text("reference"),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+        _text("message"),
+        _text("remedy"),
+        _text("run_id", 250),
+        sa.Column("submitted_at", _TIME),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("updated_at", _TIME, nullable=False),
+    )
+    op.create_index("likepion_submission_account", "likepion_submission", ["account_id"])
+    op.create_index("likepion_submission_group", "likepion_submission", ["group_id", "state"])
+    op.create_index("likepion_submission_state", "likepion_submission", ["state", "updated_at"])
+    op.create_table(
+        "likepion_claim",
+        sa.Column("account_id", sa.String(64), primary_key=True),
+        _text("request_id", 64, None),
+        _text("scope", 320),
+        _text("holder", 64),
+        sa.Column("expires_at", _TIME, nullable=False),
+        _text("boot_id", 64),
+        sa.Column("boot_expires_s", sa.Float, nullable=False, server_default="0"),
+    )
+    op.create_table(
+        "likepion_link",
+        sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
+        _text("request_id", 64, None),
+        _text("account_id", 64, None),
+        _text("url_sha256", 64, None),
+        _text("url", default=None),
+        _text("state", 16, None),
+        _text("send_id", 64),
+        sa.Column("sends", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("sent_at", _TIME),
+        sa.Column("presumed", sa.Boolean, nullable=False, server_default=sa.false()),
+        _text("evidence"),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("updated_at", _TIME, nullable=False),
+        sa.UniqueConstraint("request_id", "account_id", "url_sha256", name="likepion_link_once"),
+    )
+    op.create_index("likepion_link_state", "likepion_link", ["state", "sent_at"])
+    op.create_table(
+        "likepion_setting",
+        sa.Column("name", sa.String(64), primary_key=True),
+        _text("value", default=None),
+        sa.Column("updated_at", _TIME, nullable=False),
+    )
+
+
+def downgrade() -> None:
+    """Refuse: dropping the journal would forget what was sent.
+
+    :raises NotImplementedError: always.
+    """
+    raise NotImplementedError("the journal is never dropped: it is what keeps a URL from being sent twice")

@@ -1,0 +1,121 @@
+"""The journal's tables. Nothing in them is secret: no credential, no feed URL."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in and out, on SQLite too, which knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Refuse a naive value: it would be an hour off somewhere.
+
+        :raises ValueError: ``value`` has no time zone.
+        """
+        if value is not None and value.tzinfo is None:
+            raise ValueError("the journal takes aware times only")
+        return value and value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Name the zone that SQLite dropped."""
+        return value and value.replace(tzinfo=timezone.utc) if value and value.tzinfo is None else value
+
+
+metadata = MetaData()
+
+#: SQLite numbers rows by itself only for INTEGER; elsewhere a link's number may outgrow 32 bits.
+_RowNumber = BigInteger().with_variant(Integer, "sqlite")
+
+submission = Table(
+    "likepion_submission",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("account_id", String(64), primary_key=True),
+    Column("group_id", String(64), nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("label", String(320), nullable=False),
+    Column("target", Integer, nullable=False),
+    # models.ImportState
+    Column("state", String(32), nullable=False),
+    # The platform's own name for the imported show.
+    Column("reference", Text, nullable=False, server_default=""),
+    # Submissions begun, and permanent failures since the last success.
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("remedy", Text, nullable=False, server_default=""),
+    Column("run_id", String(250), nullable=False, server_default=""),
+    Column("submitted_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("likepion_submission_account", "account_id"),
+    Index("likepion_submission_group", "group_id", "state"),
+    Index("likepion_submission_state", "state", "updated_at"),
+)
+
+claim = Table(
+    "likepion_claim",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("request_id", String(64), nullable=False),
+    # The run that may use the claim, and the task attempt that uses it now; both empty once let go.
+    Column("scope", String(320), nullable=False, server_default=""),
+    Column("holder", String(64), nullable=False, server_default=""),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("boot_id", String(64), nullable=False, server_default=""),
+    Column("boot_expires_s", Float, nullable=False, server_default="0"),
+)
+
+link = Table(
+    "likepion_link",
+    metadata,
+    Column("id", _RowNumber, primary_key=True, autoincrement=True),
+    Column("request_id", String(64), nullable=False),
+    Column("account_id", String(64), nullable=False),
+    Column("url_sha256", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    # models.LinkState
+    Column("state", String(16), nullable=False),
+    # One POST's name; times this link was in one.
+    Column("send_id", String(64), nullable=False, server_default=""),
+    Column("sends", Integer, nullable=False, server_default="0"),
+    Column("sent_at", UtcDateTime),
+    # Stored by inference, not by the server's word.
+    Column("presumed", Boolean, nullable=False, server_default=false()),
+    # What is known of the last send, for a person.
+    Column("evidence", Text, nullable=False, server_default=""),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("request_id", "account_id", "url_sha256", name="likepion_link_once"),
+    Index("likepion_link_state", "state", "sent_at"),
+)
+
+setting = Table(
+    "likepion_setting",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,180 @@
+"""What was imported where: one row a (post, account)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select, update
+
+from likepion_provider.journal.claims import require
+from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.schema import submission
+from likepion_provider.lease import Moment
+from likepion_provider.models import ImportState, PostAccount, SecondaryTask
+
+#: SQLite takes 32,766 variables a statement, PostgreSQL 65,535.
+IDS_A_QUERY = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """One account's import for one post, as far as the journal knows."""
+
+    key: PostAccount
+    group_id: str
+    domain: str
+    label: str
+    target: int
+    state: ImportState
+    #: The platform's own name for the show; empty until it gave one.
+    reference: str
+    #: Submissions begun.
+    attempts: int
+    #: Permanent failures since the last success.
+    failures: int
+    message: str
+    remedy: str
+    submitted_at: datetime | None
+    updated_at: datetime
+
+
+class Submissions:
+    """The table of submissions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def note(self, tasks: Iterable[SecondaryTask], run_id: str, at: datetime) -> None:
+        """File tasks that a run takes up; what is known of their imports stays.
+
+        :param at: aware.
+        """
+        rows = [_row(task, run_id, at) for task in tasks]
+        if not rows:
+            return
+        with self._database.writing() as connection:
+            statement = insert_for(connection)(submission)
+            fresh = {
+                name: statement.excluded[name]
+                for name in ("group_id", "domain", "label", "target", "run_id", "updated_at")
+            }
+            keys = [submission.c.request_id, submission.c.account_id]
+            connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=fresh), rows)
+
+    def begin(self, key: PostAccount, holder: str, now: Moment) -> None:
+        """Note, before the platform is asked, that an import begins.
+
+        :raises LeaseLost: ``holder`` may not write any more.
+        """
+        with self._database.writing() as connection:
+            require(connection, key, holder, now)
+            connection.execute(
+                _at(key).values(
+                    state=ImportState.SUBMITTING.value,
+                    attempts=submission.c.attempts + 1,
+                    submitted_at=now.at,
+                    updated_at=now.at,
+                )
+            )
+
+    def record(
+        self,
+        key: PostAccount,
+        holder: str,
+        now: Moment,
+        *,
+        state: ImportState,
+        reference: str = "",
+        message: str = "",
+        remedy: str = "",
+    ) -> None:
+        """Note what the platform said; a failure is counted, a listing clears the count.
+
+        :param reference: empty keeps the one that is known.
+        :raises LeaseLost: ``holder`` may not write any more; the next attempt reads the platform itself.
+        """
+        values: dict[str, Any] = {"state": state.value, "message": message, "remedy": remedy, "updated_at": now.at}
+        if reference:
+            values["reference"] = reference
+        if state in (ImportState.FAILED, ImportState.LOCKED):
+            values["failures"] = submission.c.failures + 1
+        elif state is ImportState.LISTED:
+            values["failures"] = 0
+        with self._database.writing() as connection:
+            require(connection, key, holder, now)
+            connection.execute(_at(key).values(values))
+
+    def forgive(self, account_ids: Collection[str]) -> None:
+        """Count failures from zero again: a person has changed something and wants another try."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(submission).where(submission.c.account_id.in_(list(account_ids))).values(failures=0)
+            )
+
+    def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
+        """The rows of some keys; unknown ones are missing."""
+        ids = list({key.account_id for key in keys})
+        found = self._rows(*(select(submission).where(submission.c.account_id.in_(part)) for part in in_parts(ids)))
+        wanted = set(keys)
+        return {each.key: each for each in found if each.key in wanted}
+
+    def of_groups(self, group_ids: Collection[str]) -> list[Submission]:
+        """Every row of some groups, newest first."""
+        return self._rows(select(submission).where(submission.c.group_id.in_(list(group_ids))).order_by(*_NEWEST))
+
+    def of_domains(self, domains: Collection[str]) -> list[Submission]:
+        """Every row of some platforms, newest first."""
+        return self._rows(select(submission).where(submission.c.domain.in_(list(domains))).order_by(*_NEWEST))
+
+    def _rows(self, *queries: Select[Any]) -> list[Submission]:
+        with self._database.reading() as connection:
+            return [_submission(row) for query in queries for row in connection.execute(query)]
+
+
+_NEWEST = (submission.c.updated_at.desc(), submission.c.request_id, submission.c.account_id)
+
+
+def in_parts(ids: list[str]) -> Iterable[list[str]]:
+    return (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
+
+
+def _at(key: PostAccount) -> Any:
+    return update(submission).where(
+        submission.c.request_id == key.request_id, submission.c.account_id == key.account_id
+    )
+
+
+def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:
+    return {
+        "request_id": task.request_id,
+        "account_id": task.account_id,
+        "group_id": task.group_id,
+        "domain": task.domain,
+        "label": task.label,
+        "target": task.target,
+        "state": ImportState.NEW.value,
+        "run_id": run_id,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def _submission(row: Any) -> Submission:
+    return Submission(
+        key=PostAccount(row.request_id, row.account_id),
+        group_id=row.group_id,
+        domain=row.domain,
+        label=row.label,
+        target=row.target,
+        state=ImportState(row.state),
+        reference=row.reference,
+        attempts=row.attempts,
+        failures=row.failures,
+        message=row.message,
+        remedy=row.remedy,
+        submitted_at=row.submitted_at,
+        updated_at=row.updated_at,
+    )
