@@ -41,7 +41,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """This machine's clocks."""
+    """The clocks of the machine."""
 
     @functools.cached_property
     def boot_id(self) -> str:

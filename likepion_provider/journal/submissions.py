@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, select, update
 
@@ -17,6 +17,8 @@ from likepion_provider.models import ImportState, PostAccount, SecondaryTask
 
 #: SQLite takes 32,766 variables a statement, PostgreSQL 65,535.
 IDS_A_QUERY = 10_000
+
+_Id = TypeVar("_Id", str, int)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Submissions:
 _NEWEST = (submission.c.updated_at.desc(), submission.c.request_id, submission.c.account_id)
 
 
-def in_parts(ids: list[str]) -> Iterable[list[str]]:
+def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
+    """Pieces that fit into one statement's variables."""
     return (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
 
 

@@ -1,1 +1,133 @@
-"""Importers, one file a platform."""
+"""The registry: every importer of this folder, and of every package with an entry point in the same group.
+
+.. code-block:: toml
+
+    [project.entry-points."likepion_provider.platforms"]
+    my_site = "my_package.my_site:MySite"
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from likepion_provider.errors import NoImporter
+from likepion_provider.platforms.base import (
+    Job,
+    ListedEpisode,
+    Platform,
+    PlatformSettings,
+    Progress,
+    match,
+    refuse_locked,
+)
+from likepion_provider.platforms.http import DomainGate, Page, PlatformHttp
+
+__all__ = [
+    "ENTRY_POINTS",
+    "DomainGate",
+    "Job",
+    "ListedEpisode",
+    "Page",
+    "Platform",
+    "PlatformHttp",
+    "PlatformSettings",
+    "Progress",
+    "Registry",
+    "match",
+    "refuse_locked",
+    "registry",
+]
+
+ENTRY_POINTS = "likepion_provider.platforms"
+_NOT_IMPORTERS = ("base", "http")
+
+
+class Registry:
+    """The importers by name and by domain.
+
+    A name or a domain that two importers claim is served by neither, and :attr:`broken` says so; one that cannot be
+    imported is named there too, and the rest work.
+    """
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Platform] = {}
+        self._owners: dict[str, list[str]] = {}
+        self._broken: dict[str, str] = {}
+
+    @property
+    def platforms(self) -> Mapping[str, Platform]:
+        """Every importer that works, by name."""
+        return MappingProxyType(self._by_name)
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """What is wrong with what does not work, by name or domain."""
+        contested = {
+            domain: f"claimed by {' and '.join(sorted(owners))}"
+            for domain, owners in self._owners.items()
+            if len(owners) > 1
+        }
+        return MappingProxyType(self._broken | contested)
+
+    def add(self, name: str, platform: type[Platform]) -> None:
+        """Take an importer in."""
+        if not (inspect.isclass(platform) and issubclass(platform, Platform)) or inspect.isabstract(platform):
+            self._broken[name] = "is not a complete Platform: it needs name, title, submit and collect"
+        elif platform.name in self._by_name:
+            self._broken[name] = f"its name {platform.name!r} is taken"
+        else:
+            self._by_name[platform.name] = platform()
+            for domain in platform.domains:
+                self._owners.setdefault(domain.lower(), []).append(platform.name)
+
+    def skip(self, name: str, error: BaseException) -> None:
+        """Name an importer that cannot be loaded."""
+        self._broken[name] = f"cannot be imported: {type(error).__name__}: {error}"
+
+    def for_domain(self, domain: str, chosen: str = "") -> Platform:
+        """The importer that serves a domain.
+
+        :param chosen: an importer's name, where a connection says which one it is.
+        :raises NoImporter: none does, or several claim it.
+        """
+        if chosen:
+            if chosen in self._by_name:
+                return self._by_name[chosen]
+            raise NoImporter(domain, hint=f"its connection names {chosen!r}, which is not installed")
+        owners = self._owners.get(domain.lower(), self._owners.get(domain.lower().removeprefix("www."), []))
+        if len(owners) == 1:
+            return self._by_name[owners[0]]
+        raise NoImporter(domain, hint=self.broken.get(domain.lower(), ""))
+
+
+@functools.cache
+def registry() -> Registry:
+    """All importers that are installed, found once a process."""
+    found = Registry()
+    for module in pkgutil.iter_modules(__path__):
+        if module.name not in _NOT_IMPORTERS:
+            _add_module(found, module.name)
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        try:
+            found.add(entry_point.name, entry_point.load())
+        except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
+            found.skip(entry_point.name, error)
+    return found
+
+
+def _add_module(found: Registry, name: str) -> None:
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+    except ImportError as error:
+        found.skip(name, error)
+        return
+    for each in vars(module).values():
+        if inspect.isclass(each) and issubclass(each, Platform) and each.__module__ == module.__name__:
+            if not inspect.isabstract(each):
+                found.add(name, each)

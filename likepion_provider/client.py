@@ -1,0 +1,148 @@
+"""The asynchronous transport of the manager API: moves bytes, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from types import TracebackType
+from typing import TypeVar
+
+import aiohttp
+from typing_extensions import Self
+
+from likepion_provider import protocol
+from likepion_provider.errors import NotAuthorised
+from likepion_provider.models import Account
+from likepion_provider.protocol import API_KEY_HEADER, Answer, Call, Claimed, LinkReport, Loss, Record, Request
+
+T = TypeVar("T")
+
+#: What aiohttp raises before a byte of the request left.
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """Where the manager is, and the key to it.
+
+    :param url: scheme, host and port.
+    :param timeout_s: for one call in all; 0.1 to 600.
+    :param connect_timeout_s: for the connection alone.
+    """
+
+    url: str
+    api_key: str = dataclasses.field(repr=False)
+    timeout_s: float = 60.0
+    connect_timeout_s: float = 10.0
+
+
+class ManagerClient:
+    """The four calls, each sent exactly once.
+
+    .. code-block:: python
+
+        async with ManagerClient(Endpoint("https://manager.likepion.com", api_key)) as manager:
+            for account in await manager.pull(5):
+                print(account.task.label)
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        if not endpoint.api_key:
+            raise NotAuthorised("the connection to the manager has no API key", status=401)
+        self._endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=self._endpoint.timeout_s, sock_connect=self._endpoint.connect_timeout_s)
+        self._session = aiohttp.ClientSession(
+            base_url=self._endpoint.url.rstrip("/") + "/",
+            headers={API_KEY_HEADER: self._endpoint.api_key},
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(_sent_once,),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def pull(self, limit: int) -> list[Account]:
+        """Pull and claim up to ``limit`` tasks: see :func:`likepion_provider.protocol.pull`."""
+        return await self._call(protocol.pull(limit))
+
+    async def account(self, account_id: str) -> Account:
+        """Read one account without claiming it."""
+        return await self._call(protocol.account(account_id))
+
+    async def claim(self, account_ids: list[str]) -> Claimed:
+        """Claim, or extend, any number of accounts; the parts of a long list are sent side by side.
+
+        :return: all parts together, with the shortest TTL.
+        """
+        parts = await asyncio.gather(*(self._call(call) for call in protocol.claims(account_ids)))
+        return Claimed(
+            claimed=frozenset().union(*(part.claimed for part in parts)),
+            not_found=frozenset().union(*(part.not_found for part in parts)),
+            ttl_s=min((part.ttl_s for part in parts), default=protocol.CLAIM_TTL_S),
+        )
+
+    async def insert(self, report: LinkReport) -> list[Record]:
+        """Report one account's links.
+
+        :raises OutcomeUnknown: the links may have been stored.
+        """
+        return await self._call(protocol.insert(report))
+
+    async def _call(self, call: Call[T]) -> T:
+        return call.read(await self._exchange(call.request))
+
+    async def _exchange(self, request: Request) -> Answer:
+        if self._session is None:
+            raise RuntimeError("use the client in an async with block")
+        body = None if request.body is None else json.dumps(request.body).encode()
+        headers = {"Content-Type": "application/json"} if body else {}
+        try:
+            async with self._session.request(
+                request.method,
+                request.path.lstrip("/"),
+                params=request.params,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
+                content = await _bounded(response)
+                lowered = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status, lowered, content)
+        except _NOT_SENT as error:
+            raise protocol.lost(request.endpoint, Loss.NOT_SENT, type(error).__name__) from error
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, _AnswerLost) as error:
+            reason = error.__cause__ or error
+            raise protocol.lost(request.endpoint, Loss.ANSWER_LOST, type(reason).__name__) from error
+
+
+class _AnswerLost(Exception):
+    """A connection that ended early; see :func:`_sent_once`."""
+
+
+async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hide early disconnects from aiohttp, which would send a GET a second time: a pull must not be."""
+    try:
+        return await handler(request)
+    except _NOT_SENT:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _AnswerLost from error
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body, read no further than :data:`~likepion_provider.protocol.MAX_ANSWER_BYTES`."""
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > protocol.MAX_ANSWER_BYTES:
+            raise _AnswerLost(f"more than {protocol.MAX_ANSWER_BYTES} bytes")
+    return bytes(content)

@@ -1,0 +1,161 @@
+"""The contract of an importer: one file a platform, nothing of the manager, the journal or Airflow in it."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from likepion_provider.errors import FeedLocked
+from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
+from likepion_provider.platforms.http import PlatformHttp
+
+
+@dataclasses.dataclass(frozen=True)
+class PlatformSettings:
+    """What the Airflow connection ``likepion_platform_<name>`` says; all empty where there is none.
+
+    :param base_url: where the platform is; empty uses the importer's own :attr:`Platform.base_url`.
+    :param password: the connection's password; an API key for platforms that want one.
+    """
+
+    base_url: str = ""
+    login: str = ""
+    password: str = dataclasses.field(default="", repr=False)
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What an importer is handed for one account: import this feed there, or list what is there of it."""
+
+    task: SecondaryTask
+    credentials: Credentials = dataclasses.field(repr=False)
+    feed: Feed
+    settings: PlatformSettings
+    http: PlatformHttp = dataclasses.field(repr=False)
+    #: The platform's own name for the show, as an earlier answer gave it; empty at first.
+    reference: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedEpisode:
+    """An episode as a platform lists it; ``url`` is its public page, the rest serves to match it to the feed."""
+
+    url: str
+    guid: str = ""
+    title: str = ""
+    enclosure_url: str = ""
+    published_at: datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a platform has come with a feed.
+
+    :param state: ``NEW`` (not there), ``SUBMITTED``, ``IN_REVIEW`` or ``LISTED``; what fails is raised instead.
+    :param reference: the platform's own name for the show; handed back in :attr:`Job.reference` from then on.
+    :param episodes: what is listed now; all of it, the caller picks this feed's newest.
+    :param cookie: a session cookie worth keeping for the account; empty leaves the one it has.
+    :param message: the platform's words, for the log.
+    """
+
+    state: ImportState
+    reference: str = ""
+    episodes: tuple[ListedEpisode, ...] = ()
+    cookie: str = dataclasses.field(default="", repr=False)
+    message: str = ""
+
+
+class Platform(abc.ABC):
+    """An importer.
+
+    Subclasses set the class attributes and write the two methods. Errors: raise
+    :class:`~likepion_provider.errors.LoginRefused`, :class:`~likepion_provider.errors.NeedsVerification`,
+    :class:`~likepion_provider.errors.PlatformChanged` or plain
+    :class:`~likepion_provider.errors.PlatformError` for what does not pass by itself; what :class:`PlatformHttp`
+    raises for trouble that passes goes through.
+    """
+
+    #: Unique; also names the connection ``likepion_platform_<name>``.
+    name: ClassVar[str]
+    #: For people.
+    title: ClassVar[str]
+    #: The domains it serves by itself, lower case; empty for software that people host themselves.
+    domains: ClassVar[tuple[str, ...]] = ()
+    #: Where it is; empty where only a connection can tell.
+    base_url: ClassVar[str] = ""
+    #: The fields of :class:`~likepion_provider.models.Credentials` it cannot do without.
+    needs: ClassVar[tuple[str, ...]] = ()
+    #: What the connection must hold, in words; empty where it needs none.
+    needs_connection: ClassVar[str] = ""
+    #: Requests to one domain at a time.
+    max_concurrency: ClassVar[int] = 8
+    #: How long to wait between looks at an import that runs, in seconds; the last one repeats.
+    poll_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20, 30)
+
+    @abc.abstractmethod
+    async def submit(self, job: Job) -> Progress:
+        """Hand the feed to the platform. That it is there already is success.
+
+        :raises PlatformError: the platform will not take it.
+        :raises Transient: passing trouble; the platform is read back before the next try.
+        """
+
+    @abc.abstractmethod
+    async def collect(self, job: Job) -> Progress:
+        """What the platform lists of the feed now, without changing anything there.
+
+        With an empty :attr:`Job.reference` the show is looked up by the feed; ``NEW`` says that it is not there.
+
+        :raises PlatformError: the platform will not tell.
+        :raises Transient: passing trouble.
+        """
+
+
+def refuse_locked(job: Job) -> None:
+    """Honour ``podcast:locked``: only the owner's own address may import a locked feed.
+
+    See the podcast namespace, tag ``locked``.
+
+    :raises FeedLocked: the feed is locked and its owner is somebody else.
+    """
+    owner = job.feed.locked_owner.strip().lower()
+    if job.feed.locked and (not owner or owner != job.credentials.email.strip().lower()):
+        raise FeedLocked("the feed says podcast:locked", url=job.feed.display_url, where="podcast:locked")
+
+
+def match(feed: Feed, listed: tuple[ListedEpisode, ...], target: int) -> list[ListedEpisode]:
+    """The listed episodes that are the feed's, in the feed's order, at most ``target``, each page once.
+
+    By guid; else by the media file's URL without its query; else by title and day of publication.
+
+    :param target: at least 1.
+    """
+    by_clue: dict[Any, ListedEpisode] = {}
+    for each in reversed(listed):
+        for clue in _clues(each.guid, each.enclosure_url, each.title, each.published_at):
+            by_clue[clue] = each
+    found: dict[str, ListedEpisode] = {}
+    for episode in feed.episodes[:target]:
+        each = next((by_clue[clue] for clue in _episode_clues(episode) if clue in by_clue), None)
+        if each and each.url:
+            found.setdefault(each.url, each)
+    return list(found.values())
+
+
+def _episode_clues(episode: Episode) -> list[Any]:
+    enclosure_url = episode.enclosure.url if episode.enclosure else ""
+    return _clues(episode.guid, enclosure_url, episode.title, episode.published_at)
+
+
+def _clues(guid: str, enclosure_url: str, title: str, published_at: datetime | None) -> list[Any]:
+    day = published_at.date() if published_at else None
+    clues: list[Any] = [("guid", guid)] if guid else []
+    if enclosure_url:
+        clues.append(("enclosure", enclosure_url.split("?")[0].removeprefix("https://").removeprefix("http://")))
+    if title and day:
+        clues.append(("title", " ".join(title.lower().split()), day))
+    return clues

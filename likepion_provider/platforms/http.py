@@ -1,0 +1,199 @@
+"""The HTTP client that importers are handed: bounded, polite to each domain, and with errors that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from likepion_provider.errors import PlatformChanged, Transient
+from likepion_provider.protocol import retry_after_s
+
+#: No page is read beyond this.
+MAX_PAGE_BYTES = 32 * 1024 * 1024
+#: What ``Retry-After`` may hold a domain up for within a run, in seconds; longer waits are a later run's.
+MAX_PAUSE_S = 120.0
+#: Where a platform says 429 without ``Retry-After``.
+DEFAULT_PAUSE_S = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """An answer of a platform, below 500 and not 429.
+
+    :param url: the address that answered, after redirects.
+    """
+
+    platform: str
+    url: str
+    status: int
+    headers: Mapping[str, str] = dataclasses.field(repr=False)
+    body: bytes = dataclasses.field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8; what is not shows as a replacement character."""
+        return self.body.decode("utf-8", errors="replace")
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        :raises PlatformChanged: it is not JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise self.changed("a JSON body") from None
+
+    def field(self, *path: str | int, kind: type | tuple[type, ...] = str) -> Any:
+        """One value of the JSON body.
+
+        :param path: keys and positions, from the outside in.
+        :param kind: what it must be.
+        :raises PlatformChanged: it is missing or something else.
+        """
+        value = self.json()
+        for step in path:
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                raise self.changed(".".join(map(str, path))) from None
+        if not isinstance(value, kind):
+            raise self.changed(".".join(map(str, path)))
+        return value
+
+    def changed(self, field: str) -> PlatformChanged:
+        """The error for an answer that lacks ``field``."""
+        address = self.url.split("?")[0]
+        return PlatformChanged(
+            f"{self.platform}: {address} (status {self.status}) no longer has {field}",
+            platform=self.platform,
+            url=address,
+            field=field,
+        )
+
+
+class DomainGate:
+    """How many requests one domain gets at a time, and since when it wants none. Shared by a batch's accounts.
+
+    It holds within one task; side by side tasks each have their own.
+    """
+
+    def __init__(self, max_concurrency: int) -> None:
+        self._slots = asyncio.Semaphore(max_concurrency)
+        self._closed_until_s = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._slots.acquire()
+        while (pause_s := self._closed_until_s - time.monotonic()) > 0:
+            await asyncio.sleep(pause_s)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.release()
+
+    def close_for(self, pause_s: float) -> None:
+        """Let nobody through for a while."""
+        self._closed_until_s = max(self._closed_until_s, time.monotonic() + min(pause_s, MAX_PAUSE_S))
+
+
+class PlatformHttp:
+    """One account's client: its own cookies, the batch's connections.
+
+    :param base_url: relative addresses start here.
+    :param before_write: called right before every request but GET and HEAD; raises where the claim is gone.
+    :param cookie: the account's ``Cookie`` header, sent to ``base_url``'s host only.
+    :param timeout_s: for one request in all.
+    """
+
+    def __init__(
+        self,
+        *,
+        platform: str,
+        base_url: str,
+        connector: aiohttp.BaseConnector,
+        gate: DomainGate,
+        before_write: Callable[[], None],
+        cookie: str = "",
+        timeout_s: float = 60.0,
+    ) -> None:
+        self._platform = platform
+        self.base_url = base_url.rstrip("/") + "/"
+        self._gate = gate
+        self._before_write = before_write
+        # Test servers and sites of one's own may be addressed by IP.
+        self._jar = aiohttp.CookieJar(unsafe=True)
+        if cookie:
+            self._jar.update_cookies(SimpleCookie(cookie), URL(self.base_url))
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=False,
+            cookie_jar=self._jar,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s)),
+            headers={"User-Agent": "airflow-provider-likepion"},
+        )
+
+    async def close(self) -> None:
+        """End the session; the connections stay with the batch."""
+        await self._session.close()
+
+    @property
+    def cookie(self) -> str:
+        """The cookies for ``base_url``, as a ``Cookie`` header's value."""
+        jar = self._jar.filter_cookies(URL(self.base_url))
+        return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
+
+    async def get(self, path: str, **options: Any) -> Page:
+        """Read an address: see :meth:`request`."""
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> Page:
+        """Write: see :meth:`request`."""
+        return await self.request("POST", path, **options)
+
+    async def request(self, method: str, path: str, *, writes: bool | None = None, **options: Any) -> Page:
+        """One request, as a page whatever its status below 500 but 429.
+
+        :param path: relative to ``base_url``, or absolute.
+        :param writes: whether it changes something there; by default everything but GET and HEAD does.
+        :param options: aiohttp's ``params``, ``data``, ``json``, ``headers``, ``allow_redirects``.
+        :raises Transient: no answer, 429 or 5xx.
+        :raises LeaseLost: it would write without a valid claim.
+        """
+        url = urljoin(self.base_url, path)
+        async with self._gate:
+            if writes if writes is not None else method not in ("GET", "HEAD"):
+                self._before_write()
+            try:
+                page = await self._exchange(method, url, options)
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+                host = urlsplit(url).hostname
+                raise Transient(f"{self._platform}: no answer from {host} ({type(error).__name__})") from error
+        self._raise_for_passing_trouble(page)
+        return page
+
+    async def _exchange(self, method: str, url: str, options: dict[str, Any]) -> Page:
+        async with self._session.request(method, url, **options) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_PAGE_BYTES:
+                    raise aiohttp.ClientPayloadError(f"more than {MAX_PAGE_BYTES} bytes")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Page(self._platform, str(response.url), response.status, headers, bytes(body))
+
+    def _raise_for_passing_trouble(self, page: Page) -> None:
+        if page.status < 500 and page.status != 429:
+            return
+        wait_s = retry_after_s(page.headers)
+        if page.status == 429 or wait_s is not None:
+            self._gate.close_for(DEFAULT_PAUSE_S if wait_s is None else wait_s)
+        address = page.url.split("?")[0]
+        raise Transient(f"{self._platform}: {address} answered {page.status}", retry_after_s=wait_s)
