@@ -23,7 +23,7 @@ _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @dataclasses.dataclass(frozen=True)
-class Endpoint:
+class ManagerAddress:
     """Where the manager is, and the key to it.
 
     :param url: scheme, host and port.
@@ -42,22 +42,22 @@ class ManagerClient:
 
     .. code-block:: python
 
-        async with ManagerClient(Endpoint("https://manager.likepion.com", api_key)) as manager:
+        async with ManagerClient(ManagerAddress("https://manager.likepion.com", api_key)) as manager:
             for account in await manager.pull(5):
                 print(account.task.label)
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        if not endpoint.api_key:
+    def __init__(self, address: ManagerAddress) -> None:
+        if not address.api_key:
             raise NotAuthorised("the connection to the manager has no API key", status=401)
-        self._endpoint = endpoint
+        self._address = address
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=self._endpoint.timeout_s, sock_connect=self._endpoint.connect_timeout_s)
+        timeout = aiohttp.ClientTimeout(total=self._address.timeout_s, sock_connect=self._address.connect_timeout_s)
         self._session = aiohttp.ClientSession(
-            base_url=self._endpoint.url.rstrip("/") + "/",
-            headers={API_KEY_HEADER: self._endpoint.api_key},
+            base_url=self._address.url.rstrip("/") + "/",
+            headers={API_KEY_HEADER: self._address.api_key},
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(_sent_once,),

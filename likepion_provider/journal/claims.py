@@ -62,11 +62,24 @@ class Claims:
                         held[key] = lease
         return held
 
-    def live(self, scope: str, account_ids: Iterable[str], now: Moment) -> set[str]:
-        """The accounts whose claims this scope still has: what may be renewed."""
+    def live(self, scope: str, account_ids: Iterable[str], now: Moment, holder: str | None = None) -> set[str]:
+        """The accounts whose claims may be renewed.
+
+        :param holder: the attempt that asks; None asks for the scope as a whole.
+        """
+        query = select(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
+        if holder is not None:
+            query = query.where(claim.c.holder == holder)
         with self._database.reading() as connection:
-            query = select(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
             return {row.account_id for row in connection.execute(query) if _lease(row).holds(now)}
+
+    def require(self, key: PostAccount, holder: str, now: Moment) -> None:
+        """Be sure that ``holder`` may write.
+
+        :raises LeaseLost: it may not.
+        """
+        with self._database.reading() as connection:
+            require(connection, key, holder, now)
 
     def extend(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
         """Note a renewal; claims that were let go or went to another scope meanwhile stay as they are."""

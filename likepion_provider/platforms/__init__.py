@@ -13,7 +13,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from likepion_provider.errors import NoImporter
@@ -114,10 +114,7 @@ def registry() -> Registry:
         if module.name not in _NOT_IMPORTERS:
             _add_module(found, module.name)
     for entry_point in entry_points(group=ENTRY_POINTS):
-        try:
-            found.add(entry_point.name, entry_point.load())
-        except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
-            found.skip(entry_point.name, error)
+        _add_entry_point(found, entry_point)
     return found
 
 
@@ -129,5 +126,11 @@ def _add_module(found: Registry, name: str) -> None:
         return
     for each in vars(module).values():
         if inspect.isclass(each) and issubclass(each, Platform) and each.__module__ == module.__name__:
-            if not inspect.isabstract(each):
-                found.add(name, each)
+            found.add(name, each)
+
+
+def _add_entry_point(found: Registry, entry_point: EntryPoint) -> None:
+    try:
+        found.add(entry_point.name, entry_point.load())
+    except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
+        found.skip(entry_point.name, error)

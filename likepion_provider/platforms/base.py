@@ -140,9 +140,9 @@ def match(feed: Feed, listed: tuple[ListedEpisode, ...], target: int) -> list[Li
             by_clue[clue] = each
     found: dict[str, ListedEpisode] = {}
     for episode in feed.episodes[:target]:
-        each = next((by_clue[clue] for clue in _episode_clues(episode) if clue in by_clue), None)
-        if each and each.url:
-            found.setdefault(each.url, each)
+        hit = next((by_clue[clue] for clue in _episode_clues(episode) if clue in by_clue), None)
+        if hit and hit.url:
+            found.setdefault(hit.url, hit)
     return list(found.values())
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import functools
 import json
+import operator
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -60,12 +63,10 @@ class Page:
         :param kind: what it must be.
         :raises PlatformChanged: it is missing or something else.
         """
-        value = self.json()
-        for step in path:
-            try:
-                value = value[step]
-            except (KeyError, IndexError, TypeError):
-                raise self.changed(".".join(map(str, path))) from None
+        try:
+            value = functools.reduce(operator.getitem, path, self.json())
+        except (KeyError, IndexError, TypeError):
+            raise self.changed(".".join(map(str, path))) from None
         if not isinstance(value, kind):
             raise self.changed(".".join(map(str, path)))
         return value
@@ -91,13 +92,13 @@ class DomainGate:
         self._slots = asyncio.Semaphore(max_concurrency)
         self._closed_until_s = 0.0
 
-    async def __aenter__(self) -> None:
-        await self._slots.acquire()
-        while (pause_s := self._closed_until_s - time.monotonic()) > 0:
-            await asyncio.sleep(pause_s)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._slots.release()
+    @contextlib.asynccontextmanager
+    async def passage(self) -> AsyncIterator[None]:
+        """One request's turn."""
+        async with self._slots:
+            while (pause_s := self._closed_until_s - time.monotonic()) > 0:  # noqa: ASYNC110 - may move meanwhile
+                await asyncio.sleep(pause_s)
+            yield
 
     def close_for(self, pause_s: float) -> None:
         """Let nobody through for a while."""
@@ -120,7 +121,7 @@ class PlatformHttp:
         base_url: str,
         connector: aiohttp.BaseConnector,
         gate: DomainGate,
-        before_write: Callable[[], None],
+        before_write: Callable[[], Awaitable[None]],
         cookie: str = "",
         timeout_s: float = 60.0,
     ) -> None:
@@ -168,9 +169,9 @@ class PlatformHttp:
         :raises LeaseLost: it would write without a valid claim.
         """
         url = urljoin(self.base_url, path)
-        async with self._gate:
+        async with self._gate.passage():
             if writes if writes is not None else method not in ("GET", "HEAD"):
-                self._before_write()
+                await self._before_write()
             try:
                 page = await self._exchange(method, url, options)
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:

@@ -1,0 +1,126 @@
+"""Keeps the claims of a batch: renews in bulk, and says before every write whether it may begin."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Protocol
+
+from likepion_provider.errors import LeaseLost, LikepionError
+from likepion_provider.journal import Journal
+from likepion_provider.lease import Clock, Lease, Moment, renewal_delay_s
+from likepion_provider.models import PostAccount
+from likepion_provider.protocol import CLAIM_TTL_S, Claimed
+
+log = logging.getLogger(__name__)
+
+#: After a renewal that failed, in seconds.
+RETRY_S = 20.0
+
+
+class Claimer(Protocol):
+    """What of the manager the keeper needs."""
+
+    async def claim(self, account_ids: list[str]) -> Claimed:
+        """Claim, or extend."""
+        ...
+
+
+class Keeper:
+    """The claims that one task attempt works under.
+
+    :param scope: the run the claims were given to.
+    :param holder: the attempt that may write; None for a trigger, which only renews.
+    """
+
+    def __init__(self, manager: Claimer, journal: Journal, clock: Clock, scope: str, holder: str | None) -> None:
+        self._manager = manager
+        self._journal = journal
+        self._clock = clock
+        self._scope = scope
+        self._holder = holder
+        self._leases: dict[PostAccount, Lease] = {}
+
+    async def take_over(self, keys: Collection[PostAccount]) -> set[PostAccount]:
+        """Become the attempt that works these accounts.
+
+        :return: those whose claim still holds; no other may be touched.
+        """
+        if self._holder is None:
+            raise RuntimeError("a keeper without a holder cannot take over")
+        now = Moment.read(self._clock)
+        claims = self._journal.claims
+        self._leases = await asyncio.to_thread(claims.take_over, self._scope, self._holder, keys, now)
+        await asyncio.to_thread(self._journal.links.orphaned, set(self._leases), now.at)
+        return set(self._leases)
+
+    def watch(self, leases: Mapping[PostAccount, Lease]) -> None:
+        """Renew these from now on."""
+        self._leases.update(leases)
+
+    def done(self, key: PostAccount) -> None:
+        """Renew it no more."""
+        self._leases.pop(key, None)
+
+    async def check(self, key: PostAccount) -> None:
+        """To be called right before a write.
+
+        :raises LeaseLost: it must not begin.
+        """
+        if self._holder is None:
+            raise RuntimeError("a keeper without a holder cannot write")
+        await asyncio.to_thread(self._journal.claims.require, key, self._holder, Moment.read(self._clock))
+        lease = self._leases.get(key)
+        if lease is None or not lease.holds(Moment.read(self._clock)):
+            raise LeaseLost(f"the claim on account {key.account_id} has lapsed")
+
+    async def renew(self, keys: Collection[PostAccount] | None = None) -> None:
+        """Renew what is still ours, in bulk; what the manager does not confirm keeps its old end.
+
+        :param keys: all by default.
+        :raises LikepionError: the manager or the journal failed; the leases stand as they were.
+        """
+        wanted = {key.account_id: key for key in (self._leases if keys is None else keys) if key in self._leases}
+        asked = Moment.read(self._clock)
+        claims = self._journal.claims
+        ours = await asyncio.to_thread(claims.live, self._scope, list(wanted), asked, self._holder)
+        for account_id in set(wanted) - ours:
+            self.done(wanted[account_id])
+        if not ours:
+            return
+        asked = Moment.read(self._clock)
+        answer = await self._manager.claim(sorted(ours))
+        lease = Lease.granted(asked, answer.ttl_s)
+        await asyncio.to_thread(claims.extend, self._scope, answer.claimed, lease)
+        self._leases.update({wanted[each]: lease for each in answer.claimed})
+        log.info("Renewed %d of %d claims", len(answer.claimed), len(wanted))
+
+    @contextlib.asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """Renew beside the body, for as long as it takes."""
+        renewing = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+
+    async def _keep(self) -> None:
+        delay_s = self._due_s()
+        while True:
+            await self._clock.sleep(delay_s)
+            try:
+                await self.renew()
+                delay_s = self._due_s()
+            except LikepionError as error:  # not an error until a lease is lost; check() says so then
+                log.warning("Claims could not be renewed: %s", error)
+                delay_s = RETRY_S
+
+    def _due_s(self) -> float:
+        """Until the shortest lease has used up a third of its TTL; at least a second."""
+        now = Moment.read(self._clock)
+        shortest_s = min((lease.remaining_s(now) for lease in self._leases.values()), default=CLAIM_TTL_S)
+        return max(1.0, shortest_s - CLAIM_TTL_S + renewal_delay_s())
