@@ -39,20 +39,25 @@ class Keeper:
         self._manager = manager
         self._journal = journal
         self._clock = clock
-        self._scope = scope
+        self.scope = scope
         self._holder = holder
         self._leases: dict[PostAccount, Lease] = {}
+
+    @property
+    def holder(self) -> str:
+        """The attempt that may write."""
+        if self._holder is None:
+            raise RuntimeError("a trigger's keeper only renews")
+        return self._holder
 
     async def take_over(self, keys: Collection[PostAccount]) -> set[PostAccount]:
         """Become the attempt that works these accounts.
 
         :return: those whose claim still holds; no other may be touched.
         """
-        if self._holder is None:
-            raise RuntimeError("a keeper without a holder cannot take over")
         now = Moment.read(self._clock)
         claims = self._journal.claims
-        self._leases = await asyncio.to_thread(claims.take_over, self._scope, self._holder, keys, now)
+        self._leases = await asyncio.to_thread(claims.take_over, self.scope, self.holder, keys, now)
         await asyncio.to_thread(self._journal.links.orphaned, set(self._leases), now.at)
         return set(self._leases)
 
@@ -69,9 +74,14 @@ class Keeper:
 
         :raises LeaseLost: it must not begin.
         """
-        if self._holder is None:
-            raise RuntimeError("a keeper without a holder cannot write")
-        await asyncio.to_thread(self._journal.claims.require, key, self._holder, Moment.read(self._clock))
+        await asyncio.to_thread(self._journal.claims.require, key, self.holder, Moment.read(self._clock))
+        self.check_now(key)
+
+    def check_now(self, key: PostAccount) -> None:
+        """The part of :meth:`check` that needs no database: the very last look before a byte leaves.
+
+        :raises LeaseLost: it must not.
+        """
         lease = self._leases.get(key)
         if lease is None or not lease.holds(Moment.read(self._clock)):
             raise LeaseLost(f"the claim on account {key.account_id} has lapsed")
@@ -85,7 +95,7 @@ class Keeper:
         wanted = {key.account_id: key for key in (self._leases if keys is None else keys) if key in self._leases}
         asked = Moment.read(self._clock)
         claims = self._journal.claims
-        ours = await asyncio.to_thread(claims.live, self._scope, list(wanted), asked, self._holder)
+        ours = await asyncio.to_thread(claims.live, self.scope, list(wanted), asked, self._holder)
         for account_id in set(wanted) - ours:
             self.done(wanted[account_id])
         if not ours:
@@ -93,7 +103,7 @@ class Keeper:
         asked = Moment.read(self._clock)
         answer = await self._manager.claim(sorted(ours))
         lease = Lease.granted(asked, answer.ttl_s)
-        await asyncio.to_thread(claims.extend, self._scope, answer.claimed, lease)
+        await asyncio.to_thread(claims.extend, self.scope, answer.claimed, lease)
         self._leases.update({wanted[each]: lease for each in answer.claimed})
         log.info("Renewed %d of %d claims", len(answer.claimed), len(wanted))
 

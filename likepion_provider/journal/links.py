@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, exists, func, select, update
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import require
@@ -250,13 +250,15 @@ class Links:
     # --- questions ---
 
     def leftovers(self, limit: int) -> list[PostAccount]:
-        """Accounts that still have something to send, oldest first; no pull would bring some of them back.
+        """Accounts with a stored link and something left to send, oldest first.
+
+        The manager does not hand them out again for that post, so nobody else works them either.
 
         :param limit: at most this many.
         """
         query = (
             select(link.c.request_id, link.c.account_id)
-            .where(_MAY_BE_SENT)
+            .where(_MAY_BE_SENT, _has_stored())
             .group_by(link.c.request_id, link.c.account_id)
             .order_by(func.min(link.c.id))
             .limit(limit)
@@ -301,6 +303,13 @@ class Links:
             raise BadRequest(f"{SETTLE_UNKNOWN} is {BY_REAPPEARANCE} or {BY_HAND}, not {how!r}")
         with self._database.writing() as connection:
             _set(connection, SETTLE_UNKNOWN, how, at)
+
+
+def _has_stored() -> Any:
+    other = link.alias()
+    return exists().where(
+        other.c.request_id == link.c.request_id, other.c.account_id == link.c.account_id, other.c.state == _OK
+    )
 
 
 def _sha256(url: str) -> str:

@@ -1,0 +1,150 @@
+"""Reports the journal's links to the manager: each URL in one POST, one account a POST."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from likepion_provider.errors import (
+    LeaseLost,
+    LikepionError,
+    NotAuthorised,
+    OutcomeUnknown,
+    Rejected,
+    Transient,
+)
+from likepion_provider.journal import Journal, Sending
+from likepion_provider.keeper import Claimer, Keeper
+from likepion_provider.lease import Clock, Moment
+from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
+from likepion_provider.protocol import LinkReport, Record, split_urls
+from likepion_provider.worker import AccountReport, failed
+
+log = logging.getLogger(__name__)
+
+#: Waits before another try of a POST that provably did not reach the manager, in seconds.
+PATIENCE_S = (2.0, 5.0, 15.0)
+
+
+class Manager(Claimer, Protocol):
+    """What of the manager a delivery needs."""
+
+    async def insert(self, report: LinkReport) -> list[Record]:
+        """Report one account's links."""
+        ...
+
+
+class Delivery:
+    """Sends what the journal has for a batch of accounts.
+
+    :param cookies: renewed cookies to hand on, by account id.
+    :param max_concurrency: POSTs at a time; 1 to 100.
+    """
+
+    def __init__(
+        self,
+        *,
+        manager: Manager,
+        journal: Journal,
+        keeper: Keeper,
+        clock: Clock,
+        cookies: Mapping[str, str] | None = None,
+        max_concurrency: int = 16,
+    ) -> None:
+        self._manager = manager
+        self._journal = journal
+        self._keeper = keeper
+        self._clock = clock
+        self._cookies = cookies or {}
+        self._slots = asyncio.Semaphore(max_concurrency)
+
+    async def run(self, tasks: Sequence[SecondaryTask]) -> list[AccountReport]:
+        """Send, account by account side by side; a lost answer parks that account's links and no other's.
+
+        :return: how the links of every account stand now; accounts that the journal has no link of are left out.
+        :raises NotAuthorised: the manager refuses the key; nothing was stored with it.
+        """
+        held = await self._keeper.take_over([task.key for task in tasks])
+        async with self._keeper.keeping():
+            troubles = await asyncio.gather(*(self._deliver(task) for task in tasks if task.key in held))
+        await asyncio.to_thread(self._journal.claims.let_go, self._keeper.scope, [task.account_id for task in tasks])
+        for trouble in troubles:
+            if isinstance(trouble, NotAuthorised):
+                raise trouble
+        states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
+        return [self._report(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
+
+    async def _deliver(self, task: SecondaryTask) -> LikepionError | None:
+        async with self._slots:
+            try:
+                urls = await asyncio.to_thread(self._journal.links.to_send, task.key)
+                for position, part in enumerate(split_urls(urls)):
+                    if position:
+                        # The insert before cleared the claim; the account has rows now, so nobody else was given it.
+                        await self._keeper.renew([task.key])
+                    await self._send(task, part)
+            except LikepionError as error:
+                log.warning("%s: %s", task.label, error.advice)
+                return error
+            finally:
+                self._keeper.done(task.key)
+        return None
+
+    async def _send(self, task: SecondaryTask, urls: Sequence[str]) -> None:
+        for wait_s in (*PATIENCE_S, None):
+            await self._keeper.check(task.key)
+            begin = self._journal.links.begin_send
+            sending = await asyncio.to_thread(begin, task.key, self._keeper.holder, urls, Moment.read(self._clock))
+            if not sending.urls:
+                return
+            try:
+                await self._post(task, sending)
+            except Transient as error:
+                if wait_s is None or (error.retry_after_s or 0) > PATIENCE_S[-1]:
+                    raise
+                await self._clock.sleep(max(wait_s, error.retry_after_s or 0))
+            else:
+                return
+
+    async def _post(self, task: SecondaryTask, sending: Sending) -> None:
+        """One POST, and its outcome in the journal, whatever it is. A crash in between leaves ``sending``."""
+        key = task.key
+        report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
+        try:
+            self._keeper.check_now(key)
+            records = await self._manager.insert(report)
+        except (Transient, NotAuthorised, LeaseLost) as error:
+            await self._end(key, sending, LinkState.PREPARED, error)
+            raise
+        except Rejected as error:
+            await self._end(key, sending, LinkState.REFUSED, error)
+            raise
+        except OutcomeUnknown as error:
+            await self._end(key, sending, LinkState.UNKNOWN, error)
+            raise
+        end = self._journal.links.end_send
+        await asyncio.to_thread(end, key, sending, records, self._clock.now())
+        log.info("%s: %d of %d links stored", task.label, sum(each.stored is True for each in records), len(records))
+
+    async def _end(self, key: PostAccount, sending: Sending, state: LinkState, error: LikepionError) -> None:
+        fail = self._journal.links.fail_send
+        await asyncio.to_thread(fail, key, sending, state, error.message, self._clock.now())
+
+    def _report(self, task: SecondaryTask, states: Counter[LinkState], held: bool) -> AccountReport:
+        found = states.total()
+        if states[LinkState.UNKNOWN] or states[LinkState.SENDING]:
+            unclear = states[LinkState.UNKNOWN] + states[LinkState.SENDING]
+            error: LikepionError = OutcomeUnknown(f"{unclear} of {found} links: the answer to their insert was lost")
+            return AccountReport(task, Outcome.UNKNOWN, found, message=error.message, remedy=error.remedy)
+        if states[LinkState.REFUSED]:
+            words = self._journal.links.evidence(task.key, LinkState.REFUSED)
+            message = f"the manager refused {states[LinkState.REFUSED]} of {found} links: {words or 'no reason given'}"
+            return AccountReport(task, Outcome.FAILED, found, message=message, remedy=Rejected.remedy)
+        if states[LinkState.PREPARED]:
+            if not held:
+                return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before the insert"))
+            return AccountReport(task, Outcome.WAITING, found, message="not sent yet; a later run sends it")
+        return AccountReport(task, Outcome.DELIVERED, found)

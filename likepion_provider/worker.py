@@ -1,0 +1,487 @@
+"""Imports one batch: its accounts side by side, the feed read once, everything found put into the journal.
+
+Plain asyncio, no Airflow: the operators hand in what they know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+
+from likepion_provider import feed as feeds
+from likepion_provider import protocol
+from likepion_provider.errors import (
+    BadRequest,
+    FeedLocked,
+    JournalUnusable,
+    LeaseLost,
+    LikepionError,
+    NeedsVerification,
+    NotAuthorised,
+    PlatformChanged,
+    PlatformError,
+    Transient,
+)
+from likepion_provider.journal import Journal, Submission
+from likepion_provider.keeper import Claimer, Keeper
+from likepion_provider.lease import Clock, Moment
+from likepion_provider.models import Account, Feed, ImportState, Outcome, PostAccount, SecondaryTask
+from likepion_provider.platforms import (
+    DomainGate,
+    Job,
+    Platform,
+    PlatformHttp,
+    PlatformSettings,
+    Progress,
+    Registry,
+    match,
+    refuse_locked,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How many episodes are reported where the manager names no target.
+DEFAULT_TARGET = 1000
+#: How long a repeatable read of the manager is tried again: waits in seconds.
+PATIENCE_S = (1.0, 3.0, 10.0)
+#: A platform that said "submitted" may hide the show this long before it is handed the feed again.
+RESUBMIT_AFTER = timedelta(hours=1)
+
+
+class Manager(Claimer, Protocol):
+    """What of the manager a batch needs."""
+
+    async def account(self, account_id: str) -> Account:
+        """Read one account."""
+        ...
+
+
+class ReadFeed(Protocol):
+    """:func:`likepion_provider.feed.read_feed`, or a test's own."""
+
+    async def __call__(self, url: str, *, target: int, allow_private: bool, timeout_s: float) -> Feed:
+        """Read a feed."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportOptions:
+    """How a batch is worked.
+
+    :param max_concurrency: accounts at a time; 1 to 500.
+    :param collect_timeout_s: how long to wait for one account's episodes before it is let go; a later run goes on.
+    :param partial_after_s: since the import began; from then on, what a platform lists is reported although
+        episodes of the feed are missing there.
+    :param max_failures: permanent failures after which an account is set aside until a person runs it by its id.
+    :param allow_private_feeds: read feeds from private and loopback addresses.
+    :param dry_run: look, but neither import nor put anything into the journal.
+    """
+
+    max_concurrency: int = 64
+    collect_timeout_s: float = 600.0
+    partial_after_s: float = 24 * 3600.0
+    max_failures: int = 3
+    feed_timeout_s: float = 60.0
+    platform_timeout_s: float = 60.0
+    allow_private_feeds: bool = False
+    dry_run: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class AccountReport:
+    """How one account came out of a step; public.
+
+    :param found: episodes of the feed that the platform lists.
+    :param new: those of them that the journal did not have.
+    """
+
+    task: SecondaryTask
+    outcome: Outcome
+    found: int = 0
+    new: int = 0
+    message: str = ""
+    remedy: str = ""
+    #: A renewed cookie; in memory only, the operator seals it.
+    cookie: str = dataclasses.field(default="", repr=False)
+
+    def to_public(self) -> dict[str, Any]:
+        """A JSON-ready copy for XCom, without the cookie."""
+        return {
+            "task": self.task.to_public(),
+            "outcome": self.outcome.value,
+            "found": self.found,
+            "new": self.new,
+            "message": self.message,
+            "remedy": self.remedy,
+        }
+
+    @classmethod
+    def from_public(cls, fields: Mapping[str, Any]) -> AccountReport:
+        """Undo :meth:`to_public`."""
+        return cls(
+            task=SecondaryTask.from_public(fields["task"]),
+            outcome=Outcome(fields["outcome"]),
+            found=fields["found"],
+            new=fields["new"],
+            message=fields["message"],
+            remedy=fields["remedy"],
+        )
+
+
+def failed(task: SecondaryTask, error: LikepionError) -> AccountReport:
+    """The report of an account that an error ended."""
+    if isinstance(error, Transient):
+        outcome = Outcome.WAITING
+    elif isinstance(error, LeaseLost):
+        outcome = Outcome.LEASE_LOST
+    elif isinstance(error, NeedsVerification):
+        outcome = Outcome.NEEDS_PERSON
+    else:
+        outcome = Outcome.FAILED
+    return AccountReport(task, outcome, message=error.message, remedy=error.remedy)
+
+
+class BatchImport:
+    """One batch of accounts, from claim to links in the journal.
+
+    :param keeper: holds the accounts' claims; this object takes them over.
+    :param settings_for: what the platform's connection says, by domain.
+    :param on_secrets: called with every secret as soon as it is known, to be masked in logs.
+    """
+
+    def __init__(
+        self,
+        *,
+        manager: Manager,
+        journal: Journal,
+        keeper: Keeper,
+        registry: Registry,
+        clock: Clock,
+        settings_for: Callable[[str], Awaitable[PlatformSettings]],
+        options: ImportOptions | None = None,
+        on_secrets: Callable[[Iterable[str]], None] = lambda _: None,
+        read_feed: ReadFeed = feeds.read_feed,
+    ) -> None:
+        self._manager = manager
+        self._journal = journal
+        self._keeper = keeper
+        self._registry = registry
+        self._clock = clock
+        self._settings_for = settings_for
+        self._options = options or ImportOptions()
+        self._on_secrets = on_secrets
+        self._read_feed = read_feed
+        self._feeds: dict[tuple[str, int], asyncio.Task[Feed]] = {}
+        self._settings: dict[str, asyncio.Task[PlatformSettings]] = {}
+        self._gates: dict[str, DomainGate] = {}
+        self._connector: aiohttp.BaseConnector | None = None
+        self._submissions: dict[PostAccount, Submission] = {}
+
+    async def run(self, tasks: Sequence[SecondaryTask]) -> list[AccountReport]:
+        """Work the accounts side by side; one's failure is its own.
+
+        :raises NotAuthorised: the manager refuses the key.
+        :raises JournalUnusable: nothing can be noted, so nothing is done.
+        """
+        held = await self._keeper.take_over([task.key for task in tasks])
+        self._submissions = await asyncio.to_thread(self._journal.submissions.get, held)
+        slots = asyncio.Semaphore(self._options.max_concurrency)
+        progress = _Counter(len(tasks), self._clock)
+
+        async def work(task: SecondaryTask) -> AccountReport:
+            async with slots:
+                report = await self._report(task, held)
+            self._keeper_done(report)
+            progress.step(report)
+            return report
+
+        async with aiohttp.TCPConnector(limit=0, limit_per_host=0) as self._connector, self._keeper.keeping():
+            try:
+                return await _all(work(task) for task in tasks)
+            finally:
+                for reading in (*self._feeds.values(), *self._settings.values()):
+                    reading.cancel()
+
+    def _keeper_done(self, report: AccountReport) -> None:
+        if report.outcome is not Outcome.COLLECTED:
+            self._keeper.done(report.task.key)
+
+    async def _report(self, task: SecondaryTask, held: set[PostAccount]) -> AccountReport:
+        if task.key not in held:
+            return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before its import began"))
+        try:
+            return await self._work(task)
+        except (NotAuthorised, JournalUnusable):
+            raise
+        except LikepionError as error:
+            await self._note_failure(task.key, error)
+            return failed(task, error)
+        except Exception as error:
+            log.warning("%s: the importer failed", task.label, exc_info=True)
+            defect = PlatformError(
+                f"{task.domain}: the importer failed with {type(error).__name__}",
+                remedy="This is a defect of the importer: report it with the task's log.",
+            )
+            await self._note_failure(task.key, defect)
+            return failed(task, defect)
+
+    async def _note_failure(self, key: PostAccount, error: LikepionError) -> None:
+        if isinstance(error, Transient | LeaseLost | _SetAside) or self._options.dry_run:
+            return
+        state = ImportState.FAILED
+        if isinstance(error, NeedsVerification):
+            state = ImportState.NEEDS_VERIFICATION
+        elif isinstance(error, FeedLocked):
+            state = ImportState.LOCKED
+        try:
+            await self._note(key, state=state, message=error.message, remedy=error.remedy)
+        except LeaseLost as lost:
+            log.info("Not noted: %s", lost)
+
+    async def _note(self, key: PostAccount, **values: Any) -> None:
+        if not self._options.dry_run:
+            record = self._journal.submissions.record
+            await asyncio.to_thread(record, key, self._keeper.holder, Moment.read(self._clock), **values)
+
+    # --- one account ---
+
+    async def _work(self, task: SecondaryTask) -> AccountReport:
+        self._refuse_set_aside(task)
+        account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
+        self._on_secrets(account.credentials.secrets())
+        if account.task.request_id != task.request_id:
+            raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
+        if not account.link_rss:
+            return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
+        settings = await self._platform_settings(task.domain)
+        platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
+        feed = await self._feed(account.link_rss, task.target or DEFAULT_TARGET)
+        http = self._http(platform, account, settings)
+        try:
+            job = Job(task, account.credentials, feed, settings, http, self._reference(task.key))
+            refuse_locked(job)
+            _refuse_missing(platform, job)
+            return await self._deliverable(platform, job)
+        finally:
+            await http.close()
+
+    def _refuse_set_aside(self, task: SecondaryTask) -> None:
+        known = self._submissions.get(task.key)
+        if known and known.failures >= self._options.max_failures:
+            raise _SetAside(
+                f"set aside after {known.failures} permanent failures, the last: {known.message}",
+                remedy=f"{known.remedy} Then run it by hand with account_ids [{task.account_id!r}].",
+            )
+
+    async def _deliverable(self, platform: Platform, job: Job) -> AccountReport:
+        task = job.task
+        expected = min(task.target or DEFAULT_TARGET, len(job.feed.episodes))
+        progress, urls = await self._listing(platform, job, expected)
+        if self._options.dry_run:
+            message = f"dry run: would import the feed and report {expected} URLs"
+            if progress.state is ImportState.LISTED:
+                message = f"dry run: {len(urls)} of {expected} episodes are listed"
+            return AccountReport(task, Outcome.WAITING, len(urls), message=message)
+        if not urls or (len(urls) < expected and not self._partial_will_do(task.key)):
+            message = f"{platform.title} lists {len(urls)} of {expected} episodes so far"
+            state = ImportState.IN_REVIEW if progress.state is ImportState.LISTED else progress.state
+            await self._note(task.key, state=state, reference=progress.reference, message=message)
+            return AccountReport(task, Outcome.WAITING, len(urls), message=message, cookie=progress.cookie)
+        new = await asyncio.to_thread(self._journal.links.prepare, task.key, urls, self._clock.now())
+        await self._note(task.key, state=ImportState.LISTED, reference=progress.reference)
+        return AccountReport(task, Outcome.COLLECTED, len(urls), new, cookie=progress.cookie)
+
+    def _partial_will_do(self, key: PostAccount) -> bool:
+        known = self._submissions.get(key)
+        if known is None or known.submitted_at is None:
+            return False
+        return (self._clock.now() - known.submitted_at).total_seconds() >= self._options.partial_after_s
+
+    async def _listing(self, platform: Platform, job: Job, expected: int) -> tuple[Progress, list[str]]:
+        """Import where needed, then look until every expected episode is listed or the time is up."""
+        give_up_s = self._clock.boot_s() + self._options.collect_timeout_s
+        progress = await self._bring_in(platform, job)
+        waits = itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1]))
+        while True:
+            urls = _public_urls(platform, job, progress)
+            wait_s = next(waits)
+            complete = progress.state is ImportState.LISTED and len(urls) >= expected
+            if complete or self._options.dry_run or self._clock.boot_s() + wait_s > give_up_s:
+                return progress, urls
+            await self._clock.sleep(wait_s)
+            await self._keeper.check(job.task.key)
+            progress = await self._look(platform, job, progress)
+
+    async def _bring_in(self, platform: Platform, job: Job) -> Progress:
+        """Read the platform back where anything was submitted before; else, and only then, submit."""
+        known = self._submissions.get(job.task.key)
+        if self._options.dry_run or (known and (known.attempts or known.reference)):
+            progress = await platform.collect(job)
+            if self._options.dry_run or progress.state is not ImportState.NEW:
+                return progress
+            if known and self._may_still_show_up(known):
+                return dataclasses.replace(progress, state=known.state)
+        now = Moment.read(self._clock)
+        begin = self._journal.submissions.begin
+        await asyncio.to_thread(begin, job.task.key, self._keeper.holder, now)
+        progress = await platform.submit(job)
+        state = ImportState.SUBMITTED if progress.state is ImportState.NEW else progress.state
+        await self._note(job.task.key, state=state, reference=progress.reference, message=progress.message)
+        return progress
+
+    def _may_still_show_up(self, known: Submission) -> bool:
+        if known.state not in (ImportState.SUBMITTED, ImportState.IN_REVIEW) or known.submitted_at is None:
+            return False
+        return self._clock.now() - known.submitted_at < RESUBMIT_AFTER
+
+    async def _look(self, platform: Platform, job: Job, last: Progress) -> Progress:
+        """One more look; passing trouble leaves what the last one saw."""
+        try:
+            seen = await platform.collect(dataclasses.replace(job, reference=last.reference or job.reference))
+        except Transient as error:
+            log.info("%s: %s", job.task.label, error)
+            return last
+        state = last.state if seen.state is ImportState.NEW else seen.state
+        return dataclasses.replace(
+            seen, state=state, reference=seen.reference or last.reference, cookie=seen.cookie or last.cookie
+        )
+
+    # --- what the accounts of a batch share ---
+
+    async def _feed(self, url: str, target: int) -> Feed:
+        key = (url, target)
+        if key not in self._feeds:
+            self._feeds[key] = asyncio.create_task(self._read(url, target))
+        return await asyncio.shield(self._feeds[key])
+
+    async def _read(self, url: str, target: int) -> Feed:
+        options = self._options
+        return await patiently(
+            lambda: self._read_feed(
+                url, target=target, allow_private=options.allow_private_feeds, timeout_s=options.feed_timeout_s
+            ),
+            self._clock,
+        )
+
+    async def _platform_settings(self, domain: str) -> PlatformSettings:
+        if domain not in self._settings:
+            self._settings[domain] = asyncio.create_task(_awaited(self._settings_for(domain)))
+        return await asyncio.shield(self._settings[domain])
+
+    def _http(self, platform: Platform, account: Account, settings: PlatformSettings) -> PlatformHttp:
+        if self._connector is None:
+            raise RuntimeError("the batch is not running")
+        base_url = settings.base_url or platform.base_url
+        if not base_url:
+            raise PlatformError(
+                f"{platform.title}: nothing says where {account.task.domain} is",
+                platform=platform.name,
+                remedy=f"Make the Airflow connection likepion_platform_{platform.name} and put its address into host.",
+            )
+        key = account.task.key
+        return PlatformHttp(
+            platform=platform.name,
+            base_url=base_url,
+            connector=self._connector,
+            gate=self._gates.setdefault(account.task.domain, DomainGate(platform.max_concurrency)),
+            before_write=lambda: self._keeper.check(key),
+            cookie=account.credentials.cookie,
+            timeout_s=self._options.platform_timeout_s,
+        )
+
+    def _reference(self, key: PostAccount) -> str:
+        known = self._submissions.get(key)
+        return known.reference if known else ""
+
+
+class _SetAside(PlatformError):
+    """An account that is not tried any more until a person runs it."""
+
+
+def _refuse_missing(platform: Platform, job: Job) -> None:
+    missing = [name for name in platform.needs if not getattr(job.credentials, name)]
+    if missing:
+        raise PlatformError(
+            f"{platform.title} needs the account's {' and '.join(missing)}",
+            platform=platform.name,
+            remedy="Add what is missing to the account in the manager, then run the account again.",
+        )
+
+
+def _public_urls(platform: Platform, job: Job, progress: Progress) -> list[str]:
+    """The listed pages of the feed's episodes.
+
+    :raises PlatformChanged: one is no URL that the manager could store.
+    """
+    urls = [each.url for each in match(job.feed, progress.episodes, job.task.target or DEFAULT_TARGET)]
+    for url in urls:
+        try:
+            protocol.wire_url(url)
+        except BadRequest as error:
+            raise PlatformChanged(
+                f"{platform.title}: {error}", platform=platform.name, url=platform.base_url, field="episode url"
+            ) from None
+    return urls
+
+
+async def patiently(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
+    """Repeat a call that does no harm when repeated, a few times.
+
+    :raises Transient: it still failed, or was told to wait longer than this is patient.
+    """
+    for wait_s in PATIENCE_S:
+        try:
+            return await call()
+        except Transient as error:
+            if (error.retry_after_s or 0) > PATIENCE_S[-1]:
+                raise
+            await clock.sleep(max(wait_s, error.retry_after_s or 0))
+    return await call()
+
+
+async def _awaited(value: Awaitable[T]) -> T:
+    return await value
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Gather, but leave nothing running behind the first that raises."""
+    running = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return list(await asyncio.gather(*running))
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+class _Counter:
+    """A log line an account, and how it goes."""
+
+    def __init__(self, total: int, clock: Clock) -> None:
+        self._total = total
+        self._done = 0
+        self._clock = clock
+        self._began_s = clock.boot_s()
+
+    def step(self, report: AccountReport) -> None:
+        self._done += 1
+        passed_s = max(self._clock.boot_s() - self._began_s, 0.001)
+        log.info(
+            "%d/%d %s: %s%s (%.1f accounts/s, about %.0f s left)",
+            self._done,
+            self._total,
+            report.task.label,
+            report.outcome.value,
+            f", {report.message}" if report.message else f", {report.found} episodes, {report.new} new",
+            self._done / passed_s,
+            (self._total - self._done) * passed_s / self._done,
+        )
