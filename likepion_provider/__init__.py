@@ -2,4 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """What Airflow's provider manager asks for; see Airflow's ``provider_info.schema.json``."""
+    integration = "Likepion"
+    return {
+        "package-name": "airflow-provider-likepion",
+        "name": integration,
+        "description": "Import a podcast's RSS feed into many platform accounts, report every episode exactly once.",
+        "versions": [__version__],
+        "integrations": [
+            {"integration-name": integration, "external-doc-url": "https://manager.likepion.com", "tags": ["service"]}
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": ["likepion_provider.hooks.likepion"]}],
+        "operators": [
+            {
+                "integration-name": integration,
+                "python-modules": ["likepion_provider.operators.likepion", "likepion_provider.operators.report"],
+            }
+        ],
+        "sensors": [{"integration-name": integration, "python-modules": ["likepion_provider.sensors.likepion"]}],
+        "triggers": [{"integration-name": integration, "python-modules": ["likepion_provider.triggers.likepion"]}],
+        "connection-types": [
+            {
+                "connection-type": "likepion",
+                "hook-class-name": "likepion_provider.hooks.likepion.LikepionHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login"],
+                    "relabeling": {"password": "API key", "host": "Manager's address"},
+                    "placeholders": {"host": "https://manager.likepion.com"},
+                },
+                "conn-fields": {
+                    "timeout_s": {
+                        "label": "Timeout (seconds)",
+                        "description": "For one call; 0.1 to 600, 60 by default.",
+                        "schema": {"type": ["number", "null"], "minimum": 0.1, "maximum": 600},
+                    },
+                    "allow_private_feeds": {
+                        "label": "Allow private feeds",
+                        "description": "Read feeds from private and loopback addresses.",
+                        "schema": {"type": ["boolean", "null"]},
+                    },
+                },
+            }
+        ],
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from typing import Protocol
 
 from likepion_provider.errors import LeaseLost, LikepionError
@@ -61,9 +61,15 @@ class Keeper:
         await asyncio.to_thread(self._journal.links.orphaned, set(self._leases), now.at)
         return set(self._leases)
 
-    def watch(self, leases: Mapping[PostAccount, Lease]) -> None:
-        """Renew these from now on."""
-        self._leases.update(leases)
+    async def resume(self, keys: Collection[PostAccount]) -> None:
+        """Renew from now on what the scope still holds, without becoming who may write."""
+        now = Moment.read(self._clock)
+        self._leases = await asyncio.to_thread(self._journal.claims.leases, self.scope, keys, now)
+
+    def any_left(self) -> bool:
+        """Whether a claim still holds."""
+        now = Moment.read(self._clock)
+        return any(lease.holds(now) for lease in self._leases.values())
 
     def done(self, key: PostAccount) -> None:
         """Renew it no more."""

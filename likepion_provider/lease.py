@@ -25,7 +25,10 @@ MARGIN_S = 60.0
 class Clock(Protocol):
     """Where time comes from; tests put a virtual one here."""
 
-    boot_id: str
+    @property
+    def boot_id(self) -> str:
+        """Names the boot that :meth:`boot_s` counts from."""
+        ...
 
     def now(self) -> datetime:
         """The wall clock, aware UTC."""
@@ -43,7 +46,8 @@ class Clock(Protocol):
 class SystemClock:
     """The clocks of the machine."""
 
-    @functools.cached_property
+    @property
+    @functools.cache  # noqa: B019 - one instance a process
     def boot_id(self) -> str:
         """Changes with every boot; empty where the system does not tell, which leaves only the wall clock."""
         try:

@@ -217,6 +217,22 @@ def probe(api_key: str) -> Request:
     return Request(Endpoint.ACCOUNT, "GET", f"{API_PATH}/accounts/00000000-0000-0000-0000-000000000000")
 
 
+def read_probe(answer: Answer) -> None:
+    """Read the answer to :func:`probe`: that the account is not found is what success looks like.
+
+    :raises LikepionError: the key is refused, or this is not the manager's API.
+    """
+    if answer.status == 404 and _is_json_object(answer.body):
+        return
+    try:
+        _payload(Endpoint.ACCOUNT, answer)
+    except NotAuthorised:
+        raise
+    except Rejected as error:
+        if error.status == 404:
+            raise
+
+
 def split_urls(urls: Sequence[str]) -> list[tuple[str, ...]]:
     """Cut an account's URLs into pieces that one insert may carry."""
     return [tuple(chunk) for chunk in _chunks(urls, MAX_INSERT_RECORDS)]
@@ -288,7 +304,7 @@ def _remedy_for(endpoint: Endpoint, status: int) -> str | None:
     if status != 404:
         return None
     if endpoint is Endpoint.ACCOUNT:
-        return "Check the account id: the manager does not know it."
+        return "Check the account id, and that the connection's host is the manager's."
     return "Check the connection's host: the manager's API is not at this address."
 
 
@@ -331,6 +347,13 @@ def _payload(endpoint: Endpoint, answer: Answer) -> dict[str, Any]:
             server_message=words,
         )
     return payload
+
+
+def _is_json_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _server_message(answer: Answer) -> str:

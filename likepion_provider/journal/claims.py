@@ -7,7 +7,7 @@ still live, fails at its next write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -61,6 +61,13 @@ class Claims:
                         connection.execute(_where(key.account_id).values(holder=holder))
                         held[key] = lease
         return held
+
+    def leases(self, scope: str, keys: Collection[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
+        """The leases that the scope still has."""
+        query = select(claim).where(claim.c.account_id.in_([key.account_id for key in keys]), claim.c.scope == scope)
+        with self._database.reading() as connection:
+            found = {PostAccount(row.request_id, row.account_id): _lease(row) for row in connection.execute(query)}
+        return {key: found[key] for key in keys if key in found and found[key].holds(now)}
 
     def live(self, scope: str, account_ids: Iterable[str], now: Moment, holder: str | None = None) -> set[str]:
         """The accounts whose claims may be renewed.

@@ -81,7 +81,7 @@ claim = Table(
     Column("account_id", String(64), primary_key=True),
     Column("request_id", String(64), nullable=False),
     # The run that may use the claim, and the task attempt that uses it now; both empty once let go.
-    Column("scope", String(320), nullable=False, server_default=""),
+    Column("scope", String(512), nullable=False, server_default=""),
     Column("holder", String(64), nullable=False, server_default=""),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("boot_id", String(64), nullable=False, server_default=""),

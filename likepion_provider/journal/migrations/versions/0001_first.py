@@ -44,7 +44,7 @@ def upgrade() -> None:
         "likepion_claim",
         sa.Column("account_id", sa.String(64), primary_key=True),
         _text("request_id", 64, None),
-        _text("scope", 320),
+        _text("scope", 512),
         _text("holder", 64),
         sa.Column("expires_at", _TIME, nullable=False),
         _text("boot_id", 64),

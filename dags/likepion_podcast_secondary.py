@@ -1,0 +1,125 @@
+"""### Podcast: secondary sites
+
+Imports the primary site's RSS feed into every account that the manager hands out, and reports each episode's public
+URL exactly once. Nothing is lost when a run ends early: what is not finished is handed out again, and the journal
+knows what was done.
+
+**By hand:** trigger it and fill in the form. A group, a domain or an account id takes just those accounts, without
+pulling others.
+
+**Backfill a group:**
+`airflow backfill create --dag-id likepion_podcast_secondary --from-date D --to-date D
+--dag-run-conf '{"group_id": "G"}'`
+
+**Red?** The `report` task names every account that needs somebody, and what to do.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+from airflow.sdk import Param, dag, task_group
+
+from likepion_provider.operators.likepion import (
+    ClaimAccountsOperator,
+    ImportRssOperator,
+    InsertLinksOperator,
+    PullSecondaryTasksOperator,
+)
+from likepion_provider.operators.report import LikepionReportOperator
+from likepion_provider.sensors.likepion import LinkRssSensor
+
+PARAMS = {
+    "limit": Param(
+        200,
+        type="integer",
+        minimum=1,
+        maximum=1000,
+        title="Limit",
+        description="How many accounts to pull. Has no meaning where a group, domains or accounts are given.",
+    ),
+    "group_id": Param(
+        None,
+        type=["null", "string"],
+        title="Group",
+        description="Take this group's accounts that are not done, without pulling others.",
+    ),
+    "domains": Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string"},
+        title="Domains",
+        description="Take the accounts of these platforms only, e.g. anchor.fm; one a line.",
+    ),
+    "account_ids": Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string"},
+        title="Accounts",
+        description="Take these accounts, even such as were set aside after failures; one id a line.",
+    ),
+    "batch_size": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        maximum=1000,
+        title="Batch size",
+        description="Accounts a mapped task. Empty: as many as keep the grid readable; 1: a task an account.",
+    ),
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Look at feeds and platforms, but import nothing and send nothing.",
+    ),
+}
+
+
+@dag(
+    dag_id="likepion_podcast_secondary",
+    schedule=timedelta(minutes=5),
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    # A run that waits for feeds lives half an hour; the next ones must not wait for it.
+    max_active_runs=8,
+    # Depth first: a batch's links are reported before the next batch begins.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=20), "weight_rule": "upstream"},
+    params=PARAMS,
+    render_template_as_native_obj=True,
+    doc_md=__doc__,
+    tags=["likepion", "podcast"],
+)
+def likepion_podcast_secondary() -> None:
+    pull = PullSecondaryTasksOperator(
+        task_id="pull_tasks",
+        limit="{{ params.limit }}",
+        group_id="{{ params.group_id }}",
+        domains="{{ params.domains }}",
+        account_ids="{{ params.account_ids }}",
+    )
+    claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output, batch_size="{{ params.batch_size }}")
+
+    @task_group
+    def import_batch(batch: dict[str, Any]) -> None:
+        name = "{{ task.batch['name'] }}"
+        wait = LinkRssSensor(task_id="wait_for_link_rss", batch=batch, map_index_template=name)
+        import_rss = ImportRssOperator(
+            task_id="import_rss", batch=batch, dry_run_import="{{ params.dry_run }}", map_index_template=name
+        )
+        insert_links = InsertLinksOperator(
+            task_id="insert_links",
+            batch=batch,
+            import_task_id="import_batch.import_rss",
+            # What an import found before it failed is in the journal, and is reported.
+            trigger_rule="all_done",
+            map_index_template=name,
+        )
+        wait >> import_rss >> insert_links
+
+    report = LikepionReportOperator(task_id="report", trigger_rule="all_done", retries=0)
+    import_batch.expand(batch=claim.output) >> report
+
+
+likepion_podcast_secondary()

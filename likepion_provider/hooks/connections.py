@@ -1,0 +1,164 @@
+"""What Airflow's connections say, in this package's own terms, and our errors in Airflow's."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+
+from likepion_provider.client import ManagerAddress
+from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
+from likepion_provider.journal import Journal, open_journal
+from likepion_provider.platforms import PlatformSettings, registry
+from likepion_provider.protocol import API_PATH, DEFAULT_HOST
+
+LIKEPION_CONN_ID = "likepion_default"
+JOURNAL_CONN_ID = "likepion_journal"
+PLATFORM_CONN_PREFIX = "likepion_platform_"
+
+#: Executors whose tasks all run on one machine, so that a SQLite file is shared by all of them.
+ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
+
+
+@contextlib.contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Translate our errors: what may pass by itself is retried as the task's ``retries`` say, the rest is not.
+
+    :raises AirflowException: for :class:`Transient` and :class:`JournalUnusable`.
+    :raises AirflowFailException: for everything else.
+    """
+    try:
+        yield
+    except (Transient, JournalUnusable) as error:
+        raise AirflowException(error.advice) from None
+    except LikepionError as error:
+        raise AirflowFailException(error.advice) from None
+
+
+async def manager_address(conn_id: str) -> ManagerAddress:
+    """Where the manager is, from a connection of type ``likepion``.
+
+    :raises BadRequest: there is no such connection, or its host or timeout make no sense.
+    :raises NotAuthorised: it has no password, which is the API key.
+    """
+    connection = await _connection(conn_id)
+    if connection is None:
+        raise BadRequest(
+            f"there is no Airflow connection {conn_id!r}",
+            remedy=f"Make it: airflow connections add {conn_id} --conn-type likepion --conn-password <API key>.",
+        )
+    return address_of(connection)
+
+
+def address_of(connection: Any) -> ManagerAddress:
+    """Where the manager is, from a connection at hand: see :func:`manager_address`."""
+    if not connection.password:
+        raise NotAuthorised(f"the Airflow connection {connection.conn_id!r} has no API key", status=401)
+    timeout_s = connection.extra_dejson.get("timeout_s", 60.0)
+    try:
+        timeout_s = float(timeout_s)
+    except (TypeError, ValueError):
+        timeout_s = 0.0
+    if not 0.1 <= timeout_s <= 600:
+        raise BadRequest(f"timeout_s in the connection {connection.conn_id!r} must be from 0.1 to 600 seconds")
+    return ManagerAddress(base_url_of(connection) or DEFAULT_HOST, connection.password, timeout_s)
+
+
+def base_url_of(connection: Any) -> str:
+    """Scheme, host and port of a connection; https by default, empty without a host. The API's own path is cut off."""
+    host = (connection.host or "").strip().rstrip("/")
+    if not host:
+        return ""
+    if "://" not in host:
+        host = f"{connection.schema or 'https'}://{host}"
+    if connection.port:
+        host = f"{host}:{connection.port}"
+    return host.removesuffix(API_PATH)
+
+
+async def allows_private_feeds(conn_id: str) -> bool:
+    """Whether the connection's extra ``allow_private_feeds`` lets feeds come from private and loopback addresses."""
+    connection = await _connection(conn_id)
+    value = connection.extra_dejson.get("allow_private_feeds", False) if connection else False
+    return str(value).strip().lower() in ("true", "1", "yes", "on")
+
+
+async def platform_settings(domain: str) -> PlatformSettings:
+    """What is set for a platform: ``likepion_platform_<domain>``, else ``likepion_platform_<importer's name>``.
+
+    In a connection's id, every character of the domain but letters and digits is an underscore.
+    """
+    owners = [name for name, each in registry().platforms.items() if domain in each.domains]
+    for suffix in (re.sub(r"[^a-z0-9]", "_", domain), *owners):
+        connection = await _connection(PLATFORM_CONN_PREFIX + suffix)
+        if connection is not None:
+            return PlatformSettings(
+                base_url=base_url_of(connection),
+                login=connection.login or "",
+                password=connection.password or "",
+                extra=connection.extra_dejson,
+            )
+    return PlatformSettings()
+
+
+async def journal() -> Journal:
+    """The journal behind the connection ``likepion_journal``; without one, a SQLite file under ``AIRFLOW_HOME``.
+
+    :raises JournalUnusable: it cannot be reached; or it is SQLite and the executor runs tasks on several machines.
+    """
+    connection = await _connection(JOURNAL_CONN_ID)
+    url = journal_url(connection)
+    if url.startswith("sqlite"):
+        _refuse_sqlite_on_many_machines()
+    return open_journal(url)
+
+
+def journal_url(connection: Any | None) -> str:
+    """The SQLAlchemy URL of the journal.
+
+    :raises JournalUnusable: the connection is neither PostgreSQL nor SQLite.
+    """
+    if connection is None:
+        return f"sqlite:///{default_journal_path()}"
+    if connection.conn_type == "sqlite":
+        return f"sqlite:///{connection.host}"
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise JournalUnusable(f"the connection {JOURNAL_CONN_ID} is of type {connection.conn_type!r}")
+    from sqlalchemy import URL
+
+    url = URL.create(
+        "postgresql+psycopg",
+        username=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        database=connection.schema,
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def default_journal_path() -> Path:
+    """Where the journal is when nothing is configured."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(AIRFLOW_HOME) / "likepion_journal.db"
+
+
+def _refuse_sqlite_on_many_machines() -> None:
+    executors = conf.get("core", "executor", fallback="LocalExecutor")
+    names = {each.split(":")[-1].rsplit(".", 1)[-1].strip() for each in executors.split(",")}
+    if distributed := sorted(names - ONE_MACHINE_EXECUTORS):
+        raise JournalUnusable(f"a SQLite journal cannot be shared by the machines of {', '.join(distributed)}")
+
+
+async def _connection(conn_id: str) -> Any | None:
+    try:
+        return await BaseHook.aget_connection(conn_id)
+    except AirflowNotFoundException:
+        return None

@@ -1,0 +1,291 @@
+"""The steps of a run. Each is thin: it hands Airflow's connections and names to what does the work."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from airflow.sdk import BaseAsyncOperator, Context
+from airflow.sdk.exceptions import DownstreamTasksSkipped
+from airflow.sdk.log import mask_secret
+
+from likepion_provider.client import ManagerClient
+from likepion_provider.delivery import Delivery
+from likepion_provider.errors import BadRequest
+from likepion_provider.hooks.connections import (
+    LIKEPION_CONN_ID,
+    airflow_errors,
+    allows_private_feeds,
+    journal,
+    manager_address,
+    platform_settings,
+)
+from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.intake import Batch, Choice, Intake, batches
+from likepion_provider.journal import Journal
+from likepion_provider.keeper import Keeper
+from likepion_provider.lease import SYSTEM_CLOCK
+from likepion_provider.models import SecondaryTask
+from likepion_provider.platforms import registry
+from likepion_provider.protocol import MAX_PULL
+from likepion_provider.sealing import Seal
+from likepion_provider.worker import BatchImport, ImportOptions
+
+#: XCom key of renewed cookies, sealed.
+SEALED_COOKIES = "sealed_cookies"
+
+
+def scope_of(context: Context) -> str:
+    """The run that claims are given to."""
+    run = context["dag_run"]
+    return f"{run.dag_id}/{run.run_id}"
+
+
+class LikepionOperator(BaseAsyncOperator):
+    """What the steps have in common.
+
+    :param likepion_conn_id: a connection of type ``likepion``.
+    """
+
+    template_fields: Sequence[str] = ("likepion_conn_id",)
+    ui_color = "#e8e4f3"
+
+    def __init__(self, *, likepion_conn_id: str = LIKEPION_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.likepion_conn_id = likepion_conn_id
+
+    async def aexecute(self, context: Context) -> Any:
+        """Open what the step needs, do it, and say in Airflow's terms what went wrong."""
+        with airflow_errors():
+            async with await LikepionHook(self.likepion_conn_id).client() as manager:
+                return await self.work(context, manager, await journal())
+
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> Any:
+        """The step itself."""
+        raise NotImplementedError
+
+    def _keeper(self, context: Context, manager: ManagerClient, journal: Journal) -> Keeper:
+        return Keeper(manager, journal, SYSTEM_CLOCK, scope_of(context), uuid.uuid4().hex)
+
+    def _intake(self, context: Context, manager: ManagerClient, journal: Journal) -> Intake:
+        scope = scope_of(context)
+        run_id = context["dag_run"].run_id
+        return Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope=scope, run_id=run_id)
+
+
+class PullSecondaryTasksOperator(LikepionOperator):
+    """Pull secondary tasks; or, for a group, domains or named accounts, take them without pulling.
+
+    A run that finds nothing to do ends here, green.
+
+    .. code-block:: python
+
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+
+    :param limit: how many accounts to pull, 1 to 1,000; has no meaning for a choice.
+    :param group_id: take this group's accounts, as far as the journal knows them and they are not done.
+    :param domains: take the accounts of these platforms; with ``group_id``, only those of the group's.
+    :param account_ids: take these accounts, even such as were set aside.
+    :return: the accounts' public fields; credentials stay behind.
+    """
+
+    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "limit", "group_id", "domains", "account_ids")
+
+    def __init__(
+        self,
+        *,
+        limit: int | str = 200,
+        group_id: str | None = None,
+        domains: Iterable[str] | str | None = None,
+        account_ids: Iterable[str] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
+        self.group_id = group_id
+        self.domains = domains
+        self.account_ids = account_ids
+
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+        """Pull or choose."""
+        intake = self._intake(context, manager, journal)
+        choice = Choice(
+            group_id=(self.group_id or "").strip(),
+            domains=tuple(each.lower() for each in _names("domains", self.domains)),
+            account_ids=_names("account_ids", self.account_ids),
+        )
+        limit = _whole("limit", self.limit, 1, MAX_PULL)
+        tasks = await (intake.choose(choice) if choice else intake.pull(limit))
+        if not tasks:
+            self._end_run()
+        return [task.to_public() for task in tasks]
+
+    def _end_run(self) -> None:
+        self.log.info("Nothing to do")
+        below = sorted(self.get_flat_relative_ids(upstream=False)) if self.has_dag() else []  # type: ignore[no-untyped-call]
+        if below:
+            raise DownstreamTasksSkipped(tasks=below)  # type: ignore[no-untyped-call]
+
+
+class ClaimAccountsOperator(LikepionOperator):
+    """Claim again, in bulk, what was pulled, and cut it into batches for mapping.
+
+    .. code-block:: python
+
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
+
+    :param tasks: what :class:`PullSecondaryTasksOperator` returns.
+    :param batch_size: accounts a batch, 1 to 1,000; by default as many as keep the grid readable.
+    :return: batches with a ``name``, whether they wait for their feed (``waits``), and their ``tasks``.
+    """
+
+    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "tasks", "batch_size")
+
+    def __init__(self, *, tasks: list[dict[str, Any]], batch_size: int | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tasks = tasks
+        self.batch_size = batch_size
+
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+        """Claim and cut."""
+        size = None if self.batch_size in (None, "") else _whole("batch_size", self.batch_size, 1, MAX_PULL)
+        intake = self._intake(context, manager, journal)
+        held = await intake.reaffirm([SecondaryTask.from_public(each) for each in self.tasks])
+        return [batch.to_public() for batch in batches(held, size)]
+
+
+class ImportRssOperator(LikepionOperator):
+    """Import the feed into a batch's accounts, side by side, and put every episode's URL into the journal.
+
+    One account's failure is its own: the task is green, and the report names it.
+
+    .. code-block:: python
+
+        ImportRssOperator(task_id="import_rss", batch=batch)
+
+    :param batch: one element of what :class:`ClaimAccountsOperator` returns.
+    :param dry_run: look, but neither import nor put anything into the journal.
+    :param options: the bounds of a batch: see :class:`~likepion_provider.worker.ImportOptions`.
+    :return: a report an account.
+    """
+
+    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "dry_run_import")
+
+    def __init__(
+        self,
+        *,
+        batch: dict[str, Any],
+        dry_run_import: bool | str = False,
+        options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch = batch
+        self.dry_run_import = dry_run_import
+        self.options = options or {}
+
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+        """Import the batch."""
+        keeper = self._keeper(context, manager, journal)
+        options = ImportOptions(
+            allow_private_feeds=await allows_private_feeds(self.likepion_conn_id),
+            dry_run=_flag("dry_run", self.dry_run_import),
+            **self.options,
+        )
+        batch = BatchImport(
+            manager=manager,
+            journal=journal,
+            keeper=keeper,
+            registry=registry(),
+            clock=SYSTEM_CLOCK,
+            settings_for=platform_settings,
+            options=options,
+            on_secrets=_mask,
+        )
+        reports = await batch.run(Batch.from_public(self.batch).tasks)
+        cookies = {report.task.account_id: report.cookie for report in reports if report.cookie}
+        if cookies:
+            seal = Seal((await manager_address(self.likepion_conn_id)).api_key)
+            sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
+            context["ti"].xcom_push(SEALED_COOKIES, sealed)
+        return [report.to_public() for report in reports]
+
+
+class InsertLinksOperator(LikepionOperator):
+    """Report what the journal has for a batch's accounts, each URL once.
+
+    Clearing and running it again sends nothing that was sent.
+
+    .. code-block:: python
+
+        InsertLinksOperator(task_id="insert_links", batch=batch, trigger_rule="all_done")
+
+    :param batch: one element of what :class:`ClaimAccountsOperator` returns.
+    :param import_task_id: hand on the cookies that this task renewed; None leaves the accounts' as they are.
+    :return: a report an account that has links.
+    """
+
+    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "import_task_id")
+
+    def __init__(self, *, batch: dict[str, Any], import_task_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batch = batch
+        self.import_task_id = import_task_id
+
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+        """Send."""
+        delivery = Delivery(
+            manager=manager,
+            journal=journal,
+            keeper=self._keeper(context, manager, journal),
+            clock=SYSTEM_CLOCK,
+            cookies=await self._cookies(context),
+        )
+        reports = await delivery.run(Batch.from_public(self.batch).tasks)
+        return [report.to_public() for report in reports]
+
+    async def _cookies(self, context: Context) -> dict[str, str]:
+        if not self.import_task_id:
+            return {}
+        ti: Any = context["ti"]
+        sealed = await ti.axcom_pull(self.import_task_id, key=SEALED_COOKIES, map_indexes=ti.map_index)
+        if not sealed:
+            return {}
+        seal = Seal((await manager_address(self.likepion_conn_id)).api_key)
+        cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
+        _mask(cookies.values())
+        return cookies
+
+
+def _mask(secrets: Iterable[str]) -> None:
+    for secret in secrets:
+        mask_secret(secret)
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    with contextlib.suppress(TypeError, ValueError):
+        if not isinstance(value, bool) and least <= int(str(value)) <= most:
+            return int(str(value))
+    raise BadRequest(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    """A list of names; a text is split at commas and white space."""
+    if value in (None, ""):
+        return ()
+    parts = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+    if not all(isinstance(part, str) for part in parts):
+        raise BadRequest(f"{name} must be a list of names, not {value!r}")
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _flag(name: str, value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text in ("true", "1", "yes", "on"):
+        return True
+    if text in ("false", "0", "no", "off", "none", ""):
+        return False
+    raise BadRequest(f"{name} must be true or false, not {value!r}")

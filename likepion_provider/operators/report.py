@@ -1,0 +1,164 @@
+"""The end of a run: one table of every account, and red where somebody must act."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from likepion_provider.intake import Batch
+from likepion_provider.models import Outcome, SecondaryTask
+from likepion_provider.worker import AccountReport
+
+#: Accounts that are named in the task's error; the log has them all.
+NAMED = 5
+
+
+class LikepionReportOperator(BaseOperator):
+    """Gather what the steps of a run said of every account; fail where an account needs attention.
+
+    .. code-block:: python
+
+        LikepionReportOperator(task_id="report", trigger_rule="all_done")
+
+    :param claim_task_id: the task that cut the batches.
+    :param wait_task_id: the sensor, mapped over the batches.
+    :param import_task_id: the import, mapped over the batches.
+    :param insert_task_id: the insert, mapped over the batches.
+    :return: ``counts`` by outcome, ``links`` found, and the ``accounts`` that need attention with their remedies.
+    """
+
+    ui_color = "#e8e4f3"
+
+    def __init__(
+        self,
+        *,
+        claim_task_id: str = "claim_accounts",
+        wait_task_id: str = "import_batch.wait_for_link_rss",
+        import_task_id: str = "import_batch.import_rss",
+        insert_task_id: str = "import_batch.insert_links",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.claim_task_id = claim_task_id
+        self.wait_task_id = wait_task_id
+        self.import_task_id = import_task_id
+        self.insert_task_id = insert_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Gather, print and judge."""
+        ti: Any = context["ti"]
+        batches = [Batch.from_public(each) for each in ti.xcom_pull(self.claim_task_id) or []]
+        reports: list[AccountReport] = []
+        for index, batch in enumerate(batches):
+            said = {
+                task_id: _reports(ti.xcom_pull(task_id, map_indexes=index))
+                for task_id in (self.import_task_id, self.insert_task_id)
+            }
+            unheard = _unheard(batch, self._state(context, index))
+            reports += [
+                said[self.insert_task_id].get(task.account_id)
+                or said[self.import_task_id].get(task.account_id)
+                or unheard(task)
+                for task in batch.tasks
+            ]
+        summary = summarise(reports)
+        self.log.info("Accounts of this run\n%s", table(reports))
+        self._judge(context, summary)
+        return summary
+
+    def _state(self, context: Context, index: int) -> str:
+        """How the batch's sensor ended."""
+        ti: Any = context["ti"]
+        run = context["dag_run"]
+        states = ti.get_task_states(
+            dag_id=run.dag_id, run_ids=[run.run_id], task_ids=[self.wait_task_id], map_index=index
+        )
+        return str(next(iter(states.get(run.run_id, {}).values()), ""))
+
+    def _judge(self, context: Context, summary: Mapping[str, Any]) -> None:
+        context["ti"].xcom_push("summary", dict(summary))
+        attention = summary["accounts"]
+        if attention:
+            named = "; ".join(f"{each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED])
+            more = f"; and {len(attention) - NAMED} more" if len(attention) > NAMED else ""
+            raise AirflowFailException(f"{len(attention)} accounts need attention: {named}{more}")
+        self._require_upstream(context)
+
+    def _require_upstream(self, context: Context) -> None:
+        """A run whose pull or claim failed has no accounts to report, but is no success."""
+        ti: Any = context["ti"]
+        run = context["dag_run"]
+        states = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])
+        bad = sorted(
+            task_id
+            for task_id, state in states.get(run.run_id, {}).items()
+            if str(state) in ("failed", "upstream_failed") and task_id != self.task_id
+        )
+        if bad:
+            raise AirflowFailException(f"tasks failed: {', '.join(bad)}. Read their logs.")
+
+
+def _reports(rows: Sequence[Mapping[str, Any]] | None) -> dict[str, AccountReport]:
+    return {each.task.account_id: each for each in map(AccountReport.from_public, rows or [])}
+
+
+def _unheard(batch: Batch, wait_state: str) -> Any:
+    def report(task: SecondaryTask) -> AccountReport:
+        if wait_state == "skipped":
+            return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
+        return AccountReport(
+            task,
+            Outcome.FAILED,
+            message=f"the task that worked {batch.name} did not finish",
+            remedy="Read that task's log; a later run takes the account again.",
+        )
+
+    return report
+
+
+def summarise(reports: Iterable[AccountReport]) -> dict[str, Any]:
+    """What a notifier needs: public fields only."""
+    reports = list(reports)
+    counts = Counter(each.outcome.value for each in reports)
+    return {
+        "counts": dict(counts),
+        "links": sum(each.found for each in reports if each.outcome is Outcome.DELIVERED),
+        "accounts": [
+            {
+                "account_id": each.task.account_id,
+                "label": each.task.label,
+                "group_id": each.task.group_id,
+                "outcome": each.outcome.value,
+                "message": each.message.rstrip("."),
+                "remedy": each.remedy,
+            }
+            for each in reports
+            if each.outcome.needs_attention
+        ],
+    }
+
+
+def table(reports: Sequence[AccountReport]) -> str:
+    """The accounts as aligned text, those that need attention last."""
+    if not reports:
+        return "none"
+    ordered = sorted(reports, key=lambda each: (each.outcome.needs_attention, each.task.group_id, each.task.label))
+    rows = [("GROUP", "ACCOUNT", "OUTCOME", "LINKS", "")]
+    rows += [
+        (
+            each.task.group_id[:8],
+            each.task.label,
+            each.outcome.value,
+            str(each.found),
+            f"{each.message.rstrip('.')}. {each.remedy}".strip(". ") if each.message else "",
+        )
+        for each in ordered
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) + f"  {row[4]}" for row in rows
+    )

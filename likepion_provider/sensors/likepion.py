@@ -1,0 +1,89 @@
+"""Waiting for the primary site."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseSensorOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, airflow_errors, journal
+from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.intake import Batch
+from likepion_provider.lease import SYSTEM_CLOCK
+from likepion_provider.operators.likepion import scope_of
+from likepion_provider.triggers.likepion import LinkRssTrigger
+from likepion_provider.wait import feed_is_set
+
+
+class LinkRssSensor(BaseSensorOperator):
+    """Wait until a batch's post has its ``link_rss``, and keep the batch's claims meanwhile.
+
+    A batch that does not wait passes at once. Not set in time: the task is skipped and the accounts are let go; a
+    later run takes them again.
+
+    .. code-block:: python
+
+        wait = LinkRssSensor(task_id="wait_for_link_rss", batch=batch, timeout=1800)
+
+    :param batch: one element of what :class:`~likepion_provider.operators.likepion.ClaimAccountsOperator` returns.
+    :param likepion_conn_id: a connection of type ``likepion``.
+    :param poke_interval: seconds between polls; 30 by default.
+    :param timeout: seconds until the accounts are let go; 1,800 by default.
+    :param deferrable: wait in the triggerer, without a worker slot; True by default.
+    """
+
+    template_fields: Sequence[str] = ("batch", "likepion_conn_id")
+    ui_color = "#e8e4f3"
+
+    def __init__(
+        self,
+        *,
+        batch: dict[str, Any],
+        likepion_conn_id: str = LIKEPION_CONN_ID,
+        poke_interval: float = 30,
+        timeout: float = 1800,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self.batch = batch
+        self.likepion_conn_id = likepion_conn_id
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> None:
+        """Pass, defer or wait."""
+        batch = Batch.from_public(self.batch)
+        if not batch.waits:
+            self.log.info("The feed is set: %s", batch.name)
+            return
+        if self.deferrable:
+            trigger = LinkRssTrigger(
+                self.likepion_conn_id, self.batch, scope_of(context), self.poke_interval, self.timeout
+            )
+            self.defer(trigger=trigger, method_name="execute_complete")
+        with airflow_errors():
+            is_set = asyncio.run(self._wait(batch, scope_of(context)))
+        if not is_set:
+            raise AirflowSkipException("link_rss was not set in time: the accounts are let go, a later run takes them")
+
+    def execute_complete(self, context: Context, event: Any = None) -> None:
+        """Never comes here: the trigger ends the task by itself.
+
+        :raises RuntimeError: always.
+        """
+        raise RuntimeError(f"unexpected event {event!r}: the trigger ends the task by itself")
+
+    async def _wait(self, batch: Batch, scope: str) -> bool:
+        async with await LikepionHook(self.likepion_conn_id).client() as manager:
+            return await feed_is_set(
+                manager=manager,
+                journal=await journal(),
+                clock=SYSTEM_CLOCK,
+                scope=scope,
+                tasks=batch.tasks,
+                poke_interval_s=self.poke_interval,
+                timeout_s=self.timeout,
+            )

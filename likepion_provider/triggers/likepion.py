@@ -1,0 +1,63 @@
+"""The trigger behind :class:`~likepion_provider.sensors.likepion.LinkRssSensor`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.sdk.log import mask_secret
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from likepion_provider.client import ManagerClient
+from likepion_provider.errors import LikepionError
+from likepion_provider.hooks.connections import journal, manager_address
+from likepion_provider.intake import Batch
+from likepion_provider.lease import SYSTEM_CLOCK
+from likepion_provider.wait import feed_is_set
+
+
+class LinkRssTrigger(BaseTrigger):
+    """Ends its task by itself: success once ``link_rss`` is set, skipped where it is not set in time.
+
+    It only polls and renews claims, so it may run in two triggerers at once.
+
+    :param batch: a waiting :class:`~likepion_provider.intake.Batch` in its public form.
+    :param scope: the run that holds the claims.
+    """
+
+    def __init__(
+        self, likepion_conn_id: str, batch: dict[str, Any], scope: str, poke_interval_s: float, timeout_s: float
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.likepion_conn_id = likepion_conn_id
+        self.batch = batch
+        self.scope = scope
+        self.poke_interval_s = poke_interval_s
+        self.timeout_s = timeout_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments; nothing secret."""
+        arguments = ("likepion_conn_id", "batch", "scope", "poke_interval_s", "timeout_s")
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in arguments}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and end the task."""
+        try:
+            address = await manager_address(self.likepion_conn_id)
+            mask_secret(address.api_key)
+            async with ManagerClient(address) as manager:
+                is_set = await feed_is_set(
+                    manager=manager,
+                    journal=await journal(),
+                    clock=SYSTEM_CLOCK,
+                    scope=self.scope,
+                    tasks=Batch.from_public(self.batch).tasks,
+                    poke_interval_s=self.poke_interval_s,
+                    timeout_s=self.timeout_s,
+                )
+        except LikepionError as error:
+            self.log.error("%s", error.advice)  # noqa: TRY400 - the message is the instruction
+            yield TaskFailedEvent()
+        else:
+            yield TaskSuccessEvent() if is_set else TaskSkippedEvent()
