@@ -47,7 +47,7 @@ ENDPOINTS = (
     "account",
     "site.login",
     "site.totp",
-    "site.import",
+    "site.submit",
     "site.imports",
     "site.status",
     "site.episodes",
@@ -264,7 +264,7 @@ class Faults:
 async def _struck(fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
     if not fault.after_effect:
         await asyncio.sleep(fault.delay_s)
-    answer = await handler(request) if fault.takes_effect else None
+    answer = await _worked(request, handler) if fault.takes_effect else None
     if fault.after_effect:
         await asyncio.sleep(fault.delay_s)
     if fault.kind in ("lose_request", "lose_answer"):
@@ -273,11 +273,21 @@ async def _struck(fault: Fault, request: web.Request, handler: Handler) -> web.S
         return _instead(fault)
     if fault.kind == "delay":
         return answer
-    body = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else b""
+    body = answer.body if isinstance(answer.body, bytes) else b""
     if fault.kind == "cut":
         return await _cut(request, answer, body)
-    body = body[: len(body) // 2] if fault.kind == "truncated_json" else _rewritten(fault.kind, body)
-    return web.Response(body=body, status=answer.status, content_type=answer.content_type)
+    answer.body = body[: len(body) // 2] if fault.kind == "truncated_json" else _rewritten(fault.kind, body)
+    return answer
+
+
+async def _worked(request: web.Request, handler: Handler) -> web.Response:
+    try:
+        answer = await handler(request)
+    except web.HTTPException as error:
+        return web.Response(status=error.status, text=error.text)
+    if not isinstance(answer, web.Response):
+        raise TypeError("only whole answers can be struck by a fault")
+    return answer
 
 
 def _reset(request: web.Request) -> web.Response:
@@ -286,8 +296,9 @@ def _reset(request: web.Request) -> web.Response:
     return web.Response()
 
 
-async def _cut(request: web.Request, answer: web.StreamResponse, body: bytes) -> web.StreamResponse:
-    head = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+async def _cut(request: web.Request, answer: web.Response, body: bytes) -> web.StreamResponse:
+    head = web.StreamResponse(status=answer.status, headers=answer.headers)
+    head.cookies.update(answer.cookies)
     head.content_length = max(len(body), 2)
     await head.prepare(request)
     await head.write(body[: len(body) // 2] or b"{")

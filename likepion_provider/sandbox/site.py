@@ -52,7 +52,7 @@ Public pages (HTML, no session): ``GET /`` the domain's shows, ``GET /shows/{sho
 ``GET /shows/{show_id}/episodes/{episode_id}`` with an audio player; 404 before they are listed. Ids are the same
 whenever the same account imports the same feed URL, so URLs are too.
 
-Any answer can be a fault of :mod:`likepion_provider.sandbox.faults` (names ``site.login, site.totp, site.import,
+Any answer can be a fault of :mod:`likepion_provider.sandbox.faults` (names ``site.login, site.totp, site.submit,
 site.imports, site.status, site.episodes, site.page``) and comes ``latency_s`` late.
 """
 
@@ -467,8 +467,6 @@ def _latency(site: Site) -> Middleware:
 async def _html_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except web.HTTPRedirection:
-        raise
     except web.HTTPException as error:
         domain = request.match_info.get("domain", "sandbox")
         return _html(f"{error.status} {error.reason}", "<p>There is nothing here.</p>", domain, error.status)
@@ -484,6 +482,10 @@ def _error(status: int, code: str, message: str, **fields: Any) -> web.Response:
 
 def _domain(request: web.Request) -> str:
     return request.match_info["domain"].lower()
+
+
+def _see(request: web.Request, path: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": f"/{_domain(request)}/{path}"})
 
 
 async def _posted(request: web.Request, *names: str) -> tuple[str, ...]:
@@ -519,7 +521,7 @@ class _Http:
             web.get(f"{at}/login/totp", self._totp_form),
             web.post(f"{at}/login/totp", self._totp, name="site.totp"),
             web.get(f"{at}/import", self._import_form),
-            web.post(f"{at}/import", self._signed_in(self._import), name="site.import"),
+            web.post(f"{at}/import", self._signed_in(self._import), name="site.submit"),
             web.get(f"{at}/api/imports", self._signed_in(self._imports), name="site.imports"),
             web.get(f"{at}/api/imports/{{import_id}}", self._signed_in(self._status), name="site.status"),
             web.get(f"{at}/api/shows/{{show_id}}/episodes", self._signed_in(self._episodes), name="site.episodes"),
@@ -552,13 +554,13 @@ class _Http:
         if visit.account is None:
             return self._form(request, "Sign in", "login", csrf, _LOGIN, "Wrong user name or password.")
         if visit.account.twofa:
-            raise web.HTTPSeeOther(f"/{_domain(request)}/login/totp")
+            return _see(request, "login/totp")
         return self._welcome(request, visit.account)
 
     async def _totp_form(self, request: web.Request) -> web.Response:
         visit = self._site.visit(request.cookies.get("visit", ""))
         if visit is None or visit.account is None:
-            raise web.HTTPSeeOther(f"/{_domain(request)}/login")
+            return _see(request, "login")
         return self._form(request, "Verify", "login/totp", visit.csrf, _TOTP)
 
     async def _totp(self, request: web.Request) -> web.Response:
@@ -567,7 +569,7 @@ class _Http:
         if visit is None or csrf != visit.csrf:
             return self._forged(request)
         if visit.account is None or visit.account.domain != _domain(request):
-            raise web.HTTPSeeOther(f"/{_domain(request)}/login")
+            return _see(request, "login")
         if not self._site.check_code(visit.account, code.strip()):
             return self._form(request, "Verify", "login/totp", csrf, _TOTP, "Wrong code.")
         return self._welcome(request, visit.account)
@@ -578,7 +580,7 @@ class _Http:
     def _welcome(self, request: web.Request, account: SiteAccount) -> web.Response:
         domain = _domain(request)
         self._site.end_visit(request.cookies.get("visit", ""))
-        answer = web.Response(status=303, headers={"Location": f"/{domain}/import"})
+        answer = _see(request, "import")
         answer.del_cookie("visit", path=f"/{domain}")
         self._set_session(answer, domain, self._site.open_session(account))
         return answer
@@ -606,7 +608,7 @@ class _Http:
 
         answer = await self._signed_in(form)(request)
         if answer.status == 401:
-            raise web.HTTPSeeOther(f"/{_domain(request)}/login")
+            return _see(request, "login")
         return answer
 
     async def _import(self, request: web.Request, session: _Session) -> web.Response:
