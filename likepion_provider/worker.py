@@ -380,7 +380,7 @@ class BatchImport:
     def _http(self, platform: Platform, account: Account, settings: PlatformSettings) -> PlatformHttp:
         if self._connector is None:
             raise RuntimeError("the batch is not running")
-        base_url = settings.base_url or platform.base_url
+        base_url = platform.address(account.task, settings)
         if not base_url:
             raise PlatformError(
                 f"{platform.title}: nothing says where {account.task.domain} is",

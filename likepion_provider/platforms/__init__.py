@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "likepion_provider.platforms"
-_NOT_IMPORTERS = ("base", "http")
+_NOT_IMPORTERS = ("base", "forms", "http")
 
 
 class Registry:

@@ -96,6 +96,10 @@ class Platform(abc.ABC):
     #: How long to wait between looks at an import that runs, in seconds; the last one repeats.
     poll_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20, 30)
 
+    def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
+        """Where the platform is for one account; empty where nothing says so."""
+        return settings.base_url or self.base_url
+
     @abc.abstractmethod
     async def submit(self, job: Job) -> Progress:
         """Hand the feed to the platform. That it is there already is success.

@@ -1,1 +1,3 @@
-"""A manager, podcast sites and feeds on loopback."""
+"""A manager, a podcast site and feeds on loopback: try everything without the real ones."""
+
+from __future__ import annotations

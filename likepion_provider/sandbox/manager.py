@@ -1,0 +1,786 @@
+"""A *manager* in memory that keeps every rule of the manager API, and an HTTP application around it.
+
+:class:`Manager` is state and rules without I/O: a test drives it in process with a clock of its own.
+:func:`manager_app` puts it behind HTTP under :data:`API`, strict about what it is sent, with faults on demand and a
+door for tests under ``/sandbox`` (no key asked; JSON in and out):
+
+=========================================== =======================================================================
+``GET /sandbox/state``                      clock, groups, posts, accounts with their claims; no secret
+``POST /sandbox/groups``                    ``{website?, primary_domain?, group_id?}``
+``POST /sandbox/posts``                     ``{group_id, target?, link_rss?, status?, request_id?}``
+``PATCH /sandbox/posts/{request_id}``       ``{link_rss?, status?, target?}``
+``POST /sandbox/accounts``                  ``{group_id, domain, username?, password?, ..., status?, account_id?}``
+``PATCH /sandbox/accounts/{account_id}``    ``{password?, cookie?, ..., status?}``: credentials at the manager only
+``GET /sandbox/rows[?request_id=]``         ``{rows, count, accounts, duplicates}``
+``GET /sandbox/log``                        ``{events}``: every pull, claim and insert, who held what
+``POST /sandbox/clock``                     ``{advance_s}``: moves the claims' clock
+``POST /sandbox/refuse``                    ``{records}``: so many of the next inserted records fail
+``GET, POST, DELETE /sandbox/faults``       see :mod:`likepion_provider.sandbox.faults`
+=========================================== =======================================================================
+
+A worker may name itself with the header ``X-Sandbox-Worker``; the log keeps it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from likepion_provider.sandbox.clock import Clock
+from likepion_provider.sandbox.faults import Faults
+
+#: Where the contract's four endpoints are served.
+API = "/api/v1/podcast"
+#: How long a claim holds, in minutes.
+TTL_MIN = 15
+#: Tasks in one pull.
+DEFAULT_LIMIT, MAX_LIMIT = 5, 1000
+#: Ids in one claim; records in one insert, after ``link_post`` is split.
+MAX_IDS, MAX_RECORDS = 200, 200
+#: What an account signs in with; an insert may bring new values.
+CREDENTIAL_FIELDS = ("email", "username", "password", "pass_mail", "twofa", "app_password", "cookie")
+LINK_STATUSES = ("completed", "failed", "cancel")
+POST_STATUSES = ("pending", "running", "completed", "cancel")
+#: Account states that a pull hands out.
+_ELIGIBLE = ("active", "completed")
+
+
+class Refused(Exception):
+    """Answer the request with this status and message; nothing took effect.
+
+    :param status: HTTP status, 400 to 499.
+    :param message: what is wrong, for the caller.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclasses.dataclass
+class Group:
+    """Accounts that work for one customer's podcast."""
+
+    group_id: str
+    website: str = "https://likepion.example"
+    primary_domain: str = "primary.example"
+
+
+@dataclasses.dataclass
+class Post:
+    """A podcast to be published to a group's accounts."""
+
+    request_id: str
+    group_id: str
+    #: Number of episodes wanted.
+    target: int = 5
+    #: The primary's feed; empty until the primary has set it.
+    link_rss: str = ""
+    status: str = "running"
+
+
+@dataclasses.dataclass
+class ManagedAccount:
+    """An account on a secondary platform as the manager keeps it."""
+
+    account_id: str
+    group_id: str
+    domain: str
+    credentials: dict[str, str] = dataclasses.field(repr=False)
+    status: str = "active"
+    #: When it was last claimed, aware UTC; None: not claimed since the last insert.
+    posting_started_at: datetime | None = None
+    #: The name the claiming worker gave itself, for the log.
+    holder: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One record that an insert stored."""
+
+    request_id: str
+    account_id: str
+    domain: str
+    link_post: str
+    status: str
+    note: str
+    inserted_at: datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """One pull, claim or insert that took effect."""
+
+    at: datetime
+    #: ``pull``, ``claim`` or ``insert``.
+    kind: str
+    worker: str
+    account_ids: tuple[str, ...]
+    #: Accounts among these whose live claim was another worker's.
+    foreign: tuple[str, ...] = ()
+    #: Accounts among these that nobody held at that moment (of interest for ``insert``).
+    unclaimed: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """One URL of an insert, checked for form."""
+
+    index: int
+    link_index: int
+    request_id: str
+    account_id: str
+    domain: str
+    link_post: str
+    status: str
+    note: str
+    credentials: Mapping[str, str]
+
+
+class Manager:
+    """Groups, posts, accounts, claims and rows, with the manager API's rules.
+
+    :param clock: what claims are measured on; default: real time.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.groups: dict[str, Group] = {}
+        self.posts: dict[str, Post] = {}
+        self.accounts: dict[str, ManagedAccount] = {}
+        self.rows: list[Row] = []
+        self.events: list[Event] = []
+        self._served: dict[str, set[str]] = {}
+        self._members: dict[str, list[ManagedAccount]] = {}
+        self._refuse_records = 0
+
+    # The contract's four calls
+
+    def pull(
+        self, limit: int = DEFAULT_LIMIT, kind: str | None = "secondary", *, worker: str = ""
+    ) -> list[dict[str, Any]]:
+        """Hand out tasks and claim their accounts (manager API, section 1).
+
+        :param limit: how many at most, 1 to 1000. Default 5.
+        :param kind: ``secondary``; None, as when the caller forgot the parameter: primary tasks come too.
+        :param worker: the caller's name for the log.
+        :raises Refused: ``limit`` or ``kind`` is out of its bounds.
+        """
+        if not 1 <= limit <= MAX_LIMIT:
+            raise Refused(400, f"limit must be 1..{MAX_LIMIT}, got {limit}")
+        if kind not in (None, "secondary"):
+            raise Refused(400, f"type must be 'secondary' or absent, got {kind!r}")
+        tasks = [] if kind else [self._primary_task(post) for post in self._running().values()][:limit]
+        taken = list(self._eligible(limit - len(tasks)))
+        self._claim([account for account, _ in taken], worker)
+        self._note("pull", worker, [account for account, _ in taken])
+        return tasks + [self._task(account, post) for account, post in taken]
+
+    def claim(self, account_ids: Sequence[str], *, worker: str = "") -> dict[str, Any]:
+        """Claim accounts for 15 minutes from now; refuses nobody (manager API, section 2).
+
+        :param account_ids: 1 to 200 ids.
+        :param worker: the caller's name for the log.
+        :return: the contract's answer.
+        :raises Refused: too many ids, or none.
+        """
+        if not account_ids:
+            raise Refused(400, "account_id or account_ids is required")
+        if len(account_ids) > MAX_IDS:
+            raise Refused(400, f"at most {MAX_IDS} ids, got {len(account_ids)}")
+        asked = list(dict.fromkeys(account_ids))
+        known = [self.accounts[each] for each in asked if each in self.accounts]
+        self._note("claim", worker, known)
+        self._claim(known, worker)
+        return {
+            "success": True,
+            "claimed": [account.account_id for account in known],
+            "count": len(known),
+            "ttl_min": TTL_MIN,
+            "not_found": [each for each in asked if each not in self.accounts],
+        }
+
+    def insert(self, body: object, *, worker: str = "") -> dict[str, Any]:
+        """Store a row for each URL, without looking for duplicates, and clear the claims (manager API, section 3).
+
+        :param body: one item, a list of items, or ``{"items": [...]}``.
+        :param worker: the caller's name for the log.
+        :return: the contract's answer, one result a record.
+        :raises Refused: the form is wrong or there are more than 200 records; nothing is stored then.
+        """
+        items = _items(body)
+        records = [record for index, item in enumerate(items) for record in _expand(index, item)]
+        if len(records) > MAX_RECORDS:
+            raise Refused(400, f"at most {MAX_RECORDS} records after expansion, got {len(records)}")
+        resolved = [(record, *self._resolve(record)) for record in records]
+        self._note("insert", worker, [account for _, account, _ in resolved if account])
+        results = [self._store(record, account, problem) for record, account, problem in resolved]
+        inserted = sum(result["success"] for result in results)
+        return {
+            "success": True,
+            "input": len(items),
+            "count": len(records),
+            "inserted": inserted,
+            "failed": len(records) - inserted,
+            "results": results,
+        }
+
+    def account(self, account_id: str) -> dict[str, Any]:
+        """One account, whoever holds it and whatever its state; changes nothing (manager API, section 4).
+
+        :param account_id: its UUID.
+        :raises Refused: 404, there is none.
+        """
+        if account_id not in self.accounts:
+            raise Refused(404, f"account {account_id!r} not found")
+        account = self.accounts[account_id]
+        return self._task(account, self._newest("running", "pending").get(account.group_id))
+
+    # What a test or the primary's worker does
+
+    def add_group(
+        self,
+        group_id: str = "",
+        website: str = "https://likepion.example",
+        primary_domain: str = "primary.example",
+    ) -> Group:
+        """Add a group.
+
+        :param group_id: its UUID; empty: a new one.
+        :param website: the customer's site.
+        :param primary_domain: the site that hosts the podcast.
+        """
+        group = Group(group_id or str(uuid.uuid4()), website, primary_domain)
+        _unused(group.group_id, self.groups)
+        self.groups[group.group_id] = group
+        self._members[group.group_id] = []
+        return group
+
+    def add_post(
+        self, group_id: str, *, target: int = 5, link_rss: str = "", status: str = "running", request_id: str = ""
+    ) -> Post:
+        """Add a post, the newest of its group.
+
+        :param group_id: the group it belongs to.
+        :param target: number of episodes wanted.
+        :param link_rss: the primary's feed; empty: not set yet.
+        :param status: one of :data:`POST_STATUSES`.
+        :param request_id: its UUID; empty: a new one.
+        :raises Refused: no such group, or a bad value.
+        """
+        self._group(group_id)
+        post = Post(request_id or str(uuid.uuid4()), group_id)
+        _unused(post.request_id, self.posts)
+        _change_post(post, {"target": target, "link_rss": link_rss, "status": status})
+        self.posts[post.request_id] = post
+        self._served[post.request_id] = set()
+        return post
+
+    def add_account(
+        self,
+        group_id: str,
+        domain: str,
+        credentials: Mapping[str, str] | None = None,
+        *,
+        status: str = "active",
+        account_id: str = "",
+    ) -> ManagedAccount:
+        """Add an account on a secondary platform.
+
+        :param group_id: the group it belongs to.
+        :param domain: the platform.
+        :param credentials: values for some of :data:`CREDENTIAL_FIELDS`; the others are empty.
+        :param status: ``active`` and ``completed`` are handed out; any other only by :meth:`account`.
+        :param account_id: its UUID; empty: a new one.
+        :raises Refused: no such group, or a bad value.
+        """
+        self._group(group_id)
+        account = ManagedAccount(
+            account_id or str(uuid.uuid4()), group_id, domain, dict.fromkeys(CREDENTIAL_FIELDS, "")
+        )
+        _unused(account.account_id, self.accounts)
+        _change_account(account, {**(credentials or {}), "status": status})
+        self.accounts[account.account_id] = account
+        self._members[group_id].append(account)
+        return account
+
+    def update_post(self, request_id: str, **fields: Any) -> Post:
+        """Change a post's ``link_rss``, ``status`` or ``target``.
+
+        :param request_id: the post.
+        :raises Refused: no such post, or a bad value.
+        """
+        if request_id not in self.posts:
+            raise Refused(404, f"post {request_id!r} not found")
+        _change_post(self.posts[request_id], fields)
+        return self.posts[request_id]
+
+    def set_link_rss(self, request_id: str, link_rss: str) -> Post:
+        """What the primary's worker does when its episodes are out.
+
+        :param request_id: the post.
+        :param link_rss: the feed's URL; empty takes it back.
+        :raises Refused: no such post.
+        """
+        return self.update_post(request_id, link_rss=link_rss)
+
+    def update_account(self, account_id: str, **fields: Any) -> ManagedAccount:
+        """Change an account's credentials or ``status``, here and not on its platform.
+
+        :param account_id: the account.
+        :raises Refused: no such account, or a bad value.
+        """
+        if account_id not in self.accounts:
+            raise Refused(404, f"account {account_id!r} not found")
+        _change_account(self.accounts[account_id], fields)
+        return self.accounts[account_id]
+
+    def refuse_records(self, records: int) -> None:
+        """Let so many of the next inserted records fail, each with ``success: false``; nothing of them is stored.
+
+        :param records: how many, 0 or more.
+        """
+        self._refuse_records = records
+
+    def duplicates(self, request_id: str = "") -> dict[tuple[str, str, str], int]:
+        """Every ``(request_id, account_id, link_post)`` that stands in more than one row, with the number of its rows.
+
+        :param request_id: only this post's; empty: all.
+        """
+        counted = Counter((row.request_id, row.account_id, row.link_post) for row in self._rows(request_id))
+        return {key: count for key, count in counted.items() if count > 1}
+
+    def holders(self) -> dict[str, str]:
+        """The name that the holder of every live claim gave itself, by account id."""
+        return {each.account_id: each.holder for each in self.accounts.values() if self.is_claimed(each.account_id)}
+
+    def is_claimed(self, account_id: str) -> bool:
+        """Whether somebody's claim on the account is live now.
+
+        :param account_id: an account's id; must be known.
+        """
+        started_at = self.accounts[account_id].posting_started_at
+        return started_at is not None and self.clock.now() - started_at < timedelta(minutes=TTL_MIN)
+
+    def rows_report(self, request_id: str = "") -> dict[str, Any]:
+        """Rows, their number by account, and duplicates, JSON-ready.
+
+        :param request_id: only this post's; empty: all.
+        """
+        rows = self._rows(request_id)
+        return {
+            "count": len(rows),
+            "accounts": dict(Counter(row.account_id for row in rows)),
+            "duplicates": [
+                {"request_id": key[0], "account_id": key[1], "link_post": key[2], "count": count}
+                for key, count in self.duplicates(request_id).items()
+            ],
+            "rows": [{**dataclasses.asdict(row), "inserted_at": row.inserted_at.isoformat()} for row in rows],
+        }
+
+    def events_report(self) -> list[dict[str, Any]]:
+        """:attr:`events`, JSON-ready."""
+        return [{**dataclasses.asdict(event), "at": event.at.isoformat()} for event in self.events]
+
+    def state_report(self) -> dict[str, Any]:
+        """Groups, posts, accounts and claims, JSON-ready, without any secret or feed URL."""
+        return {
+            "now": self.clock.now().isoformat(),
+            "groups": [dataclasses.asdict(group) for group in self.groups.values()],
+            "posts": [
+                {
+                    "request_id": post.request_id,
+                    "group_id": post.group_id,
+                    "target": post.target,
+                    "status": post.status,
+                    "feed_ready": bool(post.link_rss),
+                    "accounts_remaining": self._remaining(post),
+                }
+                for post in self.posts.values()
+            ],
+            "accounts": [
+                {
+                    "account_id": account.account_id,
+                    "group_id": account.group_id,
+                    "domain": account.domain,
+                    "username": account.credentials["username"],
+                    "status": account.status,
+                    "claimed": self.is_claimed(account.account_id),
+                    "holder": account.holder,
+                }
+                for account in self.accounts.values()
+            ],
+        }
+
+    # Rules
+
+    def _group(self, group_id: str) -> Group:
+        if group_id not in self.groups:
+            raise Refused(404, f"group {group_id!r} not found")
+        return self.groups[group_id]
+
+    def _rows(self, request_id: str) -> list[Row]:
+        return [row for row in self.rows if request_id in ("", row.request_id)]
+
+    def _newest(self, *statuses: str) -> dict[str, Post]:
+        return {post.group_id: post for post in self.posts.values() if post.status in statuses}
+
+    def _running(self) -> dict[str, Post]:
+        return self._newest("running")
+
+    def _remaining(self, post: Post) -> int:
+        return len(self._members[post.group_id]) - len(self._served[post.request_id])
+
+    def _eligible(self, limit: int) -> Iterator[tuple[ManagedAccount, Post]]:
+        running = self._running()
+        for account in self.accounts.values():
+            if limit <= 0:
+                return
+            post = running.get(account.group_id)
+            if post is None or account.status not in _ELIGIBLE or account.account_id in self._served[post.request_id]:
+                continue
+            if not self.is_claimed(account.account_id):
+                limit -= 1
+                yield account, post
+
+    def _claim(self, accounts: Sequence[ManagedAccount], worker: str) -> None:
+        now = self.clock.now()
+        for account in accounts:
+            account.posting_started_at = now
+            account.holder = worker
+
+    def _note(self, kind: str, worker: str, accounts: Iterable[ManagedAccount]) -> None:
+        distinct = {account.account_id: account for account in accounts}
+        live = {each for each in distinct if self.is_claimed(each)}
+        foreign = tuple(each for each in distinct if each in live and distinct[each].holder != worker)
+        unclaimed = tuple(each for each in distinct if each not in live)
+        self.events.append(Event(self.clock.now(), kind, worker, tuple(distinct), foreign, unclaimed))
+
+    def _task(self, account: ManagedAccount, post: Post | None) -> dict[str, Any]:
+        return {
+            "id": account.account_id,
+            "request_id": post.request_id if post else "",
+            "type_request": "post",
+            "status": "queued",
+            "account_id": account.account_id,
+            "group_id": account.group_id,
+            "target": post.target if post else 0,
+            "accounts_remaining": self._remaining(post) if post else 0,
+            "domain": account.domain,
+            "website": self.groups[account.group_id].website,
+            **account.credentials,
+            "link_rss": post.link_rss if post else "",
+        }
+
+    def _primary_task(self, post: Post) -> dict[str, Any]:
+        group = self.groups[post.group_id]
+        primary = ManagedAccount(
+            str(uuid.uuid5(uuid.NAMESPACE_URL, f"primary:{post.request_id}")),
+            post.group_id,
+            group.primary_domain,
+            dict.fromkeys(CREDENTIAL_FIELDS, ""),
+        )
+        return {**self._task(primary, post), "type": "primary"}
+
+    def _resolve(self, record: _Record) -> tuple[ManagedAccount | None, str]:
+        post = self.posts.get(record.request_id)
+        if post is None:
+            return None, "post not found"
+        if record.account_id:
+            account = self.accounts.get(record.account_id)
+            if account is None or account.group_id != post.group_id:
+                return None, "account not found in the post's group"
+            return account, ""
+        for member in self._members[post.group_id]:
+            if member.domain == record.domain:
+                return member, ""
+        return None, "no account of the post's group has this domain"
+
+    def _store(self, record: _Record, account: ManagedAccount | None, problem: str) -> dict[str, Any]:
+        if account is not None and self._refuse_records > 0:
+            self._refuse_records -= 1
+            problem = "the sandbox was told to refuse this record"
+        if account is not None and not problem:
+            if record.link_index == 0:
+                account.credentials.update(record.credentials)
+            account.posting_started_at = None
+            self._served[record.request_id].add(account.account_id)
+            self.rows.append(
+                Row(
+                    record.request_id,
+                    account.account_id,
+                    account.domain,
+                    record.link_post,
+                    record.status,
+                    record.note,
+                    self.clock.now(),
+                )
+            )
+        return {
+            "index": record.index,
+            "link_index": record.link_index,
+            "post_id": record.request_id,
+            "account_id": account.account_id if account else record.account_id,
+            "domain": account.domain if account else record.domain,
+            "link_post": record.link_post,
+            "success": not problem,
+            **({"message": problem} if problem else {}),
+        }
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_POST_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "link_rss": _is_text,
+    "status": lambda value: value in POST_STATUSES,
+    "target": _is_count,
+}
+
+
+def _unused(key: str, known: Mapping[str, object]) -> None:
+    if key in known:
+        raise Refused(409, f"{key!r} is there already")
+
+
+def _change_post(post: Post, fields: Mapping[str, Any]) -> None:
+    _check(fields, _POST_FIELDS)
+    for name, value in fields.items():
+        setattr(post, name, value)
+
+
+def _change_account(account: ManagedAccount, fields: Mapping[str, Any]) -> None:
+    _check(fields, dict.fromkeys((*CREDENTIAL_FIELDS, "status"), _is_text))
+    changes = dict(fields)
+    account.status = changes.pop("status", account.status)
+    account.credentials.update(changes)
+
+
+def _check(fields: Mapping[str, Any], allowed: Mapping[str, Callable[[Any], bool]]) -> None:
+    for name, value in fields.items():
+        if name not in allowed:
+            raise Refused(400, f"unknown field {name!r}; there are {', '.join(allowed)}")
+        if not allowed[name](value):
+            raise Refused(400, f"bad value for {name!r}")
+
+
+def _items(body: object) -> list[Mapping[str, Any]]:
+    items = body.get("items", [body]) if isinstance(body, Mapping) else body
+    if not isinstance(items, list) or not items:
+        raise Refused(400, "send one item, a list of items, or {'items': [...]}")
+    for item in items:
+        if not isinstance(item, Mapping):
+            raise Refused(400, "every item must be an object")
+    return items
+
+
+def _text(item: Mapping[str, Any], name: str) -> str:
+    value = item.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Refused(400, f"{name} must be a string")
+    return value.strip()
+
+
+def _expand(index: int, item: Mapping[str, Any]) -> list[_Record]:
+    request_id = _text(item, "request_id") or _text(item, "post_id")
+    account_id, domain = _text(item, "account_id"), _text(item, "domain")
+    urls = [url.strip() for url in _text(item, "link_post").split(",") if url.strip()]
+    status = _text(item, "status") or "completed"
+    for problem, found in (
+        ("request_id is required", not request_id),
+        ("account_id or domain is required", not account_id and not domain),
+        ("link_post is required", not urls),
+        (f"status must be one of {', '.join(LINK_STATUSES)}", status not in LINK_STATUSES),
+    ):
+        if found:
+            raise Refused(400, f"item {index}: {problem}")
+    credentials = {name: value for name in CREDENTIAL_FIELDS if (value := _text(item, name))}
+    note = _text(item, "note")
+    return [
+        _Record(index, link_index, request_id, account_id, domain, url, status, note, credentials)
+        for link_index, url in enumerate(urls)
+    ]
+
+
+# HTTP
+
+
+def manager_app(manager: Manager, faults: Faults, *, api_key: str) -> web.Application:
+    """The manager behind HTTP; see the module's docstring.
+
+    :param manager: the state it serves.
+    :param faults: what may strike its four endpoints.
+    :param api_key: what ``X-API-Key`` must be.
+    """
+    app = web.Application(middlewares=[faults.middleware(), _guard(api_key)])
+    app.add_routes([*_Api(manager).routes(), *_Door(manager).routes(), *faults.routes()])
+    return app
+
+
+def _guard(api_key: str) -> Middleware:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        sent = request.headers.get("X-API-Key", "").encode()
+        if request.path.startswith(API) and not secrets.compare_digest(sent, api_key.encode()):
+            return _error(401, "X-API-Key is missing or wrong")
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return _error(refused.status, refused.message)
+        except web.HTTPException as error:
+            return _error(error.status, error.reason)
+
+    return guard
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"success": False, "message": message}, status=status)
+
+
+async def _json(request: web.Request) -> Any:
+    try:
+        return await request.json()
+    except ValueError as error:
+        raise Refused(400, "the body is not JSON") from error
+
+
+async def _json_object(request: web.Request, *required: str) -> dict[str, Any]:
+    body = await _json(request)
+    if not isinstance(body, dict):
+        raise Refused(400, "the body must be a JSON object")
+    for name in required:
+        if name not in body:
+            raise Refused(400, f"{name} is required")
+    return body
+
+
+def _worker(request: web.Request) -> str:
+    return request.headers.get("X-Sandbox-Worker", "")
+
+
+class _Api:
+    """The contract's four endpoints."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get(f"{API}/links", self._pull, name="pull", allow_head=False),
+            web.post(f"{API}/accounts/claim", self._claim, name="claim"),
+            web.post(f"{API}/links/insert", self._insert, name="insert"),
+            web.get(f"{API}/accounts/{{account_id}}", self._account, name="account", allow_head=False),
+        ]
+
+    async def _pull(self, request: web.Request) -> web.Response:
+        try:
+            limit = int(request.query.get("limit", str(DEFAULT_LIMIT)))
+        except ValueError as error:
+            raise Refused(400, f"limit must be a whole number, 1..{MAX_LIMIT}") from error
+        tasks = self._manager.pull(limit, request.query.get("type"), worker=_worker(request))
+        return web.json_response({"success": True, "data": tasks})
+
+    async def _claim(self, request: web.Request) -> web.Response:
+        body = await _json_object(request)
+        one, many = body.get("account_id"), body.get("account_ids")
+        ids = [*([] if one is None else [one]), *(many if isinstance(many, list) else [])]
+        if (many is not None and not isinstance(many, list)) or not all(isinstance(each, str) for each in ids):
+            raise Refused(400, "account_id must be a string and account_ids a list of strings")
+        return web.json_response(self._manager.claim(ids, worker=_worker(request)))
+
+    async def _insert(self, request: web.Request) -> web.Response:
+        return web.json_response(self._manager.insert(await _json(request), worker=_worker(request)))
+
+    async def _account(self, request: web.Request) -> web.Response:
+        return web.json_response({"success": True, "data": self._manager.account(request.match_info["account_id"])})
+
+
+class _Door:
+    """``/sandbox``: what a test does to the manager."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/sandbox/state", self._state),
+            web.post("/sandbox/groups", self._add_group),
+            web.post("/sandbox/posts", self._add_post),
+            web.patch("/sandbox/posts/{id}", self._change_post),
+            web.post("/sandbox/accounts", self._add_account),
+            web.patch("/sandbox/accounts/{id}", self._change_account),
+            web.get("/sandbox/rows", self._rows),
+            web.get("/sandbox/log", self._log),
+            web.post("/sandbox/clock", self._clock),
+            web.post("/sandbox/refuse", self._refuse),
+        ]
+
+    async def _state(self, request: web.Request) -> web.Response:
+        return web.json_response(self._manager.state_report())
+
+    async def _add_group(self, request: web.Request) -> web.Response:
+        body = await _json_object(request)
+        _check(body, dict.fromkeys(("group_id", "website", "primary_domain"), _is_text))
+        return web.json_response({"group_id": self._manager.add_group(**body).group_id}, status=201)
+
+    async def _add_post(self, request: web.Request) -> web.Response:
+        body = await _json_object(request, "group_id")
+        _check(body, {**_POST_FIELDS, "group_id": _is_text, "request_id": _is_text})
+        post = self._manager.add_post(**body)
+        return web.json_response({"request_id": post.request_id}, status=201)
+
+    async def _change_post(self, request: web.Request) -> web.Response:
+        self._manager.update_post(request.match_info["id"], **await _json_object(request))
+        return web.json_response({"success": True})
+
+    async def _add_account(self, request: web.Request) -> web.Response:
+        body = await _json_object(request, "group_id", "domain")
+        _check(body, dict.fromkeys((*CREDENTIAL_FIELDS, "group_id", "domain", "account_id", "status"), _is_text))
+        account = self._manager.add_account(
+            body.pop("group_id"),
+            body.pop("domain"),
+            account_id=body.pop("account_id", ""),
+            status=body.pop("status", "active"),
+            credentials=body,
+        )
+        return web.json_response({"account_id": account.account_id}, status=201)
+
+    async def _change_account(self, request: web.Request) -> web.Response:
+        self._manager.update_account(request.match_info["id"], **await _json_object(request))
+        return web.json_response({"success": True})
+
+    async def _rows(self, request: web.Request) -> web.Response:
+        return web.json_response(self._manager.rows_report(request.query.get("request_id", "")))
+
+    async def _log(self, request: web.Request) -> web.Response:
+        return web.json_response({"events": self._manager.events_report()})
+
+    async def _clock(self, request: web.Request) -> web.Response:
+        body = await _json_object(request, "advance_s")
+        try:
+            now = self._manager.clock.advance(float(body["advance_s"]))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise Refused(400, "advance_s must be a number, 0 or more") from error
+        return web.json_response({"now": now.isoformat()})
+
+    async def _refuse(self, request: web.Request) -> web.Response:
+        body = await _json_object(request, "records")
+        _check(body, {"records": _is_count})
+        self._manager.refuse_records(body["records"])
+        return web.json_response({"success": True})
