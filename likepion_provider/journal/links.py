@@ -289,6 +289,11 @@ class Links:
         with self._database.reading() as connection:
             return [_link(row) for row in connection.execute(query)]
 
+    def of_key(self, key: PostAccount) -> list[Link]:
+        """Every link of an account for a post, in the order in which they were found."""
+        with self._database.reading() as connection:
+            return [_link(row) for row in connection.execute(select(link).where(_of(key)).order_by(link.c.id))]
+
     def settling(self) -> str:
         """How unknown outcomes are settled: :data:`BY_REAPPEARANCE` or :data:`BY_HAND`."""
         with self._database.reading() as connection:

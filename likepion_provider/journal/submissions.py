@@ -123,6 +123,10 @@ class Submissions:
         wanted = set(keys)
         return {each.key: each for each in found if each.key in wanted}
 
+    def of_account(self, account_id: str) -> list[Submission]:
+        """Every row of an account, newest first."""
+        return self._rows(select(submission).where(submission.c.account_id == account_id).order_by(*_NEWEST))
+
     def of_groups(self, group_ids: Collection[str]) -> list[Submission]:
         """Every row of some groups, newest first."""
         return self._rows(select(submission).where(submission.c.group_id.in_(list(group_ids))).order_by(*_NEWEST))

@@ -1,0 +1,98 @@
+"""``likepion journal``: for the person who settles what the machine may not."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+from datetime import datetime, timezone
+
+from likepion_provider.errors import BadRequest
+from likepion_provider.journal import Journal, Link, open_journal
+from likepion_provider.journal.links import BY_HAND, BY_REAPPEARANCE
+from likepion_provider.models import LinkState
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser."""
+    parser.add_argument(
+        "--url", help="the journal's SQLAlchemy URL (the connection likepion_journal, else SQLite in AIRFLOW_HOME)"
+    )
+    actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
+    listing = actions.add_parser("list", help="links, newest first")
+    listing.add_argument("--state", choices=[state.value for state in LinkState], help="only these")
+    listing.add_argument("--group", default="", metavar="GROUP_ID", help="only this group's")
+    listing.add_argument("--limit", type=int, default=50, help="at most this many (50)")
+    showing = actions.add_parser("show", help="one account: its imports and links")
+    showing.add_argument("account_id")
+    settling = actions.add_parser("settle", help="say how an insert with an unknown outcome ended")
+    settling.add_argument("link_id", type=int, nargs="+", help="as 'list --state unknown' shows them")
+    verdict = settling.add_mutually_exclusive_group(required=True)
+    verdict.add_argument("--is-there", action="store_true", help="the manager has the link")
+    verdict.add_argument("--send-again", action="store_true", help="it has not: the next run sends it")
+    settling.add_argument("--note", default="", help="how you know; kept with the link")
+    mode = actions.add_parser("settling", help="show or choose how unknown outcomes are settled")
+    mode.add_argument("how", nargs="?", choices=(BY_REAPPEARANCE, BY_HAND))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked.
+
+    :return: 0.
+    :raises BadRequest: there is nothing like what was named.
+    """
+    journal = open_journal(args.url) if args.url else asyncio.run(_configured())
+    {"list": _list, "show": _show, "settle": _settle, "settling": _settling}[args.action](journal, args)
+    return 0
+
+
+async def _configured() -> Journal:
+    from likepion_provider.hooks.connections import journal
+
+    return await journal()
+
+
+def _list(journal: Journal, args: argparse.Namespace) -> None:
+    state = LinkState(args.state) if args.state else None
+    links = journal.links.listed(state=state, group_id=args.group, limit=args.limit)
+    for link in links:
+        print(_line(link))
+    print(f"{len(links)} links")
+
+
+def _show(journal: Journal, args: argparse.Namespace) -> None:
+    submissions = journal.submissions.of_account(args.account_id)
+    if not submissions:
+        raise BadRequest(f"the journal has never seen account {args.account_id!r}")
+    for each in submissions:
+        print(f"{each.label}  post {each.key.request_id}  group {each.group_id}")
+        print(f"  {each.state.value}, {each.attempts} submissions, {each.failures} failures, {each.updated_at:%F %T}Z")
+        if each.message:
+            print(f"  {each.message.rstrip('.')}. {each.remedy}")
+        for link in journal.links.of_key(each.key):
+            print(f"  {_line(link)}")
+
+
+def _settle(journal: Journal, args: argparse.Namespace) -> None:
+    for link_id in args.link_id:
+        link = journal.links.settle(
+            link_id,
+            is_there=args.is_there,
+            who=getpass.getuser(),
+            note=args.note,
+            at=datetime.now(timezone.utc),
+        )
+        print(_line(link))
+
+
+def _settling(journal: Journal, args: argparse.Namespace) -> None:
+    if args.how:
+        journal.links.set_settling(args.how, datetime.now(timezone.utc))
+    print(journal.links.settling())
+
+
+def _line(link: Link) -> str:
+    sent = f"sent {link.sent_at:%F %T}Z" if link.sent_at else "never sent"
+    presumed = " (presumed)" if link.presumed else ""
+    evidence = f"  {link.evidence}" if link.evidence else ""
+    return f"{link.id:>7}  {link.state.value}{presumed}  {link.url}  {sent}{evidence}"
