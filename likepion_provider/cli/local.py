@@ -1,0 +1,208 @@
+"""A sandbox and an Airflow of their own on this machine, for the demo and for tests; ended to the last process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from likepion_provider.errors import Transient
+
+DAG_ID = "likepion_podcast_secondary"
+#: Airflow on a fresh SQLite is healthy after about 25 s; a slow machine gets ten times that.
+START_TIMEOUT_S = 240.0
+STOP_TIMEOUT_S = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process group of our own, for as long as the body runs.
+
+    :param options: of :class:`subprocess.Popen`.
+    """
+    started = subprocess.Popen(command, start_new_session=True, text=True, **options)  # noqa: S603 - our own words
+    try:
+        yield started
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, number)
+            if _ended(started):
+                break
+        started.wait()
+
+
+def _ended(started: subprocess.Popen[str]) -> bool:
+    """Whether the whole group is gone, after some patience."""
+    deadline_s = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        started.poll()
+        try:
+            os.killpg(started.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@contextlib.contextmanager
+def sandbox_process(home: Path, *arguments: str) -> Iterator[dict[str, str]]:
+    """``likepion sandbox`` with some arguments.
+
+    :param home: gets its log.
+    :return: its addresses.
+    :raises Transient: it did not start.
+    """
+    command = [sys.executable, "-m", "likepion_provider.cli", "sandbox", "--json", *arguments]
+    with (
+        (home / "sandbox.log").open("w") as errors,
+        process(command, stdout=subprocess.PIPE, stderr=errors) as started,
+    ):
+        line = started.stdout.readline() if started.stdout else ""
+        if not line:
+            raise Transient(f"the sandbox did not start: see {home}/sandbox.log")
+        addresses: dict[str, str] = json.loads(line)
+        yield addresses
+
+
+@contextlib.contextmanager
+def standalone(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """``airflow standalone``.
+
+    :param home: gets its log.
+    :param environment: see :func:`airflow_environment`.
+    """
+    command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
+    with (home / "airflow.log").open("w") as log, process(command, env=environment, stdout=log, stderr=log):
+        yield
+
+
+def airflow_environment(home: Path, dags: Path, port: int) -> dict[str, str]:
+    """What makes an Airflow of its own: nothing outside ``home``, no DAG but those of one folder.
+
+    :param port: of the API server and its UI.
+    """
+    ours = {
+        "AIRFLOW_HOME": home,
+        "AIRFLOW__CORE__DAGS_FOLDER": dags,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        # More, and SQLite answers "database is locked".
+        "AIRFLOW__CORE__PARALLELISM": "8",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return kept | {name: str(value) for name, value in ours.items()}
+
+
+def sandbox_connections(sandbox: Mapping[str, str]) -> dict[str, str]:
+    """The environment that points Airflow's connections at a sandbox.
+
+    :param sandbox: the addresses that ``likepion sandbox --json`` prints.
+    """
+    manager = {
+        "conn_type": "likepion",
+        "host": sandbox["manager_url"],
+        "password": sandbox["api_key"],
+        "extra": {"allow_private_feeds": True},
+    }
+    site = {"conn_type": "http", "host": sandbox["site_url"]}
+    return {
+        "AIRFLOW_CONN_LIKEPION_DEFAULT": json.dumps(manager),
+        "AIRFLOW_CONN_LIKEPION_PLATFORM_SANDBOX_SITE": json.dumps(site),
+    }
+
+
+class AirflowApi:
+    """The public REST API of an ``airflow standalone``.
+
+    :param url: of the API server.
+    :param home: its ``AIRFLOW_HOME``, where it writes the admin's password.
+    """
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.url = url
+        self._home = home
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    @property
+    def password(self) -> str:
+        """The admin's."""
+        path = self._home / "simple_auth_manager_passwords.json.generated"
+        password: str = json.loads(path.read_text(encoding="utf-8"))["admin"]
+        return password
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request.
+
+        :raises requests.RequestException: no answer, or an error's.
+        """
+        answer = self._session.request(method, self.url + path, json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def wait_until_ready(self) -> None:
+        """Wait for scheduler, API and the parsed DAG, and sign in.
+
+        :raises Transient: they did not come up within :data:`START_TIMEOUT_S`.
+        """
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            with contextlib.suppress(requests.RequestException, OSError, ValueError, KeyError):
+                self._sign_in()
+                health = self.call("GET", "/api/v2/monitor/health")
+                parts = ("scheduler", "triggerer", "dag_processor")
+                if all((health.get(part) or {}).get("status") == "healthy" for part in parts):
+                    self.call("GET", f"/api/v2/dags/{DAG_ID}")
+                    return
+            time.sleep(0.5)
+        raise Transient(f"Airflow was not ready after {START_TIMEOUT_S:.0f} s: see {self._home}/airflow.log")
+
+    def _sign_in(self) -> None:
+        token = self.call("POST", "/auth/token", {"username": "admin", "password": self.password})
+        self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
+
+    def trigger(self, conf: Mapping[str, Any]) -> str:
+        """Start a run by hand; the schedule stays off.
+
+        :return: the run's id.
+        """
+        self.call("PATCH", f"/api/v2/dags/{DAG_ID}?update_mask=is_paused", {"is_paused": False})
+        run = self.call("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", {"logical_date": None, "conf": dict(conf)})
+        return str(run["dag_run_id"])
+
+    def state(self, run_id: str) -> str:
+        """A run's state."""
+        return str(self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}")["state"])
+
+    def task_states(self, run_id: str) -> Counter[str]:
+        """How many task instances are in each state."""
+        rows = self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances?limit=100")
+        return Counter(str(row["state"]) for row in rows["task_instances"])
