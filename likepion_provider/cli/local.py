@@ -26,6 +26,7 @@ STOP_TIMEOUT_S = 20.0
 
 
 def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
