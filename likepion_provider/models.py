@@ -113,6 +113,28 @@ class Enclosure:
 
 
 @dataclasses.dataclass(frozen=True)
+class Person:
+    """Somebody who takes part (``podcast:person``)."""
+
+    name: str
+    #: Lower case, as the podcast taxonomy writes it; empty stands for ``host``.
+    role: str = ""
+    group: str = ""
+    image: str = ""
+    link: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcript:
+    """One form of an episode's text (``podcast:transcript``)."""
+
+    url: str
+    #: MIME type; empty where the feed gives none.
+    type: str = ""
+    language: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Episode:
     """One item of a feed."""
 
@@ -128,6 +150,8 @@ class Episode:
     explicit: bool | None = None
     season: str = ""
     episode: str = ""
+    transcripts: tuple[Transcript, ...] = ()
+    persons: tuple[Person, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +174,14 @@ class Feed:
     image: str = ""
     language: str = ""
     author: str = ""
+    explicit: bool | None = None
+    persons: tuple[Person, ...] = ()
+    #: Where the host says the feed has moved for good (301, 308); empty where it has not.
+    moved_to: str = dataclasses.field(default="", repr=False)
+    #: The RFC 5005 page that follows the last one read; empty where there is none.
+    next_page: str = dataclasses.field(default="", repr=False)
+    #: False where newer episodes may lie beyond what was read: the feed is not newest first, and passes the bounds.
+    newest_certain: bool = True
 
 
 class ImportState(str, Enum):

@@ -1,0 +1,229 @@
+"""From an address to a podcast's newest episodes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from likepion_provider.errors import BadRequest, FeedInvalid, Transient
+from likepion_provider.feed.cut import Cutter, Newest
+from likepion_provider.feed.entries import Page, fold, read_slice
+from likepion_provider.feed.redact import redact
+from likepion_provider.feed.walk import DEFAULT_BOUNDS, Bounds
+from likepion_provider.models import Episode, Feed
+
+if TYPE_CHECKING:
+    from likepion_provider.feed.cache import FeedCache
+    from likepion_provider.feed.fetch import Answer, Fetcher
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+MAX_TARGET = 10_000
+_MAX_PAGES = 20
+#: With fewer items nobody can tell in which order a feed is.
+_MIN_ITEMS = 4
+
+
+async def read_feed(
+    url: str,
+    *,
+    target: int,
+    allow_private: bool = False,
+    timeout_s: float = 60.0,
+    cache: FeedCache | None = None,
+) -> Feed:
+    """Fetch a feed and return its newest episodes.
+
+    Reading stops, and the connection is closed, as soon as they are there.
+
+    :param url: http or https; may hold user info or a token, which no message shows.
+    :param target: how many episodes are wanted, 1 to 10,000; a shorter feed gives fewer.
+    :param allow_private: whether loopback and private addresses may be reached.
+    :param timeout_s: deadline for everything together, in seconds, more than 0.
+    :param cache: shared by the accounts of a batch, so that a feed is fetched once.
+    :raises Transient: not reachable, too slow, 429 or 5xx.
+    :raises FeedInvalid: the address is refused, or what it serves is no podcast feed.
+    :raises BadRequest: ``target`` or ``timeout_s`` is out of bounds.
+    """
+    if not 1 <= target <= MAX_TARGET or not timeout_s > 0:
+        raise BadRequest(f"target {target} must be 1 to {MAX_TARGET}, and timeout_s {timeout_s} more than 0")
+    # Here, so that importing this package costs a DAG file nothing.
+    from likepion_provider.feed.fetch import Fetcher
+
+    async def run() -> Feed:
+        async with Fetcher(allow_private=allow_private) as fetcher:
+            if cache is None:
+                return await read_with(fetcher, url, target=target)
+            return await cache.read(fetcher, url, target=target, key=(url, allow_private))
+
+    try:
+        return await asyncio.wait_for(run(), timeout_s)
+    except asyncio.TimeoutError:
+        raise Transient(f"the feed {redact(url)} was not there after {timeout_s:g} s") from None
+
+
+async def read_with(fetcher: Fetcher, url: str, *, target: int) -> Feed:
+    """Like :func:`read_feed`, with a fetcher that is open, and without a deadline.
+
+    :raises Transient: see :func:`read_feed`.
+    :raises FeedInvalid: see :func:`read_feed`.
+    """
+    async with fetcher.open(url) as answer:
+        return await read_answer(fetcher, answer, url, target=target)
+
+
+async def read_answer(fetcher: Fetcher, answer: Answer, url: str, *, target: int) -> Feed:
+    """Read an answer that has been opened, and the pages that it names, as far as they are needed.
+
+    :param url: the address that was asked for.
+    :raises Transient: see :func:`read_feed`.
+    :raises FeedInvalid: see :func:`read_feed`.
+    """
+    first, certain = await _read_page(answer, url, target)
+    episodes, next_page, seen = first.episodes, first.next_page, {answer.final_url}
+    while next_page and first.complete and len(seen) < _MAX_PAGES:
+        if (_is_newest_first(episodes) and len(episodes) >= target) or next_page in seen:
+            break
+        seen.add(next_page)
+        page, page_certain = await _read_next(fetcher, answer, next_page, target)
+        if page is None:
+            break
+        certain = certain and page_certain
+        episodes, next_page = fold((*episodes, *page.episodes)), page.next_page if page.complete else ""
+    certain = certain and (_is_newest_first(episodes) or not next_page or next_page in seen)
+    chosen = choose_newest(episodes, target)
+    _check(first, chosen, url)
+    if not certain:
+        log.warning(
+            "feed %s is not newest first and too long to read whole; newer episodes may be missing", redact(url)
+        )
+    return dataclasses.replace(
+        first.feed,
+        url=url,
+        display_url=redact(url),
+        episodes=chosen,
+        moved_to=answer.moved_to,
+        next_page=next_page,
+        newest_certain=certain,
+    )
+
+
+def choose_newest(episodes: tuple[Episode, ...], target: int) -> tuple[Episode, ...]:
+    """The newest episodes that have an enclosure, newest first; an undated one stays behind the one it follows.
+
+    :param target: how many at most.
+    """
+    dates: dict[str, float] = {}
+    # Undated episodes at the top count as newest, since that is where new ones appear.
+    rank = float("inf")
+    for episode in episodes:
+        rank = episode.published_at.timestamp() if episode.published_at else rank
+        dates[episode.guid] = rank
+    playable = [episode for episode in episodes if episode.enclosure]
+    return tuple(sorted(playable, key=lambda episode: dates[episode.guid], reverse=True)[:target])
+
+
+async def _read_next(fetcher: Fetcher, answer: Answer, page: str, target: int) -> tuple[Page | None, bool]:
+    """A further page; one that cannot be read ends the feed, for the first page has served."""
+    from likepion_provider.feed.fetch import carry_credentials
+
+    try:
+        async with fetcher.open(carry_credentials(answer.final_url, page)) as further:
+            return await _read_page(further, page, target)
+    except FeedInvalid as error:
+        log.warning("%s", error.advice)
+        return None, True
+
+
+async def _read_page(answer: Answer, url: str, target: int) -> tuple[Page, bool]:
+    """One document as far as needed, and whether its newest episodes are certainly among those read."""
+    reader = _PageReader(answer, redact(url), max(target, _MIN_ITEMS))
+    return await reader.read()
+
+
+class _PageReader:
+    """Reads one document: a first slice, more where episodes repeat, all where it is not newest first."""
+
+    def __init__(self, answer: Answer, shown: str, want: int, bounds: Bounds = DEFAULT_BOUNDS) -> None:
+        self._answer = answer
+        self._chunks = answer.chunks()
+        self._want = want
+        self._cutter = Cutter(want, url=shown, bounds=bounds)
+
+    async def read(self) -> tuple[Page, bool]:
+        page = await self._first()
+        if page.complete or _is_newest_first(page.episodes):
+            return page, True
+        newest = self._cutter.newest()
+        if newest is None:
+            return page, False
+        certain = await self._read_on(newest)
+        late = await asyncio.to_thread(
+            read_slice, newest.cut(), url=self._answer.final_url, charset=self._answer.charset
+        )
+        episodes = fold((*page.episodes, *late.episodes))
+        # The last page's link may stand anywhere, so only the end of the document says that there is none.
+        return dataclasses.replace(page, episodes=episodes, complete=certain, next_page=late.next_page), certain
+
+    async def _first(self) -> Page:
+        """The first items: more than asked for, where some repeat or have no enclosure."""
+        ask = self._want
+        while True:
+            await self._fill(self._cutter.feed, lambda: self._cutter.enough, self._cutter.finish)
+            piece = self._cutter.cut()
+            page = await asyncio.to_thread(read_slice, piece, url=self._answer.final_url, charset=self._answer.charset)
+            usable = sum(1 for episode in page.episodes if episode.enclosure)
+            if piece.complete or usable >= self._want or ask > 8 * self._want:
+                return page
+            ask *= 2
+            self._cutter.ask(ask)
+
+    async def _fill(
+        self, feed: Callable[[bytes], bool], enough: Callable[[], bool], finish: Callable[[], None]
+    ) -> None:
+        while not enough():
+            chunk = await anext(self._chunks, b"")
+            if not chunk:
+                finish()
+                return
+            await asyncio.to_thread(feed, chunk)
+
+    async def _read_on(self, newest: Newest) -> bool:
+        """Whether the end was reached within the bounds."""
+        try:
+            async for chunk in self._chunks:
+                if not await asyncio.to_thread(newest.feed, chunk):
+                    return False
+        except FeedInvalid:
+            return False
+        newest.finish()
+        return True
+
+
+def _is_newest_first(episodes: tuple[Episode, ...]) -> bool:
+    dates = [episode.published_at for episode in episodes if episode.published_at]
+    return all(later <= earlier for earlier, later in itertools.pairwise(dates))
+
+
+def _check(page: Page, chosen: tuple[Episode, ...], url: str) -> None:
+    """Refuse what can serve no account.
+
+    :raises FeedInvalid: no feed, no items, or none with an enclosure.
+    """
+    shown = redact(url)
+    if chosen:
+        return
+    if not page.known:
+        remedy = "Put the address of the RSS feed itself, not of a web page, into the post at the primary site."
+        raise FeedInvalid(f"what {shown} serves is no feed (document)", url=shown, where="document", remedy=remedy)
+    if not page.episodes:
+        remedy = "Publish an episode at the primary site and run again."
+        raise FeedInvalid(f"the feed {shown} has no episodes (channel)", url=shown, where="channel", remedy=remedy)
+    count = len(page.episodes)
+    where = "item 1, enclosure" if count == 1 else f"items 1 to {count}, enclosure"
+    remedy = "Add the audio or video file of each episode as an http(s) enclosure at the primary site and run again."
+    raise FeedInvalid(f"the feed {shown} has no episode with a file ({where})", url=shown, where=where, remedy=remedy)
