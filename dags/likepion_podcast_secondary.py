@@ -91,7 +91,7 @@ PARAMS = {
     doc_md=__doc__,
     tags=["likepion", "podcast"],
 )
-def likepion_podcast_secondary() -> None:
+def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is the DAG's documentation
     pull = PullSecondaryTasksOperator(
         task_id="pull_tasks",
         limit="{{ params.limit }}",

@@ -257,7 +257,8 @@ class BatchImport:
     async def _work(self, task: SecondaryTask) -> AccountReport:
         self._refuse_set_aside(task)
         account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
-        self._on_secrets(account.credentials.secrets())
+        # A feed's URL can hold a private token.
+        self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
         if account.task.request_id != task.request_id:
             raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
         if not account.link_rss:

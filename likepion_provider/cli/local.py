@@ -49,6 +49,8 @@ def process(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
             if _ended(started):
                 break
         started.wait()
+        if started.stdout:
+            started.stdout.close()
 
 
 def _ended(started: subprocess.Popen[str]) -> bool:

@@ -1,0 +1,165 @@
+"""A real Airflow (scheduler, API server, DAG processor, triggerer) on SQLite, started once, and sandboxes for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from likepion_provider.cli.local import (
+    AirflowApi,
+    airflow_environment,
+    free_port,
+    sandbox_process,
+    standalone,
+)
+
+DAGS = Path(__file__).parents[2] / "dags"
+RUN_TIMEOUT_S = 240.0
+#: A DAG an operator, as a reader of the docstrings would write it.
+SMALL_DAGS = """
+import pendulum
+from airflow.sdk import DAG
+from likepion_provider.operators.likepion import *
+from likepion_provider.operators.report import LikepionReportOperator
+from likepion_provider.sensors.likepion import LinkRssSensor
+
+with DAG("small_pull", schedule=None):
+    PullSecondaryTasksOperator(task_id="pull_tasks", limit=100)
+
+with DAG("small_all", schedule=None):
+    pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=100)
+    claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+    wait = LinkRssSensor.partial(task_id="wait", deferrable=False, poke_interval=0.5, timeout=3).expand(
+        batch=claim.output
+    )
+    imported = ImportRssOperator.partial(task_id="import_rss", trigger_rule="all_done").expand(batch=claim.output)
+    insert = InsertLinksOperator.partial(task_id="insert_links").expand(batch=claim.output)
+    wait >> imported >> insert
+    insert >> LikepionReportOperator(
+        task_id="report", wait_task_id="wait", import_task_id="import_rss", insert_task_id="insert_links"
+    )
+"""
+
+
+class SandboxApi:
+    """A running sandbox, by its admin interface."""
+
+    def __init__(self, addresses: dict[str, str]) -> None:
+        self.addresses = addresses
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = requests.request(method, self.addresses["manager_url"] + path, json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def rows(self) -> dict[str, Any]:
+        """What the manager has stored."""
+        rows: dict[str, Any] = self.call("GET", "/sandbox/rows")
+        return rows
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.call("GET", "/sandbox/state")
+        return state
+
+    def inserts(self) -> int:
+        """How many inserts reached the manager."""
+        return sum(event["kind"] == "insert" for event in self.call("GET", "/sandbox/log")["events"])
+
+
+class Airflow(AirflowApi):
+    """The running Airflow."""
+
+    def __init__(self, url: str, home: Path, environment: dict[str, str]) -> None:
+        super().__init__(url, home)
+        self.home = home
+        self.environment = environment
+
+    def connect(self, conn_id: str, conn_type: str, host: str, password: str = "", **extra: Any) -> None:
+        """Put a connection, whether it is there or not."""
+        with contextlib.suppress(requests.HTTPError):
+            self.call("DELETE", f"/api/v2/connections/{conn_id}")
+        body = {"connection_id": conn_id, "conn_type": conn_type, "host": host, "extra": json.dumps(extra)}
+        self.call("POST", "/api/v2/connections", body | ({"password": password} if password else {}))
+
+    def use(self, sandbox: SandboxApi, **extra: Any) -> None:
+        """Point every connection at a sandbox, with a journal of its own."""
+        addresses = sandbox.addresses
+        extra = {"allow_private_feeds": True} | extra
+        self.connect("likepion_default", "likepion", addresses["manager_url"], addresses["api_key"], **extra)
+        self.connect("likepion_platform_sandbox_site", "http", addresses["site_url"])
+        journal = self.home / f"journal-{addresses['manager_url'].rsplit(':', 1)[1]}.db"
+        self.connect("likepion_journal", "sqlite", str(journal))
+
+    def start(self, dag_id: str = "likepion_podcast_secondary", **conf: Any) -> str:
+        run = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        return str(run["dag_run_id"])
+
+    def finish(self, run_id: str, dag_id: str = "likepion_podcast_secondary") -> str:
+        """Wait for a run's end.
+
+        :return: its state.
+        """
+        deadline_s = time.monotonic() + RUN_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            state = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
+            if state in ("success", "failed"):
+                return str(state)
+            time.sleep(0.3)
+        raise AssertionError(f"{run_id} did not end within {RUN_TIMEOUT_S} s: {self.tasks(run_id, dag_id)}")
+
+    def run(self, dag_id: str = "likepion_podcast_secondary", **conf: Any) -> tuple[str, str]:
+        run_id = self.start(dag_id, **conf)
+        return run_id, self.finish(run_id, dag_id)
+
+    def tasks(self, run_id: str, dag_id: str = "likepion_podcast_secondary") -> dict[tuple[str, int], dict[str, Any]]:
+        rows = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")
+        return {(row["task_id"], row["map_index"]): row for row in rows["task_instances"]}
+
+    def log(self, run_id: str, task_id: str, map_index: int = -1, dag_id: str = "likepion_podcast_secondary") -> str:
+        """A task's newest log, as one text."""
+        tries = self.tasks(run_id, dag_id)[task_id, map_index]["try_number"]
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{tries}"
+        return json.dumps(self.call("GET", f"{path}?map_index={map_index}&full_content=true"))
+
+    def shell(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The ``airflow`` command."""
+        command = [str(Path(sys.executable).with_name("airflow")), *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    home = tmp_path_factory.mktemp("airflow")
+    dags = home / "dags"
+    dags.mkdir(parents=True)
+    for path in DAGS.glob("*.py"):
+        # By hand only: a scheduled run in between would take a test's accounts.
+        text, count = re.subn(r"schedule=timedelta\(minutes=5\)", "schedule=None", path.read_text(encoding="utf-8"))
+        assert count == 1, path
+        (dags / path.name).write_text(text, encoding="utf-8")
+    (dags / "small.py").write_text(SMALL_DAGS, encoding="utf-8")
+    port = free_port()
+    environment = airflow_environment(home, dags, port)
+    with standalone(home, environment):
+        api = Airflow(f"http://127.0.0.1:{port}", home, environment)
+        api.wait_until_ready()
+        for dag_id in ("likepion_podcast_secondary", "small_pull", "small_all"):
+            api.call("PATCH", f"/api/v2/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+        yield api
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Callable[..., SandboxApi]]:
+    """Starts sandboxes: ``sandbox("--world", "troubled")``."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *arguments: SandboxApi(stack.enter_context(sandbox_process(tmp_path, *arguments)))
