@@ -70,7 +70,7 @@ class Delivery:
         held = await self._keeper.take_over([task.key for task in tasks])
         async with self._keeper.keeping():
             troubles = await asyncio.gather(*(self._deliver(task) for task in tasks if task.key in held))
-        await asyncio.to_thread(self._journal.claims.let_go, self._keeper.scope, [task.account_id for task in tasks])
+        await self._journal.commit(self._journal.claims.let_go, self._keeper.scope, [task.account_id for task in tasks])
         for trouble in troubles:
             if isinstance(trouble, NotAuthorised):
                 raise trouble
@@ -97,7 +97,7 @@ class Delivery:
         for wait_s in (*PATIENCE_S, None):
             await self._keeper.check(task.key)
             begin = self._journal.links.begin_send
-            sending = await asyncio.to_thread(begin, task.key, self._keeper.holder, urls, Moment.read(self._clock))
+            sending = await self._journal.commit(begin, task.key, self._keeper.holder, urls, Moment.read(self._clock))
             if not sending.urls:
                 return
             try:
@@ -126,12 +126,12 @@ class Delivery:
             await self._end(key, sending, LinkState.UNKNOWN, error)
             raise
         end = self._journal.links.end_send
-        await asyncio.to_thread(end, key, sending, records, self._clock.now())
+        await self._journal.commit(end, key, sending, records, self._clock.now())
         log.info("%s: %d of %d links stored", task.label, sum(each.stored is True for each in records), len(records))
 
     async def _end(self, key: PostAccount, sending: Sending, state: LinkState, error: LikepionError) -> None:
         fail = self._journal.links.fail_send
-        await asyncio.to_thread(fail, key, sending, state, error.message, self._clock.now())
+        await self._journal.commit(fail, key, sending, state, error.message, self._clock.now())
 
     def _report(self, task: SecondaryTask, states: Counter[LinkState], held: bool) -> AccountReport:
         found = states.total()

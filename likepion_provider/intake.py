@@ -101,8 +101,8 @@ class Intake:
         asked = Moment.read(self._clock)
         pulled = [account.task for account in await self._manager.pull(limit)]
         lease = Lease.granted(asked)
-        await asyncio.to_thread(self._journal.claims.grant, self._scope, {task.key: lease for task in pulled})
-        await asyncio.to_thread(self._journal.submissions.note, pulled, self._run_id, asked.at)
+        await self._journal.commit(self._journal.claims.grant, self._scope, {task.key: lease for task in pulled})
+        await self._journal.commit(self._journal.submissions.note, pulled, self._run_id, asked.at)
         await self._settle(pulled, asked, exhaustive=len(pulled) < limit)
         leftovers = await self._leftovers({task.account_id for task in pulled})
         log.info("Pulled %d accounts (limit %d) and took %d leftovers along", len(pulled), limit, len(leftovers))
@@ -117,7 +117,7 @@ class Intake:
         accounts = await self._read(ids, strict=bool(choice.account_ids))
         tasks = [account.task for account in accounts if _wanted(account.task, choice)]
         if choice.account_ids:
-            await asyncio.to_thread(self._journal.submissions.forgive, choice.account_ids)
+            await self._journal.commit(self._journal.submissions.forgive, choice.account_ids)
         done = await self._done(tasks)
         for task in tasks:
             if not task.request_id:
@@ -147,10 +147,10 @@ class Intake:
             return frozenset()
         asked = Moment.read(self._clock)
         answer = await self._manager.claim(sorted(account_ids))
-        await asyncio.to_thread(
+        await self._journal.commit(
             self._journal.claims.extend, self._scope, answer.claimed, Lease.granted(asked, answer.ttl_s)
         )
-        await asyncio.to_thread(self._journal.claims.let_go, self._scope, set(account_ids) - answer.claimed)
+        await self._journal.commit(self._journal.claims.let_go, self._scope, set(account_ids) - answer.claimed)
         return answer.claimed
 
     async def _claim(self, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
@@ -158,17 +158,17 @@ class Intake:
         asked = Moment.read(self._clock)
         lease = Lease.granted(asked)
         wanted = {task.key: lease for task in tasks}
-        reserved = await asyncio.to_thread(self._journal.claims.reserve, self._scope, wanted, asked)
+        reserved = await self._journal.commit(self._journal.claims.reserve, self._scope, wanted, asked)
         for task in tasks:
             if task.key not in reserved:
                 log.info("Left alone: %s, another run works it", task.label)
         try:
             claimed = await self._confirm({key.account_id for key in reserved})
         except LikepionError:
-            await asyncio.to_thread(self._journal.claims.let_go, self._scope, {key.account_id for key in reserved})
+            await self._journal.commit(self._journal.claims.let_go, self._scope, {key.account_id for key in reserved})
             raise
         taken = [task for task in tasks if task.account_id in claimed]
-        await asyncio.to_thread(self._journal.submissions.note, taken, self._run_id, asked.at)
+        await self._journal.commit(self._journal.submissions.note, taken, self._run_id, asked.at)
         return taken
 
     # --- by hand ---
@@ -213,7 +213,7 @@ class Intake:
     async def _settle(self, pulled: Sequence[SecondaryTask], asked: Moment, *, exhaustive: bool) -> None:
         links = self._journal.links
         keys = {task.key for task in pulled}
-        again, proof = await asyncio.to_thread(links.reappeared, keys, asked.at)
+        again, proof = await self._journal.commit(links.reappeared, keys, asked.at)
         if again:
             log.warning("%d links with an unknown outcome were not stored: they are sent again", again)
         if proof:
@@ -227,7 +227,7 @@ class Intake:
         silent = await asyncio.to_thread(links.presumable, keys, asked.at)
         for account in await self._read([key.account_id for key in silent[:MAX_PULL]], strict=False):
             if account.task.key in silent:
-                await asyncio.to_thread(links.presume, account.task.key, asked.at)
+                await self._journal.commit(links.presume, account.task.key, asked.at)
                 log.warning("%s: links with an unknown outcome are taken for stored", account.task.label)
 
     async def _leftovers(self, pulled: Collection[str]) -> list[SecondaryTask]:

@@ -57,8 +57,8 @@ class Keeper:
         """
         now = Moment.read(self._clock)
         claims = self._journal.claims
-        self._leases = await asyncio.to_thread(claims.take_over, self.scope, self.holder, keys, now)
-        await asyncio.to_thread(self._journal.links.orphaned, set(self._leases), now.at)
+        self._leases = await self._journal.commit(claims.take_over, self.scope, self.holder, keys, now)
+        await self._journal.commit(self._journal.links.orphaned, set(self._leases), now.at)
         return set(self._leases)
 
     async def resume(self, keys: Collection[PostAccount]) -> None:
@@ -109,7 +109,7 @@ class Keeper:
         asked = Moment.read(self._clock)
         answer = await self._manager.claim(sorted(ours))
         lease = Lease.granted(asked, answer.ttl_s)
-        await asyncio.to_thread(claims.extend, self.scope, answer.claimed, lease)
+        await self._journal.commit(claims.extend, self.scope, answer.claimed, lease)
         self._leases.update({wanted[each]: lease for each in answer.claimed})
         log.info("Renewed %d of %d claims", len(answer.claimed), len(wanted))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -72,5 +71,5 @@ async def feed_is_set(
                 log.warning("link_rss was not set within %.0f s", timeout_s)
                 break
             await clock.sleep(poke_interval_s)
-    await asyncio.to_thread(journal.claims.let_go, scope, [task.account_id for task in tasks])
+    await journal.commit(journal.claims.let_go, scope, [task.account_id for task in tasks])
     return False

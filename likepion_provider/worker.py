@@ -250,7 +250,7 @@ class BatchImport:
     async def _note(self, key: PostAccount, **values: Any) -> None:
         if not self._options.dry_run:
             record = self._journal.submissions.record
-            await asyncio.to_thread(record, key, self._keeper.holder, Moment.read(self._clock), **values)
+            await self._journal.commit(record, key, self._keeper.holder, Moment.read(self._clock), **values)
 
     # --- one account ---
 
@@ -297,7 +297,7 @@ class BatchImport:
             state = ImportState.IN_REVIEW if progress.state is ImportState.LISTED else progress.state
             await self._note(task.key, state=state, reference=progress.reference, message=message)
             return AccountReport(task, Outcome.WAITING, len(urls), message=message, cookie=progress.cookie)
-        new = await asyncio.to_thread(self._journal.links.prepare, task.key, urls, self._clock.now())
+        new = await self._journal.commit(self._journal.links.prepare, task.key, urls, self._clock.now())
         await self._note(task.key, state=ImportState.LISTED, reference=progress.reference)
         return AccountReport(task, Outcome.COLLECTED, len(urls), new, cookie=progress.cookie)
 
@@ -319,7 +319,7 @@ class BatchImport:
             if complete or self._options.dry_run or self._clock.boot_s() + wait_s > give_up_s:
                 return progress, urls
             await self._clock.sleep(wait_s)
-            await self._keeper.check(job.task.key)
+            self._keeper.check_now(job.task.key)
             progress = await self._look(platform, job, progress)
 
     async def _bring_in(self, platform: Platform, job: Job) -> Progress:
@@ -333,7 +333,7 @@ class BatchImport:
                 return dataclasses.replace(progress, state=known.state)
         now = Moment.read(self._clock)
         begin = self._journal.submissions.begin
-        await asyncio.to_thread(begin, job.task.key, self._keeper.holder, now)
+        await self._journal.commit(begin, job.task.key, self._keeper.holder, now)
         progress = await platform.submit(job)
         state = ImportState.SUBMITTED if progress.state is ImportState.NEW else progress.state
         await self._note(job.task.key, state=state, reference=progress.reference, message=progress.message)

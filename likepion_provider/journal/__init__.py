@@ -7,22 +7,44 @@ of its own. The module docstrings of :mod:`~likepion_provider.journal.links` and
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from likepion_provider.journal.claims import Claims
 from likepion_provider.journal.database import Database, open_database
+from likepion_provider.journal.group import GroupCommit
 from likepion_provider.journal.links import Link, Links, Sending
 from likepion_provider.journal.submissions import Submission, Submissions
 
 __all__ = ["Journal", "Link", "Sending", "Submission", "open_journal"]
 
+T = TypeVar("T")
+
 
 class Journal:
-    """The three tables over one database."""
+    """The three tables over one database.
+
+    Their methods are plain and blocking. :meth:`commit` is how coroutines call those that write.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._group = GroupCommit(database)
         self.claims = Claims(database)
         self.submissions = Submissions(database)
         self.links = Links(database)
+
+    async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a writing method off the event loop; it is committed when this returns.
+
+        What many coroutines write at the same time shares a transaction.
+
+        :param operation: a method of one of the three tables.
+        :raises LikepionError: the operation's own.
+        """
+        result: T = await self._group.run(functools.partial(operation, *args, **kwargs))
+        return result
 
 
 def open_journal(url: str) -> Journal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,19 +34,29 @@ class Database:
             self.engine = _engine(url)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise JournalUnusable(f"the journal's connection cannot be used: {type(error).__name__}: {error}") from None
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._current = threading.local()
         with _named_failures():
             if _schema_version(self.engine) != HEAD:
                 _upgrade(self.engine)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction, committed at the end; SQLite takes its write lock at the start, so nothing deadlocks.
+        """One transaction, committed at the end; within another one of the same thread, a part of that.
+
+        SQLite takes its write lock at the start, so nothing deadlocks.
 
         :raises JournalUnusable: the database failed; nothing of the transaction was kept.
         """
+        outer: Connection | None = getattr(self._current, "connection", None)
+        if outer is not None:
+            yield outer
+            return
         with _named_failures(), self.engine.begin() as connection:
-            yield connection
+            self._current.connection = connection
+            try:
+                yield connection
+            finally:
+                self._current.connection = None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select, update
+from sqlalchemy import Connection, and_, exists, func, select, true, update
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import require
@@ -115,12 +115,15 @@ class Links:
         Truth that arrives late is taken too, unless the URL went out in another POST meanwhile.
         """
         said = {record.url: record for record in records}
+        by_outcome: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for url in sending.urls:
+            record = said.get(url, Record(url, None))
+            state = _U if record.stored is None else _OK if record.stored else _NO
+            words = record.message or ("the answer has no word on this URL" if record.stored is None else "")
+            by_outcome[state, words].append(_sha256(url))
         with self._database.writing() as connection:
-            for url in sending.urls:
-                record = said.get(url, Record(url, None))
-                state = _U if record.stored is None else _OK if record.stored else _NO
-                words = record.message or ("the answer has no word on this URL" if record.stored is None else "")
-                self._end(connection, key, sending.send_id, state, words, at, url)
+            for (state, words), hashes in by_outcome.items():
+                self._end(connection, key, sending.send_id, state, words, at, hashes)
 
     def fail_send(self, key: PostAccount, sending: Sending, state: LinkState, evidence: str, at: datetime) -> None:
         """Note that a whole POST failed.
@@ -138,13 +141,13 @@ class Links:
         state: str,
         evidence: str,
         at: datetime,
-        url: str | None = None,
+        hashes: list[str] | None = None,
     ) -> None:
-        one = link.c.url_sha256 == _sha256(url) if url else link.c.send_id == send_id
+        which = link.c.url_sha256.in_(hashes) if hashes else true()
         values: dict[str, Any] = {"state": state, "evidence": evidence, "presumed": False, "updated_at": at}
         if state == _P:
             values["sends"] = link.c.sends - 1
-        connection.execute(update(link).where(_of(key), link.c.send_id == send_id, _UNSETTLED, one).values(values))
+        connection.execute(update(link).where(_of(key), link.c.send_id == send_id, _UNSETTLED, which).values(values))
 
     def orphaned(self, keys: Collection[PostAccount], at: datetime) -> None:
         """Park what an earlier attempt left between POST and answer; to be called by who took its accounts over."""
