@@ -106,12 +106,13 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         name = "{{ task.batch['name'] }}"
         wait = LinkRssSensor(task_id="wait_for_link_rss", batch=batch, map_index_template=name)
         import_rss = ImportRssOperator(
-            task_id="import_rss", batch=batch, dry_run_import="{{ params.dry_run }}", map_index_template=name
+            task_id="import_rss", batch=batch, look_only="{{ params.dry_run }}", map_index_template=name
         )
         insert_links = InsertLinksOperator(
             task_id="insert_links",
             batch=batch,
             import_task_id="import_batch.import_rss",
+            look_only="{{ params.dry_run }}",
             # What an import found before it failed is in the journal, and is reported.
             trigger_rule="all_done",
             map_index_template=name,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from likepion_provider.errors import (
+    JournalUnusable,
     LeaseLost,
     LikepionError,
     NotAuthorised,
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: Waits before another try of a POST that provably did not reach the manager, in seconds.
 PATIENCE_S = (2.0, 5.0, 15.0)
+#: Waits for a journal that is gone while an outcome has to be noted, in seconds.
+PERSISTENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 class Manager(Claimer, Protocol):
@@ -66,13 +69,15 @@ class Delivery:
 
         :return: how the links of every account stand now; accounts that the journal has no link of are left out.
         :raises NotAuthorised: the manager refuses the key; nothing was stored with it.
+        :raises JournalUnusable: the journal failed for longer than this waits.
         """
         held = await self._keeper.take_over([task.key for task in tasks])
         async with self._keeper.keeping():
             troubles = await asyncio.gather(*(self._deliver(task) for task in tasks if task.key in held))
-        await self._journal.commit(self._journal.claims.let_go, self._keeper.scope, [task.account_id for task in tasks])
+        ids = [task.account_id for task in tasks]
+        await self._journal.commit(self._journal.claims.let_go, self._keeper.scope, ids, self._keeper.holder)
         for trouble in troubles:
-            if isinstance(trouble, NotAuthorised):
+            if isinstance(trouble, NotAuthorised | JournalUnusable):
                 raise trouble
         states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
         return [self._report(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
@@ -125,13 +130,21 @@ class Delivery:
         except OutcomeUnknown as error:
             await self._end(key, sending, LinkState.UNKNOWN, error)
             raise
-        end = self._journal.links.end_send
-        await self._journal.commit(end, key, sending, records, self._clock.now())
+        await self._persist(self._journal.links.end_send, key, sending, records, self._clock.now())
         log.info("%s: %d of %d links stored", task.label, sum(each.stored is True for each in records), len(records))
 
     async def _end(self, key: PostAccount, sending: Sending, state: LinkState, error: LikepionError) -> None:
-        fail = self._journal.links.fail_send
-        await self._journal.commit(fail, key, sending, state, error.message, self._clock.now())
+        await self._persist(self._journal.links.fail_send, key, sending, state, error.message, self._clock.now())
+
+    async def _persist(self, operation: Callable[..., None], *args: object) -> None:
+        """Note an outcome, even if the database has to come back first: without the note it would become unknown."""
+        for wait_s in PERSISTENCE_S:
+            try:
+                return await self._journal.commit(operation, *args)
+            except JournalUnusable as error:
+                log.warning("%s; trying again in %.0f s", error, wait_s)
+                await self._clock.sleep(wait_s)
+        return await self._journal.commit(operation, *args)
 
     def _report(self, task: SecondaryTask, states: Counter[LinkState], held: bool) -> AccountReport:
         found = states.total()

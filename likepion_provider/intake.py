@@ -116,8 +116,7 @@ class Intake:
         ids = await asyncio.to_thread(self._chosen_ids, choice)
         accounts = await self._read(ids, strict=bool(choice.account_ids))
         tasks = [account.task for account in accounts if _wanted(account.task, choice)]
-        if choice.account_ids:
-            await self._journal.commit(self._journal.submissions.forgive, choice.account_ids)
+        await self._journal.commit(self._journal.submissions.forgive, [task.account_id for task in tasks])
         done = await self._done(tasks)
         for task in tasks:
             if not task.request_id:

@@ -220,6 +220,8 @@ class Outcome(str, Enum):
     NEEDS_PERSON = "needs_person"
     #: The account's, the feed's or the importer's permanent failure.
     FAILED = "failed"
+    #: Failed for good too often; not tried until a person runs it by group, domain or id.
+    SET_ASIDE = "set_aside"
     #: An insert's answer was lost; the links are parked until that is settled.
     UNKNOWN = "unknown"
     #: Claim lapsed or taken over; somebody else goes on.

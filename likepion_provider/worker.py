@@ -145,6 +145,8 @@ def failed(task: SecondaryTask, error: LikepionError) -> AccountReport:
         outcome = Outcome.LEASE_LOST
     elif isinstance(error, NeedsVerification):
         outcome = Outcome.NEEDS_PERSON
+    elif isinstance(error, _SetAside):
+        outcome = Outcome.SET_ASIDE
     else:
         outcome = Outcome.FAILED
     return AccountReport(task, outcome, message=error.message, remedy=error.remedy)
@@ -243,7 +245,13 @@ class BatchImport:
         elif isinstance(error, FeedLocked):
             state = ImportState.LOCKED
         try:
-            await self._note(key, state=state, message=error.message, remedy=error.remedy)
+            await self._note(
+                key,
+                state=state,
+                message=error.message,
+                remedy=error.remedy,
+                permanent=isinstance(error, PlatformError | FeedLocked) and state is not ImportState.NEEDS_VERIFICATION,
+            )
         except LeaseLost as lost:
             log.info("Not noted: %s", lost)
 

@@ -97,14 +97,16 @@ class Claims:
                 .values(_columns(lease))
             )
 
-    def let_go(self, scope: str, account_ids: Iterable[str]) -> None:
-        """Stop working accounts: another run of ours may have them; to the rest of the world the claim just lapses."""
+    def let_go(self, scope: str, account_ids: Iterable[str], holder: str | None = None) -> None:
+        """Stop working accounts: another run of ours may have them; to the rest of the world the claim just lapses.
+
+        :param holder: the attempt that ends; what a later one took over stays as it is. None speaks for the scope.
+        """
+        statement = update(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
+        if holder is not None:
+            statement = statement.where(claim.c.holder == holder)
         with self._database.writing() as connection:
-            connection.execute(
-                update(claim)
-                .where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
-                .values(scope="", holder="")
-            )
+            connection.execute(statement.values(scope="", holder=""))
 
 
 def require(connection: Connection, key: PostAccount, holder: str, now: Moment) -> None:

@@ -92,16 +92,18 @@ class Submissions:
         reference: str = "",
         message: str = "",
         remedy: str = "",
+        permanent: bool = False,
     ) -> None:
-        """Note what the platform said; a failure is counted, a listing clears the count.
+        """Note what the platform said; a listing clears the count of failures.
 
+        :param permanent: count it as a failure of the account's own that does not pass by itself.
         :param reference: empty keeps the one that is known.
         :raises LeaseLost: ``holder`` may not write any more; the next attempt reads the platform itself.
         """
         values: dict[str, Any] = {"state": state.value, "message": message, "remedy": remedy, "updated_at": now.at}
         if reference:
             values["reference"] = reference
-        if state in (ImportState.FAILED, ImportState.LOCKED):
+        if permanent:
             values["failures"] = submission.c.failures + 1
         elif state is ImportState.LISTED:
             values["failures"] = 0

@@ -167,24 +167,24 @@ class ImportRssOperator(LikepionOperator):
         ImportRssOperator(task_id="import_rss", batch=batch)
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
-    :param dry_run: look, but neither import nor put anything into the journal.
+    :param look_only: a dry run: neither import nor put anything into the journal.
     :param options: the bounds of a batch: see :class:`~likepion_provider.worker.ImportOptions`.
     :return: a report an account.
     """
 
-    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "dry_run_import")
+    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "look_only")
 
     def __init__(
         self,
         *,
         batch: dict[str, Any],
-        dry_run_import: bool | str = False,
+        look_only: bool | str = False,
         options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.batch = batch
-        self.dry_run_import = dry_run_import
+        self.look_only = look_only
         self.options = options or {}
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ class ImportRssOperator(LikepionOperator):
         keeper = self._keeper(context, manager, journal)
         options = ImportOptions(
             allow_private_feeds=await allows_private_feeds(self.likepion_conn_id),
-            dry_run=_flag("dry_run", self.dry_run_import),
+            dry_run=_flag("look_only", self.look_only),
             **self.options,
         )
         batch = BatchImport(
@@ -224,19 +224,31 @@ class InsertLinksOperator(LikepionOperator):
         InsertLinksOperator(task_id="insert_links", batch=batch, trigger_rule="all_done")
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
+    :param look_only: a dry run: send nothing.
     :param import_task_id: hand on the cookies that this task renewed; None leaves the accounts' as they are.
     :return: a report an account that has links.
     """
 
-    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "import_task_id")
+    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "import_task_id", "look_only")
 
-    def __init__(self, *, batch: dict[str, Any], import_task_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        batch: dict[str, Any],
+        import_task_id: str | None = None,
+        look_only: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.batch = batch
+        self.look_only = look_only
         self.import_task_id = import_task_id
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
         """Send."""
+        if _flag("look_only", self.look_only):
+            self.log.info("Dry run: nothing is sent")
+            return []
         delivery = Delivery(
             manager=manager,
             journal=journal,

@@ -59,10 +59,9 @@ class LikepionReportOperator(BaseOperator):
                 for task_id in (self.import_task_id, self.insert_task_id)
             }
             unheard = _unheard(batch, self._state(context, index))
+            imported, inserted = said[self.import_task_id], said[self.insert_task_id]
             reports += [
-                said[self.insert_task_id].get(task.account_id)
-                or said[self.import_task_id].get(task.account_id)
-                or unheard(task)
+                _verdict(imported.get(task.account_id), inserted.get(task.account_id)) or unheard(task)
                 for task in batch.tasks
             ]
         summary = summarise(reports)
@@ -104,6 +103,14 @@ class LikepionReportOperator(BaseOperator):
 
 def _reports(rows: Sequence[Mapping[str, Any]] | None) -> dict[str, AccountReport]:
     return {each.task.account_id: each for each in map(AccountReport.from_public, rows or [])}
+
+
+def _verdict(imported: AccountReport | None, inserted: AccountReport | None) -> AccountReport | None:
+    """What counts of both steps: an import that did not get through is not made good by links of an earlier run."""
+    if imported is None or inserted is None:
+        return inserted or imported
+    through = imported.outcome is Outcome.COLLECTED
+    return inserted if through or inserted.outcome.needs_attention else imported
 
 
 def _unheard(batch: Batch, wait_state: str) -> Any:
