@@ -1,0 +1,108 @@
+"""What connections say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
+from likepion_provider.hooks import connections
+
+
+def connection(**fields: Any) -> Connection:
+    return Connection(conn_id="c", **({"conn_type": "likepion", "password": "key-of-a-test"} | fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, "https://manager.likepion.com"),
+        ({"host": "manager.example"}, "https://manager.example"),
+        ({"host": "manager.example", "schema": "http", "port": 8080}, "http://manager.example:8080"),
+        ({"host": "http://127.0.0.1:81/"}, "http://127.0.0.1:81"),
+        ({"host": "https://manager.example/api/v1/podcast"}, "https://manager.example"),
+    ],
+)
+def test_the_managers_address(fields: dict[str, Any], url: str) -> None:
+    assert connections.address_of(connection(**fields)).url == url
+
+
+def test_without_a_key_the_error_names_the_connection_and_the_field() -> None:
+    with pytest.raises(NotAuthorised, match="'c' has no API key") as error:
+        connections.address_of(connection(password=None))
+    assert "password field" in error.value.advice
+
+
+@pytest.mark.parametrize("timeout_s", ["soon", 0, 601, None])
+def test_a_timeout_out_of_bounds_is_refused(timeout_s: object) -> None:
+    with pytest.raises(BadRequest, match=r"0\.1 to 600 seconds"):
+        connections.address_of(connection(extra=json.dumps({"timeout_s": timeout_s})))
+
+
+async def test_a_missing_connection_says_how_to_make_it() -> None:
+    with pytest.raises(BadRequest, match="there is no Airflow connection 'nobody'") as error:
+        await connections.manager_address("nobody")
+    assert "airflow connections add nobody" in error.value.advice
+
+
+async def test_a_sites_own_domain_may_name_its_importer(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"conn_type": "http", "host": "http://127.0.0.1:9", "extra": {"platform": "sandbox_site"}}
+    monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_PLATFORM_MY_SITE_EXAMPLE", json.dumps(value))
+    settings = await connections.platform_settings("my-site.example")
+    assert (settings.base_url, settings.extra["platform"]) == ("http://127.0.0.1:9", "sandbox_site")
+
+
+@pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor,KubernetesExecutor", "team:CeleryExecutor"])
+async def test_a_sqlite_journal_is_refused_under_a_distributed_executor(
+    executor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    with pytest.raises(JournalUnusable, match="SQLite journal cannot be shared") as error:
+        await connections.journal()
+    assert "likepion_journal" in error.value.advice
+
+
+async def test_the_local_executor_takes_a_sqlite_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
+    assert (await connections.journal()).links.listed() == []
+
+
+def test_a_postgres_connection_becomes_the_journals_url() -> None:
+    given = Connection(
+        conn_id="likepion_journal",
+        conn_type="postgres",
+        host="db.example",
+        login="j",
+        password="p@ss-of-a-test",
+        schema="journal",
+        port=5433,
+    )
+    assert connections.journal_url(given) == "postgresql+psycopg://j:p%40ss-of-a-test@db.example:5433/journal"
+    with pytest.raises(JournalUnusable, match="of type 'mysql'"):
+        connections.journal_url(Connection(conn_id="likepion_journal", conn_type="mysql"))
+
+
+def test_the_default_journal_lies_under_airflow_home() -> None:
+    assert connections.default_journal_path().name == "likepion_journal.db"
+    assert isinstance(connections.default_journal_path(), Path)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retried"),
+    [
+        (Transient("t"), AirflowException, True),
+        (JournalUnusable("j"), AirflowException, True),
+        (BadRequest("b"), AirflowFailException, False),
+        (NotAuthorised("n", status=401), AirflowFailException, False),
+    ],
+)
+def test_only_what_may_pass_by_itself_is_retried(error: LikepionError, kind: type[Exception], *, retried: bool) -> None:
+    with pytest.raises(kind) as translated, connections.airflow_errors():
+        raise error
+    assert isinstance(translated.value, AirflowFailException) is not retried
+    assert str(translated.value) == error.advice

@@ -1,0 +1,175 @@
+"""The steps of a run, each by itself and one after the other, against a sandbox over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+
+from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.operators.likepion import (
+    SEALED_COOKIES,
+    ClaimAccountsOperator,
+    ImportRssOperator,
+    InsertLinksOperator,
+    PullSecondaryTasksOperator,
+)
+from likepion_provider.operators.report import LikepionReportOperator
+from likepion_provider.protocol import LinkReport
+from likepion_provider.sandbox.server import Sandbox
+from likepion_provider.sandbox.world import build_world
+from likepion_provider.sensors.likepion import LinkRssSensor
+from likepion_provider.triggers.likepion import LinkRssTrigger
+
+Start = Callable[..., Any]
+Context = dict[str, Any]
+
+
+async def claimed(context: Context) -> list[dict[str, Any]]:
+    tasks = await PullSecondaryTasksOperator(task_id="pull_tasks", limit=10).aexecute(context)
+    return list(await ClaimAccountsOperator(task_id="claim_accounts", tasks=tasks).aexecute(context))
+
+
+async def test_the_steps_deliver_every_account_and_public_values_only(start: Start, context: Context) -> None:
+    sandbox: Sandbox = await start(build_world(accounts=3, posts=1))
+    batches = await claimed(context)
+    assert [len(batch["tasks"]) for batch in batches] == [3]
+    ti = context["ti"]
+    ti.xcoms["claim_accounts", "return_value", -1] = batches
+    imported = await ImportRssOperator(task_id="import_rss", batch=batches[0]).aexecute(context)
+    assert {row["outcome"] for row in imported} == {"collected"}
+    ti.xcoms["import_rss", "return_value", 0] = imported
+    sealed = ti.xcoms[None, SEALED_COOKIES, -1]
+    ti.xcoms["import_rss", SEALED_COOKIES, -1] = sealed
+    insert = InsertLinksOperator(task_id="insert_links", batch=batches[0], import_task_id="import_rss")
+    ti.xcoms["insert_links", "return_value", 0] = await insert.aexecute(context)
+    assert sorted(sandbox.manager.rows_report()["accounts"].values()) == [5, 5, 5]
+
+    report = LikepionReportOperator(
+        task_id="report", wait_task_id="wait", import_task_id="import_rss", insert_task_id="insert_links"
+    )
+    summary = report.execute(context)
+    assert summary == {"counts": {"delivered": 3}, "links": 15, "accounts": []}
+    secrets = list(sandbox.credentials())
+    assert not [secret for secret in secrets if secret in repr(ti.xcoms)]
+    cookies = {a["account_id"]: a["cookie"] for a in stored_accounts(sandbox)}
+    assert all(cookie.startswith("session=canary-session-") for cookie in cookies.values()), "renewed, handed on"
+
+
+def stored_accounts(sandbox: Sandbox) -> list[dict[str, Any]]:
+    return [
+        {"account_id": account.account_id, "cookie": account.credentials["cookie"]}
+        for account in sandbox.manager.accounts.values()
+    ]
+
+
+async def test_a_dry_run_neither_imports_nor_sends(start: Start, context: Context) -> None:
+    sandbox = await start()
+    batches = await claimed(context)
+    rows = await ImportRssOperator(task_id="i", batch=batches[0], look_only=True).aexecute(context)
+    assert {row["outcome"] for row in rows} == {"waiting"}
+    assert await InsertLinksOperator(task_id="s", batch=batches[0], look_only="True").aexecute(context) == []
+    assert sandbox.manager.rows == []
+    assert not sandbox.site.imports
+
+
+@pytest.mark.parametrize("limit", [0, 1001, "x", True, None, 1.5])
+async def test_limit_out_of_bounds_is_one_clear_line(start: Start, context: Context, limit: Any) -> None:
+    await start()
+    with pytest.raises(AirflowFailException, match="limit must be a whole number from 1 to 1000"):
+        await PullSecondaryTasksOperator(task_id="p", limit=limit).aexecute(context)
+
+
+async def test_names_may_be_text_or_list(start: Start, context: Context) -> None:
+    sandbox = await start()
+    ids = list(sandbox.manager.accounts)
+    for given in (ids[:2], ",".join(ids[:2]), f" {ids[0]}\n{ids[1]} "):
+        tasks = await PullSecondaryTasksOperator(task_id="p", account_ids=given).aexecute(context)
+        assert [task["account_id"] for task in tasks] == ids[:2]
+    with pytest.raises(AirflowFailException, match="domains must be a list of names"):
+        await PullSecondaryTasksOperator(task_id="p", domains=[1]).aexecute(context)
+
+
+async def test_a_choice_does_not_pull(start: Start, context: Context) -> None:
+    sandbox = await start()
+    await PullSecondaryTasksOperator(task_id="p", account_ids=list(sandbox.manager.accounts)[:1]).aexecute(context)
+    assert "pull" not in {event.kind for event in sandbox.manager.events}
+
+
+def events(trigger: LinkRssTrigger) -> Any:
+    async def first() -> Any:
+        return [event async for event in trigger.run()]
+
+    return first()
+
+
+@pytest.mark.parametrize("deferred", [True, False])
+@pytest.mark.parametrize("is_set", [True, False])
+async def test_the_sensor_says_the_same_deferred_or_not(
+    start: Start, context: Context, *, deferred: bool, is_set: bool
+) -> None:
+    sandbox = await start(build_world(accounts=2, posts=1, waiting_posts=1))
+    (batch,) = await claimed(context)
+    assert batch["waits"]
+    if is_set:
+        sandbox.set_feed(sandbox.world.posts[0].request_id)
+    sensor = LinkRssSensor(task_id="w", batch=batch, poke_interval=0.1, timeout=0.5, deferrable=deferred)
+    if deferred:
+        trigger = LinkRssTrigger("likepion_default", batch, "dag/run", sensor.poke_interval, sensor.timeout)
+        path, arguments = trigger.serialize()
+        assert path == "likepion_provider.triggers.likepion.LinkRssTrigger"
+        expected = TaskSuccessEvent if is_set else TaskSkippedEvent
+        assert [type(event) for event in await events(LinkRssTrigger(**arguments))] == [expected]
+    elif is_set:
+        await asyncio.to_thread(sensor.execute, context)
+    else:
+        with pytest.raises(AirflowSkipException, match="a later run takes them"):
+            await asyncio.to_thread(sensor.execute, context)
+
+
+async def test_a_trigger_that_cannot_go_on_fails_its_task(
+    start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(build_world(accounts=1, posts=1, waiting_posts=1))
+    (batch,) = await claimed(context)
+    monkeypatch.delenv("AIRFLOW_CONN_LIKEPION_DEFAULT")
+    trigger = LinkRssTrigger("likepion_default", batch, "dag/run", 0.1, 1)
+    assert [type(event) for event in await events(trigger)] == [TaskFailedEvent]
+
+
+async def test_a_batch_that_does_not_wait_passes_without_a_request(context: Context) -> None:
+    batch = {"name": "n", "waits": False, "tasks": []}
+    LinkRssSensor(task_id="w", batch=batch).execute(context)
+
+
+async def test_the_hook_does_what_the_client_does(start: Start) -> None:
+    sandbox = await start()
+    hook = LikepionHook()
+    (pulled,) = await asyncio.to_thread(hook.pull, 1)
+    task = pulled.task
+    assert (await asyncio.to_thread(hook.account, task.account_id)).task == task
+    (claim,) = await asyncio.to_thread(hook.claim, [task.account_id, "nobody"])
+    assert (claim.claimed, claim.not_found) == ({task.account_id}, {"nobody"})
+    report = LinkReport(task.request_id, task.account_id, ("https://tide.example/a,b",))
+    (record,) = await asyncio.to_thread(hook.insert, report)
+    assert record.stored is True
+    assert [row.link_post for row in sandbox.manager.rows] == ["https://tide.example/a%2Cb"]
+    assert (await asyncio.to_thread(hook.test_connection))[0] is True
+
+
+async def test_the_report_names_accounts_whose_task_did_not_finish(start: Start, context: Context) -> None:
+    await start()
+    ti = context["ti"]
+    ti.xcoms["claim_accounts", "return_value", -1] = await claimed(context)
+    with pytest.raises(AirflowFailException, match=r"3 accounts need attention: .* did not finish\. Read that task"):
+        LikepionReportOperator(task_id="report").execute(context)
+
+
+async def test_the_report_is_red_where_a_task_failed_before_any_account(context: Context) -> None:
+    context["ti"].states = {"pull_tasks": "failed", "claim_accounts": "upstream_failed"}
+    with pytest.raises(AirflowFailException, match="tasks failed: claim_accounts, pull_tasks"):
+        LikepionReportOperator(task_id="report").execute(context)
