@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ import pytest
 import likepion_provider
 from likepion_provider.sandbox import command
 from likepion_provider.sandbox.server import Sandbox
+from likepion_provider.sandbox.site import SiteSettings
 from likepion_provider.sandbox.world import DOMAINS, World, build_world, demo_world, troubled_world
 
 
@@ -87,6 +89,16 @@ class TestSandbox:
             sandbox.set_feed(waiting.pop())
             assert all(sandbox.manager.account(task["id"])["link_rss"] for task in tasks)
             assert "nobody.example" in {task["domain"] for task in tasks}
+            locked = [post.request_id for post in sandbox.world.posts if post.podcast.locked]
+            assert locked == [sandbox.world.posts[1].request_id]
+
+    async def test_its_end_stops_the_imports_that_run(self) -> None:
+        async with Sandbox(settings=SiteSettings(import_latency_s=60)) as sandbox, aiohttp.ClientSession() as client:
+            job = sandbox.site.submit(sandbox.site.accounts[0], f"{sandbox.feeds_url}/x/feed.xml", client)
+            await asyncio.sleep(0)
+            assert job
+            assert not job.settled.is_set()
+        assert job.settled.is_set()
 
     async def test_it_listens_on_loopback_and_ends(self) -> None:
         async with Sandbox(build_world(accounts=1, posts=1)) as sandbox:
@@ -137,7 +149,7 @@ def started(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     path = str(Path(likepion_provider.__file__).parents[1])
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *request.param],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
