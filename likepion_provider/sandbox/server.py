@@ -16,12 +16,14 @@ from aiohttp import web
 from likepion_provider.sandbox.clock import Clock
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.feeds import Feeds, feeds_app
-from likepion_provider.sandbox.manager import Manager, manager_app
-from likepion_provider.sandbox.site import Site, SiteSettings, site_app
+from likepion_provider.sandbox.manager import Manager
+from likepion_provider.sandbox.manager_http import manager_app
+from likepion_provider.sandbox.site import Site, SiteSettings
+from likepion_provider.sandbox.site_http import site_app
 from likepion_provider.sandbox.world import World, WorldAccount, demo_world, put_account
 
 #: How long an ending sandbox waits for requests under way, in seconds.
-_SHUTDOWN_S = 1.0
+_SHUTDOWN_S = 0.2
 
 
 class Sandbox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -18,18 +19,17 @@ KEY = {"X-API-Key": "key"}
 
 async def pull(sandbox: Sandbox) -> tuple[int, str, Any]:
     """A pull on a connection of its own: a reset on a kept one would be sent again by the client."""
-    async with aiohttp.ClientSession() as client:
-        url = f"{sandbox.manager_url}{API}/links?type=secondary&limit=4"
-        async with client.get(url, headers=KEY) as answer:
-            return answer.status, await answer.text(), answer.headers
+    url = f"{sandbox.manager_url}{API}/links?type=secondary&limit=4"
+    async with aiohttp.ClientSession() as client, client.get(url, headers=KEY) as answer:
+        return answer.status, await answer.text(), answer.headers
 
 
 async def insert(sandbox: Sandbox) -> tuple[int, str]:
     account, post = sandbox.world.accounts[0], sandbox.world.posts[0]
     item = {"request_id": post.request_id, "account_id": account.account_id, "link_post": "http://1,http://2"}
-    async with aiohttp.ClientSession() as client:
-        async with client.post(f"{sandbox.manager_url}{API}/links/insert", headers=KEY, json=item) as answer:
-            return answer.status, await answer.text()
+    url = f"{sandbox.manager_url}{API}/links/insert"
+    async with aiohttp.ClientSession() as client, client.post(url, headers=KEY, json=item) as answer:
+        return answer.status, await answer.text()
 
 
 def claimed(sandbox: Sandbox) -> int:
@@ -99,7 +99,7 @@ async def test_a_delay_comes_before_or_after_the_effect(sandbox: Sandbox, after_
     account, post = sandbox.world.accounts[0], sandbox.world.posts[0]
     item = {"request_id": post.request_id, "account_id": account.account_id, "link_post": "http://1,http://2"}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as client:
-        with pytest.raises(TimeoutError):
+        with pytest.raises(asyncio.TimeoutError):
             await client.post(f"{sandbox.manager_url}{API}/links/insert", headers=KEY, json=item)
     assert len(sandbox.manager.rows) == rows
 
@@ -109,7 +109,7 @@ async def test_truncated_json_is_a_whole_http_answer(sandbox: Sandbox) -> None:
     status, body, _ = await pull(sandbox)
     assert status == 200
     assert body.startswith('{"success": true')
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         json.loads(body)
     assert claimed(sandbox) == 4
 
@@ -220,9 +220,9 @@ class TestWhichRequestIsStruck:
 
 class TestOverHttp:
     async def call(self, sandbox: Sandbox, method: str, **options: Any) -> tuple[int, Any]:
-        async with aiohttp.ClientSession() as client:
-            async with client.request(method, f"{sandbox.manager_url}/sandbox/faults", **options) as answer:
-                return answer.status, await answer.json()
+        url = f"{sandbox.manager_url}/sandbox/faults"
+        async with aiohttp.ClientSession() as client, client.request(method, url, **options) as answer:
+            return answer.status, await answer.json()
 
     async def test_added_struck_listed_and_cleared(self, sandbox: Sandbox) -> None:
         one = {"endpoint": "pull", "kind": "status", "status": 503}

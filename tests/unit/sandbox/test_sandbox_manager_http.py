@@ -73,6 +73,7 @@ async def test_without_type_primary_tasks_come_too(call: Caller) -> None:
         ("POST", "/accounts/claim", {"json": []}),
         ("POST", "/accounts/claim", {"json": {}}),
         ("POST", "/accounts/claim", {"json": {"account_ids": "a"}}),
+        ("POST", "/accounts/claim", {"json": {"account_id": "a", "account_ids": "b"}}),
         ("POST", "/accounts/claim", {"json": {"account_ids": [1]}}),
         ("POST", "/accounts/claim", {"json": {"account_ids": ["a"] * 201}}),
         ("POST", "/links/insert", {"data": "no JSON"}),
