@@ -18,7 +18,15 @@ from likepion_provider.protocol import Answer, Call, Claimed, LinkReport, Loss, 
 
 T = TypeVar("T")
 
-_NOT_SENT = (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
+_NOT_SENT = (
+    requests.exceptions.ConnectTimeout,
+    requests.exceptions.SSLError,
+    requests.exceptions.ProxyError,
+    # What cannot be sent at all: a URL or a header that makes no sense.
+    ValueError,
+)
+#: Extras of the connection that are ours; HttpHook would send them as headers.
+_OWN_EXTRAS = ("timeout_s", "allow_private_feeds")
 _CONNECT_TIMEOUT_S = 10.0
 
 
@@ -109,6 +117,8 @@ class LikepionHook(HttpHook):
         # HttpHook's session brings proxies, certificates and verification; its run() would log bodies.
         with self.get_conn({protocol.API_KEY_HEADER: address.api_key}) as session:
             session.auth = None
+            for name in _OWN_EXTRAS:
+                session.headers.pop(name, None)
             try:
                 response = session.request(
                     request.method,

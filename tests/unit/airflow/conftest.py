@@ -52,7 +52,7 @@ def _airflow_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Any]]:
-    """Starts a sandbox and points the connections at it: ``await start(world)``."""
+    """What starts a sandbox, and points the connections at it."""
     running: list[Sandbox] = []
 
     async def run(world: World | None = None) -> Sandbox:

@@ -38,7 +38,7 @@ def test_the_readmes_dag_is_the_dags(tmp_path: Path) -> None:
 
 
 def test_the_dag_parses_into_the_tasks_that_are_documented() -> None:
-    bag = DagBag(ROOT / "dags", include_examples=False)
+    bag = DagBag(ROOT / "dags")
     assert bag.import_errors == {}
     dag = bag.dags["likepion_podcast_secondary"]
     assert set(dag.task_ids) == {

@@ -74,7 +74,7 @@ async def test_a_dry_run_neither_imports_nor_sends(start: Start, context: Contex
     assert {row["outcome"] for row in rows} == {"waiting"}
     assert await InsertLinksOperator(task_id="s", batch=batches[0], look_only="True").aexecute(context) == []
     assert sandbox.manager.rows == []
-    assert not sandbox.site.imports
+    assert not sandbox.site.submissions
 
 
 @pytest.mark.parametrize("limit", [0, 1001, "x", True, None, 1.5])
