@@ -54,7 +54,9 @@ def read_slice(piece: Slice, *, url: str, charset: str = "") -> Page:
     kind = f"application/xml; charset={charset}" if charset else "application/xml"
     parsed = feedparser.parse(
         BytesIO(piece.data),
-        response_headers={"content-type": kind, "content-location": url},
+        # No content-location: feedparser would resolve a guid such as "28" against it, and rename the episode with the
+        # feed's address. Links are joined here instead.
+        response_headers={"content-type": kind},
         # Nothing here shows HTML, and a style of 100 KB would cost a minute of sanitizing.
         sanitize_html=False,
         resolve_relative_uris=False,
@@ -87,7 +89,7 @@ def _feed(fields: Any, raw: RawFeed, url: str) -> Feed:
     return Feed(
         url=url,
         display_url="",
-        title=_text(fields.get("title")),
+        title=raw.title or _text(fields.get("title")),
         episodes=(),
         podcast_guid=_text(fields.get("podcast_guid")),
         locked=locked in _YES,

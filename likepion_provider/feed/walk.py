@@ -43,7 +43,7 @@ _ITEMS = frozenset({"item", "entry"})
 #: An item's own date beats the date of its last change.
 _DATES = {"pubdate": 2, "published": 2, "issued": 2, "date": 1, "updated": 1, "modified": 1}
 _ITEM_TEXTS = {"itunes:explicit": "explicit", "podcast:season": "season", "podcast:episode": "episode"}
-_CHANNEL_TEXTS = {"itunes:explicit": "explicit", "podcast:locked": "locked"}
+_CHANNEL_TEXTS = {"itunes:explicit": "explicit", "podcast:locked": "locked", "title": "title"}
 _MAX_TEXT = 1000
 _MAX_KEPT_TAGS = 200
 _MAX_NAMES = 2000
@@ -118,6 +118,8 @@ class RawItem:
 class RawFeed:
     """The same for the channel."""
 
+    #: feedparser takes the title of a ``podcast:liveItem`` for the channel's.
+    title: str = ""
     explicit: str = ""
     locked: str = ""
     locked_owner: str = ""
