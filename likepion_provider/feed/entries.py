@@ -68,7 +68,7 @@ def read_slice(piece: Slice, *, url: str, charset: str = "") -> Page:
     return Page(
         feed=_feed(parsed.feed, piece.feed, url),
         episodes=episodes,
-        known=bool(parsed.version or entries),
+        known=bool(parsed.get("version") or entries),
         complete=piece.complete,
         next_page=_next_page(parsed.feed, url),
     )
@@ -220,7 +220,8 @@ def safe_url(text: str, base: str) -> str:
     if not text or re.search(r"[\x00-\x1f\x7f]", text):
         return ""
     try:
-        joined = urljoin(base, text)
+        # Not joined where it has a scheme: "http://" alone would become the base itself.
+        joined = text if urlsplit(text).scheme else urljoin(base, text)
         parts = urlsplit(joined)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:

@@ -83,6 +83,10 @@ class Bounds:
         """How many bytes may be kept for that many items."""
         return self.kept_bytes + self.kept_bytes_per_item * items
 
+    def kept_elements(self, items: int) -> int:
+        """What all that is kept for that many items may weigh."""
+        return self.kept_weight + self.kept_weight_per_item * items
+
 
 DEFAULT_BOUNDS = Bounds()
 
@@ -139,19 +143,18 @@ class Walker:
     """Feeds a stream to expat.
 
     :param encoding: of the document, by its first bytes.
-    :param want: how many items are asked for; may be raised later.
+    :param want: how many items are asked for, which the bounds are reckoned by.
     :param bounds: what the feed may cost.
     """
 
     def __init__(self, encoding: str, want: int, bounds: Bounds) -> None:
-        self.want = want
         self.raw = RawFeed()
         #: Complete items, in order.
         self.items: list[Mark] = []
         #: Receives each complete item.
         self.on_item: Callable[[Mark], None] = self.items.append
-        #: The weight that may be read in all; None while it depends on ``want``.
-        self.weight_limit: int | None = None
+        #: The weight that may be read in all.
+        self.weight_limit = bounds.kept_elements(want)
         self.open_item: Mark | None = None
         #: The item whose end tag was the last event: it ends where the next event begins.
         self.pending: Mark | None = None
@@ -287,8 +290,7 @@ class Walker:
         self._weight += 1 + attributes
         self._part_weight += 1 + attributes
         limit = self._bounds.item_weight if self.open_item else self._bounds.head_weight
-        total = self.weight_limit or self._bounds.kept_weight + self._bounds.kept_weight_per_item * self.want
-        if self._part_weight > limit or self._weight > total:
+        if self._part_weight > limit or self._weight > self.weight_limit:
             raise Refused(self._where(), "it has more elements and attributes than a feed needs")
 
     def _declare(self, attribute: str, uri: str) -> None:

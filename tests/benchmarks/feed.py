@@ -80,7 +80,7 @@ def write_feed(path: Path, episodes: int) -> None:
         )
         for number in range(episodes, 0, -1):
             day, month, year = number % 28 + 1, number // 28 % 12, 1850 + number // 336
-            months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+            months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
             file.write(
                 f"<item><title>Episode {number}</title><guid isPermaLink='false'>bench-{number}</guid>"
                 f"<pubDate>{day:02d} {months[month]} {year} 06:00:00 +0000</pubDate>"

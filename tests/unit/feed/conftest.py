@@ -56,9 +56,9 @@ class Site:
 async def site() -> AsyncIterator[Site]:
     found = Site()
     server = web.Server(found.answer)
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
-    socket = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+    socket = web.TCPSite(runner, "127.0.0.1", 0)
     await socket.start()
     found.port = runner.addresses[0][1]
     yield found

@@ -104,9 +104,10 @@ async def test_a_redirect_to_a_private_address_is_refused(site: Site, monkeypatc
 
 @pytest.mark.parametrize(
     "address",
-    "127.0.0.1 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 240.0.0.1 255.255.255.255 "
-    "::1 :: fe80::1%eth0 fc00::1 ff02::1 fec0::1 ::ffff:10.0.0.1 2002:7f00:1:: 64:ff9b::7f00:1 64:ff9b::a00:1 x".split(),
-)
+    ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+     "240.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "fec0::1", "::ffff:10.0.0.1",
+     "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b::a00:1", "x"],
+)  # fmt: skip
 def test_not_public(address: str) -> None:
     assert not is_public(address)
 
@@ -144,7 +145,8 @@ async def test_credentials_stay_with_their_origin(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(400, FeedInvalid), (401, FeedInvalid), (403, FeedInvalid), (404, FeedInvalid), (410, FeedInvalid), (204, FeedInvalid),
+    [(400, FeedInvalid), (401, FeedInvalid), (403, FeedInvalid), (404, FeedInvalid), (410, FeedInvalid),
+     (204, FeedInvalid),
      (304, FeedInvalid), (408, Transient), (425, Transient), (429, Transient), (500, Transient), (503, Transient)],
 )  # fmt: skip
 async def test_each_status_says_what_to_do(site: Site, status: int, error: type[LikepionError]) -> None:

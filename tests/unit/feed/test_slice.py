@@ -176,7 +176,7 @@ def test_each_bound_refuses(bounds: Bounds, body: bytes, where: str) -> None:
     for size in (8, 65536):
         if bounds.markup_bytes == 9 and size > 8:
             continue
-        with pytest.raises(FeedInvalid, match="http://feed.example/") as caught:
+        with pytest.raises(FeedInvalid, match=r"http://feed\.example/") as caught:
             feed(size)
         assert where in caught.value.where
         assert caught.value.remedy
