@@ -205,7 +205,8 @@ class Newest:
         except (expat.ExpatError, Refused):
             return False
         self._trim()
-        return self._kept_bytes + len(self._buffer) <= self._bounds.kept(self._keep)
+        kept = self._kept_bytes + len(self._buffer)
+        return self._count <= self._bounds.items and kept <= self._bounds.kept(self._keep)
 
     def finish(self) -> None:
         """Tell that the stream has ended: an item that ends with it is complete."""

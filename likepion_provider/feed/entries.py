@@ -91,7 +91,7 @@ def _feed(fields: Any, raw: RawFeed, url: str) -> Feed:
         display_url="",
         title=raw.title or _text(fields.get("title")),
         episodes=(),
-        podcast_guid=_text(fields.get("podcast_guid")),
+        podcast_guid=raw.guid or _text(fields.get("podcast_guid")),
         locked=locked in _YES,
         locked_owner=raw.locked_owner,
         new_feed_url=safe_url(_text(fields.get("itunes_new-feed-url")), url),
@@ -106,7 +106,9 @@ def _feed(fields: Any, raw: RawFeed, url: str) -> Feed:
 def _episode(entry: Any, raw: RawItem, url: str) -> Episode:
     enclosure = _enclosure(entry, url)
     title = _text(entry.get("title"))
-    link = safe_url(_text(entry.get("link")), url)
+    link = _text(entry.get("link"))
+    # feedparser makes a link of a guid that does not deny to be one; joined to the feed's address it leads nowhere.
+    link = "" if entry.get("guidislink") and "://" not in link else safe_url(link, url)
     return Episode(
         guid=_text(entry.get("id")) or " ".join(part for part in (enclosure.url if enclosure else link, title) if part),
         title=title,

@@ -26,7 +26,9 @@ _MAX_PAGES = 20
 _MIN_ITEMS = 4
 #: How many times more items are asked for where too few can be used, and how often; parsing grows with each.
 _MORE = 3
-_ROUNDS = 4
+_ROUNDS = 3
+#: Bytes handed to a thread at once where the whole stream is read; crumbs would cost more than their parsing.
+_BATCH = 64 * 1024
 
 
 async def read_feed(
@@ -198,13 +200,18 @@ class _PageReader:
     async def _read_on(self, newest: Newest) -> bool:
         """Whether the end was reached within the bounds."""
         try:
+            batch = bytearray()
             async for chunk in self._chunks:
-                if not await asyncio.to_thread(newest.feed, chunk):
-                    return False
+                batch += chunk
+                if len(batch) >= _BATCH:
+                    if not await asyncio.to_thread(newest.feed, bytes(batch)):
+                        return False
+                    batch.clear()
         except FeedInvalid:
             return False
+        within = await asyncio.to_thread(newest.feed, bytes(batch))
         newest.finish()
-        return True
+        return within
 
 
 def _is_newest_first(episodes: tuple[Episode, ...]) -> bool:

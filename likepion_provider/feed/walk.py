@@ -43,7 +43,12 @@ _ITEMS = frozenset({"item", "entry"})
 #: An item's own date beats the date of its last change.
 _DATES = {"pubdate": 2, "published": 2, "issued": 2, "date": 1, "updated": 1, "modified": 1}
 _ITEM_TEXTS = {"itunes:explicit": "explicit", "podcast:season": "season", "podcast:episode": "episode"}
-_CHANNEL_TEXTS = {"itunes:explicit": "explicit", "podcast:locked": "locked", "title": "title"}
+_CHANNEL_TEXTS = {
+    "itunes:explicit": "explicit",
+    "podcast:guid": "guid",
+    "podcast:locked": "locked",
+    "title": "title",
+}
 _MAX_TEXT = 1000
 _MAX_KEPT_TAGS = 200
 _MAX_NAMES = 2000
@@ -67,10 +72,12 @@ class Bounds:
     #: Weight of one item.
     item_weight: int = 5_000
     #: Weight before the items asked for are complete: a base, and a share for each of them.
-    kept_weight: int = 40_000
-    kept_weight_per_item: int = 1_000
+    kept_weight: int = 20_000
+    kept_weight_per_item: int = 500
     #: Weight of all that is read while the newest items are looked for.
-    weight: int = 1_500_000
+    weight: int = 500_000
+    #: Items that are read while the newest are looked for.
+    items: int = 30_000
     #: Bytes that may be kept: a base, and a share for each item asked for.
     kept_bytes: int = 4 * 1024 * 1024
     kept_bytes_per_item: int = 64 * 1024
@@ -124,6 +131,8 @@ class RawFeed:
 
     #: feedparser takes the title of a ``podcast:liveItem`` for the channel's.
     title: str = ""
+    #: ``podcast:guid``; feedparser files it under whatever prefix the feed has chosen.
+    guid: str = ""
     explicit: str = ""
     locked: str = ""
     locked_owner: str = ""

@@ -51,7 +51,7 @@ bodies = {
     "100 KB style": lambda: feed(b"<description>&lt;p style=\"" + b"a" * 100000 + b"\"&gt;</description>"),
     "deep": lambda: HEAD + b"<a>" * 200000,
     "many elements": lambda: HEAD + b"<a/>" * 1000000,
-    "elements in each item": lambda: feed(b"<category>a</category>" * 1900),
+    "elements in each item": lambda: feed(b"<category>a</category>" * 1400),
     "no end tag": lambda: HEAD + b"<title " * 500000,
     "open comment": lambda: HEAD + b"&<!--" + b"x" * 8000000,
     "malformed in each item": lambda: feed(b"&<a <b <c" * 3000),
@@ -73,7 +73,7 @@ async def serve(case):
             return web.Response(body=BODY, headers={"Content-Encoding": "gzip"})
         if case == "brotli bomb":
             return web.Response(body=BODY, headers={"Content-Encoding": "br"})
-        if case in ("endless", "endless items", "endless old items", "drip"):
+        if case in ("endless", "endless items", "endless old items", "endless small old items", "drip"):
             return await endless(request)
         return web.Response(body=BODY.replace(b"PORT", str(request.url.port).encode()))
     async def endless(request):
@@ -83,9 +83,11 @@ async def serve(case):
         number = 0
         while case != "drip":
             number += 1
-            date = b"<pubDate>Mon, 01 Jan %d 00:00:00 GMT</pubDate>" % (1900 + number)
+            date = b"<pubDate>Mon, 01 Jan %d 00:00:00 GMT</pubDate>" % (1900 + number % 7000)
             chunk = {"endless": b"text " * 20000, "endless items": ITEM % (1, 1, b"<x/>" * 500),
-                     "endless old items": ITEM % (number, number, date + b"x" * 4000)}[case]
+                     "endless old items": ITEM % (number, number, date + b"x" * 4000),
+                     "endless small old items": b"<item>" + date + b"</item>" if number > 30
+                     else ITEM % (number, number, date)}[case]
             await response.write(chunk)
         while True:
             await response.write(b" ")
@@ -165,6 +167,7 @@ EXPECTED = {
     "endless": "FeedInvalid",
     "endless items": "feed of 1",
     "endless old items": "feed of 20",
+    "endless small old items": "feed of 20",
     "drip": "Transient",
 }
 
