@@ -112,7 +112,7 @@ async def test_endless_pages_are_bounded(site: Site) -> None:
 
 async def test_credentials_go_to_pages_of_the_same_host_only(site: Site) -> None:
     other = f"http://localhost:{site.port}/2"
-    site.serve("/1", rss([3], channel="<atom:link rel='next' href='/same'/>"))
+    site.serve("/1", rss([3], channel=f"<atom:link rel='next' href='{site.url}/same'/>"))
     site.serve("/same", rss([2], channel=f"<atom:link rel='next' href='{other}'/>"))
     site.serve("/2", rss([1]))
     assert len(await guids(f"http://user:secret@127.0.0.1:{site.port}/1")) == 3
