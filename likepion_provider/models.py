@@ -180,7 +180,7 @@ class Feed:
     moved_to: str = dataclasses.field(default="", repr=False)
     #: The RFC 5005 page that follows the last one read; empty where there is none.
     next_page: str = dataclasses.field(default="", repr=False)
-    #: False where newer episodes may lie beyond what was read: the feed is not newest first, and passes the bounds.
+    #: False where episodes may be missing: reading on for the newest, or for those with a file, passed the bounds.
     newest_certain: bool = True
 
 

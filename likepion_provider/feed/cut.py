@@ -45,6 +45,8 @@ class Cutter:
 
     def __init__(self, want: int, *, url: str = "", bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._want = want
+        #: What the bounds are reckoned by; asking for more later does not widen them.
+        self._share = want
         self._url = url
         self._bounds = bounds
         self._buffer = bytearray()
@@ -67,8 +69,6 @@ class Cutter:
     def ask(self, want: int) -> None:
         """Raise the number of items asked for; go on with :meth:`feed`."""
         self._want = max(want, self._want)
-        if self._walker:
-            self._walker.want = self._want
 
     def feed(self, chunk: bytes) -> bool:
         """Take the next bytes.
@@ -78,7 +78,7 @@ class Cutter:
         """
         try:
             self._take(chunk)
-            if not self.enough:
+            if not self.enough or self._scanner:
                 self._check_kept()
         except Refused as refused:
             # What follows the items that were asked for may be as wild as it likes.
@@ -108,7 +108,7 @@ class Cutter:
         """
         if self._scanner or self._walker is None or not self._walker.items:
             return None
-        return Newest(self._walker, self._buffer, keep=self._want, bounds=self._bounds)
+        return Newest(self._walker, self._buffer, keep=self._share, bounds=self._bounds)
 
     def _cut_tolerantly(self, scanner: Scanner) -> Slice:
         locked, owner = scanner.locked()
@@ -143,7 +143,7 @@ class Cutter:
             self._buffer = bytearray(bom) + body
             return b""
         self._buffer = body
-        self._walker = Walker(sniff(bytes(body[:_SNIFFED])), self._want, self._bounds)
+        self._walker = Walker(sniff(bytes(body[:_SNIFFED])), self._share, self._bounds)
         return bytes(body)
 
     def _fall_back(self) -> None:
@@ -152,8 +152,10 @@ class Cutter:
         self._scanner.feed(data)
 
     def _check_kept(self) -> None:
-        limit = self._bounds.kept(self._want)
+        limit = self._bounds.kept(self._share)
         if self._scanner:
+            if self._scanner.weight > self._bounds.kept_elements(self._share):
+                raise Refused(f"after item {self._found}", "it is malformed and has more markup than a feed needs")
             # A feed that has served this far is read as far as it goes.
             self._full = len(self._scanner.data) > min(limit, self._bounds.tolerant_bytes)
             if self._full and not self._scanner.ends:
@@ -203,7 +205,8 @@ class Newest:
         except (expat.ExpatError, Refused):
             return False
         self._trim()
-        return self._kept_bytes + len(self._buffer) <= self._bounds.kept(self._keep)
+        kept = self._kept_bytes + len(self._buffer)
+        return self._count <= self._bounds.items and kept <= self._bounds.kept(self._keep)
 
     def finish(self) -> None:
         """Tell that the stream has ended: an item that ends with it is complete."""

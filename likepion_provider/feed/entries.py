@@ -54,7 +54,9 @@ def read_slice(piece: Slice, *, url: str, charset: str = "") -> Page:
     kind = f"application/xml; charset={charset}" if charset else "application/xml"
     parsed = feedparser.parse(
         BytesIO(piece.data),
-        response_headers={"content-type": kind, "content-location": url},
+        # No content-location: feedparser would resolve a guid such as "28" against it, and rename the episode with the
+        # feed's address. Links are joined here instead.
+        response_headers={"content-type": kind},
         # Nothing here shows HTML, and a style of 100 KB would cost a minute of sanitizing.
         sanitize_html=False,
         resolve_relative_uris=False,
@@ -66,7 +68,7 @@ def read_slice(piece: Slice, *, url: str, charset: str = "") -> Page:
     return Page(
         feed=_feed(parsed.feed, piece.feed, url),
         episodes=episodes,
-        known=bool(parsed.version or entries),
+        known=bool(parsed.get("version") or entries),
         complete=piece.complete,
         next_page=_next_page(parsed.feed, url),
     )
@@ -87,9 +89,9 @@ def _feed(fields: Any, raw: RawFeed, url: str) -> Feed:
     return Feed(
         url=url,
         display_url="",
-        title=_text(fields.get("title")),
+        title=raw.title or _text(fields.get("title")),
         episodes=(),
-        podcast_guid=_text(fields.get("podcast_guid")),
+        podcast_guid=raw.guid or _text(fields.get("podcast_guid")),
         locked=locked in _YES,
         locked_owner=raw.locked_owner,
         new_feed_url=safe_url(_text(fields.get("itunes_new-feed-url")), url),
@@ -104,7 +106,9 @@ def _feed(fields: Any, raw: RawFeed, url: str) -> Feed:
 def _episode(entry: Any, raw: RawItem, url: str) -> Episode:
     enclosure = _enclosure(entry, url)
     title = _text(entry.get("title"))
-    link = safe_url(_text(entry.get("link")), url)
+    link = _text(entry.get("link"))
+    # feedparser makes a link of a guid that does not deny to be one; joined to the feed's address it leads nowhere.
+    link = "" if entry.get("guidislink") and "://" not in link else safe_url(link, url)
     return Episode(
         guid=_text(entry.get("id")) or " ".join(part for part in (enclosure.url if enclosure else link, title) if part),
         title=title,
@@ -218,7 +222,8 @@ def safe_url(text: str, base: str) -> str:
     if not text or re.search(r"[\x00-\x1f\x7f]", text):
         return ""
     try:
-        joined = urljoin(base, text)
+        # Not joined where it has a scheme: "http://" alone would become the base itself.
+        joined = text if urlsplit(text).scheme else urljoin(base, text)
         parts = urlsplit(joined)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:

@@ -42,9 +42,9 @@ class Limits:
 
     redirects: int = 8
     #: Bytes of one body as they come from the wire.
-    wire_bytes: int = 64 * 1024 * 1024
+    wire_bytes: int = 48 * 1024 * 1024
     #: Bytes of one body once it is inflated.
-    body_bytes: int = 96 * 1024 * 1024
+    body_bytes: int = 64 * 1024 * 1024
 
 
 DEFAULT_LIMITS = Limits()

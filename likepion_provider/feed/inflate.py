@@ -33,33 +33,43 @@ class _Zlib:
     """gzip, of any number of members, and deflate with or without zlib's header."""
 
     def __init__(self) -> None:
-        self._begin: bytes = b""
+        self._held = b""
         self._engine: Any = None
+        self._members = 0
         self._ended = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._engine is None:
-            self._begin += data
-            if len(self._begin) < len(_GZIP_MAGIC):
+        data, self._held = self._held + data, b""
+        # A step that is full may have left output inside zlib, although all input is used up.
+        full = False
+        while (data or full) and not self._ended:
+            if self._engine is None and not self._begin(data):
                 return
-            data, self._begin = self._begin, b""
-            self._engine = zlib.decompressobj(_window_bits(data))
-        while data and not self._ended:
-            try:
-                piece = self._engine.decompress(data, STEP)
-            except zlib.error as error:
-                raise ValueError(str(error)) from None
-            data = self._engine.unconsumed_tail or self._next_member()
+            piece = self._step(data)
+            full = len(piece) >= STEP
+            data = self._engine.unconsumed_tail
+            if self._engine.eof:
+                data, full, self._engine = self._engine.unused_data, False, None
             if piece:
                 yield piece
 
-    def _next_member(self) -> bytes:
-        rest: bytes = self._engine.unused_data
-        if self._engine.eof:
-            # Padding after the last member is common, and no content.
-            self._ended = bool(rest) and not rest.startswith(_GZIP_MAGIC[: len(rest)])
-            self._engine = zlib.decompressobj(31) if rest and not self._ended else self._engine
-        return rest
+    def _begin(self, data: bytes) -> bool:
+        """Start the first or the next member; whether there is one to read."""
+        if len(data) < len(_GZIP_MAGIC):
+            self._held = data
+            return False
+        # Padding after the last member is common, and no content.
+        self._ended = self._members > 0 and not data.startswith(_GZIP_MAGIC)
+        self._engine = zlib.decompressobj(_window_bits(data))
+        self._members += 1
+        return not self._ended
+
+    def _step(self, data: bytes) -> bytes:
+        try:
+            piece: bytes = self._engine.decompress(data, STEP)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+        return piece
 
 
 def _window_bits(start: bytes) -> int:

@@ -6,11 +6,10 @@ import asyncio
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from likepion_provider.errors import BadRequest, FeedInvalid, Transient
-from likepion_provider.feed.cut import Cutter, Newest
+from likepion_provider.feed.cut import Cutter, Newest, Slice
 from likepion_provider.feed.entries import Page, fold, read_slice
 from likepion_provider.feed.redact import redact
 from likepion_provider.feed.walk import DEFAULT_BOUNDS, Bounds
@@ -21,11 +20,15 @@ if TYPE_CHECKING:
     from likepion_provider.feed.fetch import Answer, Fetcher
 
 log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 MAX_TARGET = 10_000
 _MAX_PAGES = 20
 #: With fewer items nobody can tell in which order a feed is.
 _MIN_ITEMS = 4
+#: How many times more items are asked for where too few can be used, and how often; parsing grows with each.
+_MORE = 3
+_ROUNDS = 3
+#: Bytes handed to a thread at once where the whole stream is read; crumbs would cost more than their parsing.
+_BATCH = 64 * 1024
 
 
 async def read_feed(
@@ -99,7 +102,7 @@ async def read_answer(fetcher: Fetcher, answer: Answer, url: str, *, target: int
     _check(first, chosen, url)
     if not certain:
         log.warning(
-            "feed %s is not newest first and too long to read whole; newer episodes may be missing", redact(url)
+            "feed %s passes the bounds before its newest episodes are certain; some may be missing", redact(url)
         )
     return dataclasses.replace(
         first.feed,
@@ -155,53 +158,60 @@ class _PageReader:
         self._cutter = Cutter(want, url=shown, bounds=bounds)
 
     async def read(self) -> tuple[Page, bool]:
-        page = await self._first()
+        page, certain = await self._first()
         if page.complete or _is_newest_first(page.episodes):
-            return page, True
+            return page, certain
         newest = self._cutter.newest()
         if newest is None:
             return page, False
         certain = await self._read_on(newest)
-        late = await asyncio.to_thread(
-            read_slice, newest.cut(), url=self._answer.final_url, charset=self._answer.charset
-        )
+        late = await self._parse(newest.cut())
         episodes = fold((*page.episodes, *late.episodes))
-        # The last page's link may stand anywhere, so only the end of the document says that there is none.
         return dataclasses.replace(page, episodes=episodes, complete=certain, next_page=late.next_page), certain
 
-    async def _first(self) -> Page:
-        """The first items: more than asked for, where some repeat or have no enclosure."""
-        ask = self._want
-        while True:
-            await self._fill(self._cutter.feed, lambda: self._cutter.enough, self._cutter.finish)
-            piece = self._cutter.cut()
-            page = await asyncio.to_thread(read_slice, piece, url=self._answer.final_url, charset=self._answer.charset)
+    async def _first(self) -> tuple[Page, bool]:
+        """The first items, more than asked for where some repeat or have no file; whether that gave as many."""
+        page = await self._read_items()
+        for ask in (self._want * _MORE**power for power in range(1, _ROUNDS)):
             usable = sum(1 for episode in page.episodes if episode.enclosure)
-            if piece.complete or usable >= self._want or ask > 8 * self._want:
-                return page
-            ask *= 2
+            if page.complete or usable >= self._want:
+                return page, True
             self._cutter.ask(ask)
+            try:
+                page = await self._read_items()
+            except FeedInvalid:
+                # The bound was passed by asking for more; what was there before still serves.
+                return page, False
+        return page, page.complete
 
-    async def _fill(
-        self, feed: Callable[[bytes], bool], enough: Callable[[], bool], finish: Callable[[], None]
-    ) -> None:
-        while not enough():
+    async def _read_items(self) -> Page:
+        while not self._cutter.enough:
             chunk = await anext(self._chunks, b"")
-            if not chunk:
-                finish()
-                return
-            await asyncio.to_thread(feed, chunk)
+            if chunk:
+                await asyncio.to_thread(self._cutter.feed, chunk)
+            else:
+                self._cutter.finish()
+        return await self._parse(self._cutter.cut())
+
+    async def _parse(self, piece: Slice) -> Page:
+        answer = self._answer
+        return await asyncio.to_thread(read_slice, piece, url=answer.final_url, charset=answer.charset)
 
     async def _read_on(self, newest: Newest) -> bool:
         """Whether the end was reached within the bounds."""
         try:
+            batch = bytearray()
             async for chunk in self._chunks:
-                if not await asyncio.to_thread(newest.feed, chunk):
-                    return False
+                batch += chunk
+                if len(batch) >= _BATCH:
+                    if not await asyncio.to_thread(newest.feed, bytes(batch)):
+                        return False
+                    batch.clear()
         except FeedInvalid:
             return False
+        within = await asyncio.to_thread(newest.feed, bytes(batch))
         newest.finish()
-        return True
+        return within
 
 
 def _is_newest_first(episodes: tuple[Episode, ...]) -> bool:

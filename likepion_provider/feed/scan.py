@@ -34,12 +34,17 @@ class Scanner:
         #: Encoding of :attr:`data` where that is another than the document declares.
         self.charset = "" if encoding == "utf-8" else "utf-8"
         self._decoder = codecs.getincrementaldecoder(encoding)("replace") if self.charset else None
+        #: Signs that begin a tag or an attribute, wherever they stand: what a lenient parser's time depends on.
+        self.weight = 0
         self._position = 0
         self._closer = b""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
-        self.data += self._decoder.decode(chunk).lstrip("\ufeff").encode() if self._decoder else chunk
+        if self._decoder:
+            chunk = self._decoder.decode(chunk).lstrip("\ufeff").encode()
+        self.data += chunk
+        self.weight += chunk.count(b"<") + chunk.count(b"=")
         while self._skip_to_closer():
             token = _TOKEN.search(self.data, self._position)
             if token is None:

@@ -43,7 +43,12 @@ _ITEMS = frozenset({"item", "entry"})
 #: An item's own date beats the date of its last change.
 _DATES = {"pubdate": 2, "published": 2, "issued": 2, "date": 1, "updated": 1, "modified": 1}
 _ITEM_TEXTS = {"itunes:explicit": "explicit", "podcast:season": "season", "podcast:episode": "episode"}
-_CHANNEL_TEXTS = {"itunes:explicit": "explicit", "podcast:locked": "locked"}
+_CHANNEL_TEXTS = {
+    "itunes:explicit": "explicit",
+    "podcast:guid": "guid",
+    "podcast:locked": "locked",
+    "title": "title",
+}
 _MAX_TEXT = 1000
 _MAX_KEPT_TAGS = 200
 _MAX_NAMES = 2000
@@ -67,10 +72,12 @@ class Bounds:
     #: Weight of one item.
     item_weight: int = 5_000
     #: Weight before the items asked for are complete: a base, and a share for each of them.
-    kept_weight: int = 40_000
-    kept_weight_per_item: int = 1_000
+    kept_weight: int = 20_000
+    kept_weight_per_item: int = 500
     #: Weight of all that is read while the newest items are looked for.
-    weight: int = 1_500_000
+    weight: int = 500_000
+    #: Items that are read while the newest are looked for.
+    items: int = 30_000
     #: Bytes that may be kept: a base, and a share for each item asked for.
     kept_bytes: int = 4 * 1024 * 1024
     kept_bytes_per_item: int = 64 * 1024
@@ -82,6 +89,10 @@ class Bounds:
     def kept(self, items: int) -> int:
         """How many bytes may be kept for that many items."""
         return self.kept_bytes + self.kept_bytes_per_item * items
+
+    def kept_elements(self, items: int) -> int:
+        """What all that is kept for that many items may weigh."""
+        return self.kept_weight + self.kept_weight_per_item * items
 
 
 DEFAULT_BOUNDS = Bounds()
@@ -118,6 +129,10 @@ class RawItem:
 class RawFeed:
     """The same for the channel."""
 
+    #: feedparser takes the title of a ``podcast:liveItem`` for the channel's.
+    title: str = ""
+    #: ``podcast:guid``; feedparser files it under whatever prefix the feed has chosen.
+    guid: str = ""
     explicit: str = ""
     locked: str = ""
     locked_owner: str = ""
@@ -137,19 +152,18 @@ class Walker:
     """Feeds a stream to expat.
 
     :param encoding: of the document, by its first bytes.
-    :param want: how many items are asked for; may be raised later.
+    :param want: how many items are asked for, which the bounds are reckoned by.
     :param bounds: what the feed may cost.
     """
 
     def __init__(self, encoding: str, want: int, bounds: Bounds) -> None:
-        self.want = want
         self.raw = RawFeed()
         #: Complete items, in order.
         self.items: list[Mark] = []
         #: Receives each complete item.
         self.on_item: Callable[[Mark], None] = self.items.append
-        #: The weight that may be read in all; None while it depends on ``want``.
-        self.weight_limit: int | None = None
+        #: The weight that may be read in all.
+        self.weight_limit = bounds.kept_elements(want)
         self.open_item: Mark | None = None
         #: The item whose end tag was the last event: it ends where the next event begins.
         self.pending: Mark | None = None
@@ -285,8 +299,7 @@ class Walker:
         self._weight += 1 + attributes
         self._part_weight += 1 + attributes
         limit = self._bounds.item_weight if self.open_item else self._bounds.head_weight
-        total = self.weight_limit or self._bounds.kept_weight + self._bounds.kept_weight_per_item * self.want
-        if self._part_weight > limit or self._weight > total:
+        if self._part_weight > limit or self._weight > self.weight_limit:
             raise Refused(self._where(), "it has more elements and attributes than a feed needs")
 
     def _declare(self, attribute: str, uri: str) -> None:
