@@ -156,7 +156,7 @@ class BatchImport:
     """One batch of accounts, from claim to links in the journal.
 
     :param keeper: holds the accounts' claims; this object takes them over.
-    :param settings_for: what the platform's connection says, by domain.
+    :param settings: what the platforms' connections say, by domain; without one, the importer's own settings hold.
     :param on_secrets: called with every secret as soon as it is known, to be masked in logs.
     """
 
@@ -168,7 +168,7 @@ class BatchImport:
         keeper: Keeper,
         registry: Registry,
         clock: Clock,
-        settings_for: Callable[[str], Awaitable[PlatformSettings]],
+        settings: Mapping[str, PlatformSettings],
         options: ImportOptions | None = None,
         on_secrets: Callable[[Iterable[str]], None] = lambda _: None,
         read_feed: ReadFeed = feeds.read_feed,
@@ -178,12 +178,11 @@ class BatchImport:
         self._keeper = keeper
         self._registry = registry
         self._clock = clock
-        self._settings_for = settings_for
+        self._settings = settings
         self._options = options or ImportOptions()
         self._on_secrets = on_secrets
         self._read_feed = read_feed
         self._feeds: dict[tuple[str, int], asyncio.Task[Feed]] = {}
-        self._settings: dict[str, asyncio.Task[PlatformSettings]] = {}
         self._gates: dict[str, DomainGate] = {}
         self._connector: aiohttp.BaseConnector | None = None
         self._submissions: dict[PostAccount, Submission] = {}
@@ -210,7 +209,7 @@ class BatchImport:
             try:
                 return await _all(work(task) for task in tasks)
             finally:
-                for reading in (*self._feeds.values(), *self._settings.values()):
+                for reading in self._feeds.values():
                     reading.cancel()
 
     def _keeper_done(self, report: AccountReport) -> None:
@@ -271,7 +270,7 @@ class BatchImport:
             raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
         if not account.link_rss:
             return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
-        settings = await self._platform_settings(task.domain)
+        settings = self._settings.get(task.domain, PlatformSettings())
         platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
         feed = await self._feed(account.link_rss, task.target or DEFAULT_TARGET)
         http = self._http(platform, account, settings)
@@ -381,11 +380,6 @@ class BatchImport:
             self._clock,
         )
 
-    async def _platform_settings(self, domain: str) -> PlatformSettings:
-        if domain not in self._settings:
-            self._settings[domain] = asyncio.create_task(_awaited(self._settings_for(domain)))
-        return await asyncio.shield(self._settings[domain])
-
     def _http(self, platform: Platform, account: Account, settings: PlatformSettings) -> PlatformHttp:
         if self._connector is None:
             raise RuntimeError("the batch is not running")
@@ -455,10 +449,6 @@ async def patiently(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
                 raise
             await clock.sleep(max(wait_s, error.retry_after_s or 0))
     return await call()
-
-
-async def _awaited(value: Awaitable[T]) -> T:
-    return await value
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import getpass
 from datetime import datetime, timezone
 
@@ -41,15 +40,16 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises BadRequest: there is nothing like what was named.
     """
-    journal = open_journal(args.url) if args.url else asyncio.run(_configured())
+    journal = open_journal(args.url) if args.url else _configured()
     {"list": _list, "show": _show, "settle": _settle, "settling": _settling}[args.action](journal, args)
     return 0
 
 
-async def _configured() -> Journal:
-    from likepion_provider.hooks.connections import journal
+def _configured() -> Journal:
+    # Late: Airflow takes a second to import.
+    from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 
-    return await journal()
+    return journal_of(find(JOURNAL_CONN_ID))
 
 
 def _list(journal: Journal, args: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 
 from likepion_provider.errors import NoImporter
@@ -37,7 +36,7 @@ def _list() -> int:
 def _check(domain: str) -> int:
     from likepion_provider.hooks.connections import platform_settings
 
-    settings = asyncio.run(platform_settings(domain))
+    settings = platform_settings(domain)
     try:
         platform = registry().for_domain(domain, str(settings.extra.get("platform", "")))
     except NoImporter as error:

@@ -41,32 +41,42 @@ def airflow_errors() -> Iterator[None]:
         raise AirflowFailException(error.advice) from None
 
 
-async def manager_address(conn_id: str) -> ManagerAddress:
+def find(conn_id: str) -> Any | None:
+    """A connection, or None. Blocks: tasks call it before their event loop begins."""
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return None
+
+
+async def afind(conn_id: str) -> Any | None:
+    """A connection, or None; for triggers."""
+    try:
+        return await BaseHook.aget_connection(conn_id)
+    except AirflowNotFoundException:
+        return None
+
+
+def address_of(conn_id: str, connection: Any | None) -> ManagerAddress:
     """Where the manager is, from a connection of type ``likepion``.
 
-    :raises BadRequest: there is no such connection, or its host or timeout make no sense.
+    :raises BadRequest: there is no such connection, or its timeout makes no sense.
     :raises NotAuthorised: it has no password, which is the API key.
     """
-    connection = await _connection(conn_id)
     if connection is None:
         raise BadRequest(
             f"there is no Airflow connection {conn_id!r}",
             remedy=f"Make it: airflow connections add {conn_id} --conn-type likepion --conn-password <API key>.",
         )
-    return address_of(connection)
-
-
-def address_of(connection: Any) -> ManagerAddress:
-    """Where the manager is, from a connection at hand: see :func:`manager_address`."""
     if not connection.password:
-        raise NotAuthorised(f"the Airflow connection {connection.conn_id!r} has no API key", status=401)
+        raise NotAuthorised(f"the Airflow connection {conn_id!r} has no API key", status=401)
     timeout_s = connection.extra_dejson.get("timeout_s", 60.0)
     try:
         timeout_s = float(timeout_s)
     except (TypeError, ValueError):
         timeout_s = 0.0
     if not 0.1 <= timeout_s <= 600:
-        raise BadRequest(f"timeout_s in the connection {connection.conn_id!r} must be from 0.1 to 600 seconds")
+        raise BadRequest(f"timeout_s in the connection {conn_id!r} must be from 0.1 to 600 seconds")
     return ManagerAddress(base_url_of(connection) or DEFAULT_HOST, connection.password, timeout_s)
 
 
@@ -82,21 +92,20 @@ def base_url_of(connection: Any) -> str:
     return host.removesuffix(API_PATH)
 
 
-async def allows_private_feeds(conn_id: str) -> bool:
+def allows_private_feeds(connection: Any | None) -> bool:
     """Whether the connection's extra ``allow_private_feeds`` lets feeds come from private and loopback addresses."""
-    connection = await _connection(conn_id)
     value = connection.extra_dejson.get("allow_private_feeds", False) if connection else False
     return str(value).strip().lower() in ("true", "1", "yes", "on")
 
 
-async def platform_settings(domain: str) -> PlatformSettings:
+def platform_settings(domain: str) -> PlatformSettings:
     """What is set for a platform: ``likepion_platform_<domain>``, else ``likepion_platform_<importer's name>``.
 
-    In a connection's id, every character of the domain but letters and digits is an underscore.
+    In a connection's id, every character of the domain but letters and digits is an underscore. Blocks.
     """
     owners = [name for name, each in registry().platforms.items() if domain in each.domains]
     for suffix in (re.sub(r"[^a-z0-9]", "_", domain), *owners):
-        connection = await _connection(PLATFORM_CONN_PREFIX + suffix)
+        connection = find(PLATFORM_CONN_PREFIX + suffix)
         if connection is not None:
             return PlatformSettings(
                 base_url=base_url_of(connection),
@@ -107,12 +116,11 @@ async def platform_settings(domain: str) -> PlatformSettings:
     return PlatformSettings()
 
 
-async def journal() -> Journal:
+def journal_of(connection: Any | None) -> Journal:
     """The journal behind the connection ``likepion_journal``; without one, a SQLite file under ``AIRFLOW_HOME``.
 
     :raises JournalUnusable: it cannot be reached; or it is SQLite and the executor runs tasks on several machines.
     """
-    connection = await _connection(JOURNAL_CONN_ID)
     url = journal_url(connection)
     if url.startswith("sqlite"):
         _refuse_sqlite_on_many_machines()
@@ -155,10 +163,3 @@ def _refuse_sqlite_on_many_machines() -> None:
     names = {each.split(":")[-1].rsplit(".", 1)[-1].strip() for each in executors.split(",")}
     if distributed := sorted(names - ONE_MACHINE_EXECUTORS):
         raise JournalUnusable(f"a SQLite journal cannot be shared by the machines of {', '.join(distributed)}")
-
-
-async def _connection(conn_id: str) -> Any | None:
-    try:
-        return await BaseHook.aget_connection(conn_id)
-    except AirflowNotFoundException:
-        return None

@@ -12,7 +12,7 @@ from airflow.sdk.log import mask_secret
 from likepion_provider import protocol
 from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.errors import LikepionError
-from likepion_provider.hooks.connections import LIKEPION_CONN_ID, address_of, manager_address
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, address_of, afind, find
 from likepion_provider.models import Account
 from likepion_provider.protocol import Answer, Call, Claimed, LinkReport, Loss, Record, Request
 
@@ -61,7 +61,7 @@ class LikepionHook(HttpHook):
         :raises BadRequest: there is no such connection.
         :raises NotAuthorised: it has no API key.
         """
-        address = await manager_address(self.likepion_conn_id)
+        address = address_of(self.likepion_conn_id, await afind(self.likepion_conn_id))
         mask_secret(address.api_key)
         return ManagerClient(address)
 
@@ -106,9 +106,9 @@ class LikepionHook(HttpHook):
         return True, "The manager answers and accepts the key"
 
     def _address(self) -> ManagerAddress:
-        connection = self.get_connection(self.likepion_conn_id)
-        mask_secret(connection.password)
-        return address_of(connection)
+        address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
+        mask_secret(address.api_key)
+        return address
 
     def _call(self, call: Call[T]) -> T:
         return call.read(self._exchange(call.request, self._address()))

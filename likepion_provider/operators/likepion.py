@@ -11,18 +11,19 @@ from airflow.sdk import BaseAsyncOperator, Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 from airflow.sdk.log import mask_secret
 
-from likepion_provider.client import ManagerClient
+from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.delivery import Delivery
 from likepion_provider.errors import BadRequest
 from likepion_provider.hooks.connections import (
+    JOURNAL_CONN_ID,
     LIKEPION_CONN_ID,
+    address_of,
     airflow_errors,
     allows_private_feeds,
-    journal,
-    manager_address,
+    find,
+    journal_of,
     platform_settings,
 )
-from likepion_provider.hooks.likepion import LikepionHook
 from likepion_provider.intake import Batch, Choice, Intake, batches
 from likepion_provider.journal import Journal
 from likepion_provider.keeper import Keeper
@@ -31,7 +32,7 @@ from likepion_provider.models import SecondaryTask
 from likepion_provider.platforms import registry
 from likepion_provider.protocol import MAX_PULL
 from likepion_provider.sealing import Seal
-from likepion_provider.worker import BatchImport, ImportOptions
+from likepion_provider.worker import AccountReport, BatchImport, ImportOptions
 
 #: XCom key of renewed cookies, sealed.
 SEALED_COOKIES = "sealed_cookies"
@@ -56,15 +57,32 @@ class LikepionOperator(BaseAsyncOperator):
         super().__init__(**kwargs)
         self.likepion_conn_id = likepion_conn_id
 
-    async def aexecute(self, context: Context) -> Any:
-        """Open what the step needs, do it, and say in Airflow's terms what went wrong."""
+    def execute(self, context: Context) -> Any:
+        """Look up what the step needs, run it in an event loop, and say in Airflow's terms what went wrong."""
         with airflow_errors():
-            async with await LikepionHook(self.likepion_conn_id).client() as manager:
-                return await self.work(context, manager, await journal())
+            self._gather(context)
+            return self._public(context, super().execute(context))  # type: ignore[no-untyped-call]
+
+    async def aexecute(self, context: Context) -> Any:
+        """The step, with a client for the manager."""
+        async with ManagerClient(self._address) as manager:
+            return await self.work(context, manager, self._journal)
+
+    def _gather(self, context: Context) -> None:
+        """Read connections and XComs; they block, so it is done before the event loop begins."""
+        connection = find(self.likepion_conn_id)
+        self._address: ManagerAddress = address_of(self.likepion_conn_id, connection)
+        self._private_feeds = allows_private_feeds(connection)
+        self._journal: Journal = journal_of(find(JOURNAL_CONN_ID))
+        _mask([self._address.api_key])
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> Any:
         """The step itself."""
         raise NotImplementedError
+
+    def _public(self, context: Context, result: Any) -> Any:
+        """What of the result may be stored."""
+        return [each.to_public() for each in result]
 
     def _keeper(self, context: Context, manager: ManagerClient, journal: Journal) -> Keeper:
         return Keeper(manager, journal, SYSTEM_CLOCK, scope_of(context), uuid.uuid4().hex)
@@ -108,7 +126,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         self.domains = domains
         self.account_ids = account_ids
 
-    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[SecondaryTask]:
         """Pull or choose."""
         intake = self._intake(context, manager, journal)
         choice = Choice(
@@ -117,10 +135,12 @@ class PullSecondaryTasksOperator(LikepionOperator):
             account_ids=_names("account_ids", self.account_ids),
         )
         limit = _whole("limit", self.limit, 1, MAX_PULL)
-        tasks = await (intake.choose(choice) if choice else intake.pull(limit))
-        if not tasks:
+        return await (intake.choose(choice) if choice else intake.pull(limit))
+
+    def _public(self, context: Context, result: list[SecondaryTask]) -> list[dict[str, Any]]:
+        if not result:
             self._end_run()
-        return [task.to_public() for task in tasks]
+        return [task.to_public() for task in result]
 
     def _end_run(self) -> None:
         self.log.info("Nothing to do")
@@ -149,12 +169,12 @@ class ClaimAccountsOperator(LikepionOperator):
         self.tasks = tasks
         self.batch_size = batch_size
 
-    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[Batch]:
         """Claim and cut."""
         size = None if self.batch_size in (None, "") else _whole("batch_size", self.batch_size, 1, MAX_PULL)
         intake = self._intake(context, manager, journal)
         held = await intake.reaffirm([SecondaryTask.from_public(each) for each in self.tasks])
-        return [batch.to_public() for batch in batches(held, size)]
+        return batches(held, size)
 
 
 class ImportRssOperator(LikepionOperator):
@@ -187,31 +207,37 @@ class ImportRssOperator(LikepionOperator):
         self.look_only = look_only
         self.options = options or {}
 
-    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+    def _gather(self, context: Context) -> None:
+        super()._gather(context)
+        self._tasks = Batch.from_public(self.batch).tasks
+        self._settings = {domain: platform_settings(domain) for domain in {task.domain for task in self._tasks}}
+        for settings in self._settings.values():
+            _mask(filter(None, [settings.password]))
+
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Import the batch."""
-        keeper = self._keeper(context, manager, journal)
         options = ImportOptions(
-            allow_private_feeds=await allows_private_feeds(self.likepion_conn_id),
-            dry_run=_flag("look_only", self.look_only),
-            **self.options,
+            allow_private_feeds=self._private_feeds, dry_run=_flag("look_only", self.look_only), **self.options
         )
         batch = BatchImport(
             manager=manager,
             journal=journal,
-            keeper=keeper,
+            keeper=self._keeper(context, manager, journal),
             registry=registry(),
             clock=SYSTEM_CLOCK,
-            settings_for=platform_settings,
+            settings=self._settings,
             options=options,
             on_secrets=_mask,
         )
-        reports = await batch.run(Batch.from_public(self.batch).tasks)
-        cookies = {report.task.account_id: report.cookie for report in reports if report.cookie}
+        return await batch.run(self._tasks)
+
+    def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
+        cookies = {report.task.account_id: report.cookie for report in result if report.cookie}
         if cookies:
-            seal = Seal((await manager_address(self.likepion_conn_id)).api_key)
+            seal = Seal(self._address.api_key)
             sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
             context["ti"].xcom_push(SEALED_COOKIES, sealed)
-        return [report.to_public() for report in reports]
+        return [report.to_public() for report in result]
 
 
 class InsertLinksOperator(LikepionOperator):
@@ -244,7 +270,17 @@ class InsertLinksOperator(LikepionOperator):
         self.look_only = look_only
         self.import_task_id = import_task_id
 
-    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[dict[str, Any]]:
+    def _gather(self, context: Context) -> None:
+        super()._gather(context)
+        self._cookies: dict[str, str] = {}
+        if self.import_task_id:
+            ti: Any = context["ti"]
+            sealed = ti.xcom_pull(self.import_task_id, key=SEALED_COOKIES, map_indexes=ti.map_index) or {}
+            seal = Seal(self._address.api_key)
+            self._cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
+            _mask(filter(None, self._cookies.values()))
+
+    async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Send."""
         if _flag("look_only", self.look_only):
             self.log.info("Dry run: nothing is sent")
@@ -254,22 +290,9 @@ class InsertLinksOperator(LikepionOperator):
             journal=journal,
             keeper=self._keeper(context, manager, journal),
             clock=SYSTEM_CLOCK,
-            cookies=await self._cookies(context),
+            cookies=self._cookies,
         )
-        reports = await delivery.run(Batch.from_public(self.batch).tasks)
-        return [report.to_public() for report in reports]
-
-    async def _cookies(self, context: Context) -> dict[str, str]:
-        if not self.import_task_id:
-            return {}
-        ti: Any = context["ti"]
-        sealed = await ti.axcom_pull(self.import_task_id, key=SEALED_COOKIES, map_indexes=ti.map_index)
-        if not sealed:
-            return {}
-        seal = Seal((await manager_address(self.likepion_conn_id)).api_key)
-        cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
-        _mask(cookies.values())
-        return cookies
+        return await delivery.run(Batch.from_public(self.batch).tasks)
 
 
 def _mask(secrets: Iterable[str]) -> None:

@@ -8,10 +8,19 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.log import mask_secret
 
-from likepion_provider.hooks.connections import LIKEPION_CONN_ID, airflow_errors, journal
-from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.client import ManagerAddress, ManagerClient
+from likepion_provider.hooks.connections import (
+    JOURNAL_CONN_ID,
+    LIKEPION_CONN_ID,
+    address_of,
+    airflow_errors,
+    find,
+    journal_of,
+)
 from likepion_provider.intake import Batch
+from likepion_provider.journal import Journal
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.operators.likepion import scope_of
 from likepion_provider.triggers.likepion import LinkRssTrigger
@@ -65,7 +74,10 @@ class LinkRssSensor(BaseSensorOperator):
             )
             self.defer(trigger=trigger, method_name="execute_complete")
         with airflow_errors():
-            is_set = asyncio.run(self._wait(batch, scope_of(context)))
+            address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
+            mask_secret(address.api_key)
+            journal = journal_of(find(JOURNAL_CONN_ID))
+            is_set = asyncio.run(self._wait(batch, scope_of(context), address, journal))
         if not is_set:
             raise AirflowSkipException("link_rss was not set in time: the accounts are let go, a later run takes them")
 
@@ -76,11 +88,11 @@ class LinkRssSensor(BaseSensorOperator):
         """
         raise RuntimeError(f"unexpected event {event!r}: the trigger ends the task by itself")
 
-    async def _wait(self, batch: Batch, scope: str) -> bool:
-        async with await LikepionHook(self.likepion_conn_id).client() as manager:
+    async def _wait(self, batch: Batch, scope: str, address: ManagerAddress, journal: Journal) -> bool:
+        async with ManagerClient(address) as manager:
             return await feed_is_set(
                 manager=manager,
-                journal=await journal(),
+                journal=journal,
                 clock=SYSTEM_CLOCK,
                 scope=scope,
                 tasks=batch.tasks,

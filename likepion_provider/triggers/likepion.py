@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.sdk.log import mask_secret
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from likepion_provider.client import ManagerClient
 from likepion_provider.errors import LikepionError
-from likepion_provider.hooks.connections import journal, manager_address
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, afind, journal_of
+from likepion_provider.hooks.likepion import LikepionHook
 from likepion_provider.intake import Batch
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.wait import feed_is_set
@@ -44,12 +44,10 @@ class LinkRssTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and end the task."""
         try:
-            address = await manager_address(self.likepion_conn_id)
-            mask_secret(address.api_key)
-            async with ManagerClient(address) as manager:
+            async with await LikepionHook(self.likepion_conn_id).client() as manager:
                 is_set = await feed_is_set(
                     manager=manager,
-                    journal=await journal(),
+                    journal=await asyncio.to_thread(journal_of, await afind(JOURNAL_CONN_ID)),
                     clock=SYSTEM_CLOCK,
                     scope=self.scope,
                     tasks=Batch.from_public(self.batch).tasks,

@@ -24,6 +24,7 @@ from likepion_provider.models import Account
 from likepion_provider.platforms import PlatformSettings, registry
 from likepion_provider.platforms.forms import hidden_fields
 from likepion_provider.protocol import LinkReport
+from likepion_provider.sandbox.world import DOMAINS
 from likepion_provider.worker import BatchImport, ImportOptions
 
 ACCOUNTS, POSTS = 300, 5
@@ -49,9 +50,7 @@ async def ours(where: Addresses, folder: Path) -> float:
     began_s = time.perf_counter()
     journal = open_journal(f"sqlite:///{folder / 'journal.db'}")
 
-    async def settings_for(_: str) -> PlatformSettings:
-        return PlatformSettings(base_url=where.site_url)
-
+    settings = dict.fromkeys(DOMAINS, PlatformSettings(base_url=where.site_url))
     async with ManagerClient(ManagerAddress(where.manager_url, where.api_key)) as manager:
         intake = Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope="s", run_id="r")
         tasks = await intake.reaffirm(await intake.pull(1000))
@@ -64,7 +63,7 @@ async def ours(where: Addresses, folder: Path) -> float:
                 keeper=keeper,
                 registry=registry(),
                 clock=SYSTEM_CLOCK,
-                settings_for=settings_for,
+                settings=settings,
                 options=ImportOptions(allow_private_feeds=True),
             ).run(cut[number].tasks)
             keeper = Keeper(manager, journal, SYSTEM_CLOCK, "s", f"insert-{number}")

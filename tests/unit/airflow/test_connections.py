@@ -29,31 +29,32 @@ def connection(**fields: Any) -> Connection:
     ],
 )
 def test_the_managers_address(fields: dict[str, Any], url: str) -> None:
-    assert connections.address_of(connection(**fields)).url == url
+    assert connections.address_of("c", connection(**fields)).url == url
 
 
 def test_without_a_key_the_error_names_the_connection_and_the_field() -> None:
     with pytest.raises(NotAuthorised, match="'c' has no API key") as error:
-        connections.address_of(connection(password=None))
+        connections.address_of("c", connection(password=None))
     assert "password field" in error.value.advice
 
 
 @pytest.mark.parametrize("timeout_s", ["soon", 0, 601, None])
 def test_a_timeout_out_of_bounds_is_refused(timeout_s: object) -> None:
     with pytest.raises(BadRequest, match=r"0\.1 to 600 seconds"):
-        connections.address_of(connection(extra=json.dumps({"timeout_s": timeout_s})))
+        connections.address_of("c", connection(extra=json.dumps({"timeout_s": timeout_s})))
 
 
 async def test_a_missing_connection_says_how_to_make_it() -> None:
+    assert await connections.afind("nobody") is None
     with pytest.raises(BadRequest, match="there is no Airflow connection 'nobody'") as error:
-        await connections.manager_address("nobody")
+        connections.address_of("nobody", connections.find("nobody"))
     assert "airflow connections add nobody" in error.value.advice
 
 
 async def test_a_sites_own_domain_may_name_its_importer(monkeypatch: pytest.MonkeyPatch) -> None:
     value = {"conn_type": "http", "host": "http://127.0.0.1:9", "extra": {"platform": "sandbox_site"}}
     monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_PLATFORM_MY_SITE_EXAMPLE", json.dumps(value))
-    settings = await connections.platform_settings("my-site.example")
+    settings = connections.platform_settings("my-site.example")
     assert (settings.base_url, settings.extra["platform"]) == ("http://127.0.0.1:9", "sandbox_site")
 
 
@@ -63,13 +64,13 @@ async def test_a_sqlite_journal_is_refused_under_a_distributed_executor(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
     with pytest.raises(JournalUnusable, match="SQLite journal cannot be shared") as error:
-        await connections.journal()
+        connections.journal_of(connections.find("likepion_journal"))
     assert "likepion_journal" in error.value.advice
 
 
 async def test_the_local_executor_takes_a_sqlite_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
-    assert (await connections.journal()).links.listed() == []
+    assert (connections.journal_of(connections.find("likepion_journal"))).links.listed() == []
 
 
 def test_a_postgres_connection_becomes_the_journals_url() -> None:

@@ -30,8 +30,8 @@ Context = dict[str, Any]
 
 
 async def claimed(context: Context) -> list[dict[str, Any]]:
-    tasks = await PullSecondaryTasksOperator(task_id="pull_tasks", limit=10).aexecute(context)
-    return list(await ClaimAccountsOperator(task_id="claim_accounts", tasks=tasks).aexecute(context))
+    tasks = await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks", limit=10).execute, context)
+    return list(await asyncio.to_thread(ClaimAccountsOperator(task_id="claim_accounts", tasks=tasks).execute, context))
 
 
 async def test_the_steps_deliver_every_account_and_public_values_only(start: Start, context: Context) -> None:
@@ -40,13 +40,13 @@ async def test_the_steps_deliver_every_account_and_public_values_only(start: Sta
     assert [len(batch["tasks"]) for batch in batches] == [3]
     ti = context["ti"]
     ti.xcoms["claim_accounts", "return_value", -1] = batches
-    imported = await ImportRssOperator(task_id="import_rss", batch=batches[0]).aexecute(context)
+    imported = await asyncio.to_thread(ImportRssOperator(task_id="import_rss", batch=batches[0]).execute, context)
     assert {row["outcome"] for row in imported} == {"collected"}
     ti.xcoms["import_rss", "return_value", 0] = imported
     sealed = ti.xcoms[None, SEALED_COOKIES, -1]
     ti.xcoms["import_rss", SEALED_COOKIES, -1] = sealed
     insert = InsertLinksOperator(task_id="insert_links", batch=batches[0], import_task_id="import_rss")
-    ti.xcoms["insert_links", "return_value", 0] = await insert.aexecute(context)
+    ti.xcoms["insert_links", "return_value", 0] = await asyncio.to_thread(insert.execute, context)
     assert sorted(sandbox.manager.rows_report()["accounts"].values()) == [5, 5, 5]
 
     report = LikepionReportOperator(
@@ -70,9 +70,12 @@ def stored_accounts(sandbox: Sandbox) -> list[dict[str, Any]]:
 async def test_a_dry_run_neither_imports_nor_sends(start: Start, context: Context) -> None:
     sandbox = await start()
     batches = await claimed(context)
-    rows = await ImportRssOperator(task_id="i", batch=batches[0], look_only=True).aexecute(context)
+    rows = await asyncio.to_thread(ImportRssOperator(task_id="i", batch=batches[0], look_only=True).execute, context)
     assert {row["outcome"] for row in rows} == {"waiting"}
-    assert await InsertLinksOperator(task_id="s", batch=batches[0], look_only="True").aexecute(context) == []
+    assert (
+        await asyncio.to_thread(InsertLinksOperator(task_id="s", batch=batches[0], look_only="True").execute, context)
+        == []
+    )
     assert sandbox.manager.rows == []
     assert not sandbox.site.submissions
 
@@ -81,22 +84,24 @@ async def test_a_dry_run_neither_imports_nor_sends(start: Start, context: Contex
 async def test_limit_out_of_bounds_is_one_clear_line(start: Start, context: Context, limit: Any) -> None:
     await start()
     with pytest.raises(AirflowFailException, match="limit must be a whole number from 1 to 1000"):
-        await PullSecondaryTasksOperator(task_id="p", limit=limit).aexecute(context)
+        await asyncio.to_thread(PullSecondaryTasksOperator(task_id="p", limit=limit).execute, context)
 
 
 async def test_names_may_be_text_or_list(start: Start, context: Context) -> None:
     sandbox = await start()
     ids = list(sandbox.manager.accounts)
     for given in (ids[:2], ",".join(ids[:2]), f" {ids[0]}\n{ids[1]} "):
-        tasks = await PullSecondaryTasksOperator(task_id="p", account_ids=given).aexecute(context)
+        tasks = await asyncio.to_thread(PullSecondaryTasksOperator(task_id="p", account_ids=given).execute, context)
         assert [task["account_id"] for task in tasks] == ids[:2]
     with pytest.raises(AirflowFailException, match="domains must be a list of names"):
-        await PullSecondaryTasksOperator(task_id="p", domains=[1]).aexecute(context)
+        await asyncio.to_thread(PullSecondaryTasksOperator(task_id="p", domains=[1]).execute, context)
 
 
 async def test_a_choice_does_not_pull(start: Start, context: Context) -> None:
     sandbox = await start()
-    await PullSecondaryTasksOperator(task_id="p", account_ids=list(sandbox.manager.accounts)[:1]).aexecute(context)
+    await asyncio.to_thread(
+        PullSecondaryTasksOperator(task_id="p", account_ids=list(sandbox.manager.accounts)[:1]).execute, context
+    )
     assert "pull" not in {event.kind for event in sandbox.manager.events}
 
 
