@@ -35,9 +35,13 @@ class Database:
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise JournalUnusable(f"the journal's connection cannot be used: {type(error).__name__}: {error}") from None
         self._current = threading.local()
-        with _named_failures():
-            if _schema_version(self.engine) != HEAD:
-                _upgrade(self.engine)
+        try:
+            with _named_failures():
+                if _schema_version(self.engine) != HEAD:
+                    _upgrade(self.engine)
+        except JournalUnusable:
+            self.close()
+            raise
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -1,0 +1,362 @@
+"""What the journal promises, on every database it works on."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import inspect, text
+
+from likepion_provider.errors import BadRequest, JournalUnusable, LeaseLost, LikepionError
+from likepion_provider.journal import Journal, Sending, open_journal
+from likepion_provider.journal.database import HEAD, Database
+from likepion_provider.journal.links import BY_HAND, MAX_SENDS
+from likepion_provider.journal.schema import metadata
+from likepion_provider.lease import Lease, Moment
+from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
+from likepion_provider.protocol import Record
+from tests.clocks import VirtualClock
+
+KEY = PostAccount("post", "account")
+TASK = SecondaryTask("account", "post", "group", "tide.example", username="pod", target=2)
+URLS = ["https://tide.example/1", "https://tide.example/2"]
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def hold(journal: Journal, clock: VirtualClock, holder: str = "holder", scope: str = "run") -> Moment:
+    """Grant the claim and take it over."""
+    now = Moment.read(clock)
+    journal.submissions.note([TASK], scope, now.at)
+    journal.claims.grant(scope, {KEY: Lease.granted(now)})
+    assert set(journal.claims.take_over(scope, holder, [KEY], now)) == {KEY}
+    return now
+
+
+def send(journal: Journal, now: Moment, holder: str = "holder") -> Sending:
+    journal.links.prepare(KEY, URLS, now.at)
+    return journal.links.begin_send(KEY, holder, journal.links.to_send(KEY), now)
+
+
+def states(journal: Journal) -> list[LinkState]:
+    return [link.state for link in journal.links.of_key(KEY)]
+
+
+def test_a_url_is_put_once_whoever_finds_it(journal: Journal, clock: VirtualClock) -> None:
+    now = clock.now()
+    with ThreadPoolExecutor(8) as pool:
+        new = list(pool.map(lambda _: journal.links.prepare(KEY, [*URLS, *URLS], now), range(16)))
+    assert sum(new) >= 2
+    assert len(journal.links.of_key(KEY)) == 2
+    assert journal.links.prepare(PostAccount("other", "account"), URLS, now) == 2, "another post is another matter"
+
+
+def test_one_of_many_attempts_sends_a_url(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.prepare(KEY, URLS, now.at)
+    with ThreadPoolExecutor(8) as pool:
+        sendings = list(pool.map(lambda _: journal.links.begin_send(KEY, "holder", URLS, now), range(16)))
+    assert sorted(url for sending in sendings for url in sending.urls) == URLS
+
+
+def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.prepare(KEY, [f"https://tide.example/{n}" for n in range(40)], now.at)
+    code = (
+        "import sys\n"
+        "from likepion_provider.journal import open_journal\n"
+        "from likepion_provider.lease import Moment\n"
+        "from likepion_provider.models import PostAccount\n"
+        "from tests.clocks import VirtualClock\n"
+        f"journal = open_journal({journal_url!r})\n"
+        "key, now = PostAccount('post', 'account'), Moment.read(VirtualClock())\n"
+        "for url in journal.links.to_send(key):\n"
+        "    for sent in journal.links.begin_send(key, 'holder', [url], now).urls: print(sent)\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sent = Counter(line for each in running for line in each.communicate(timeout=60)[0].split())
+    assert len(sent) == 40
+    assert set(sent.values()) == {1}
+
+
+@pytest.mark.parametrize("write", ["begin", "record", "begin_send"])
+@pytest.mark.parametrize("trouble", ["overtaken", "lapsed", "let go", "another run's", "another post's", "unknown"])
+def test_no_write_begins_without_a_valid_claim(journal: Journal, clock: VirtualClock, write: str, trouble: str) -> None:
+    if trouble != "unknown":
+        hold(journal, clock)
+    journal.links.prepare(KEY, URLS, clock.now())
+    now = Moment.read(clock)
+    if trouble == "overtaken":
+        journal.claims.take_over("run", "a later attempt", [KEY], now)
+    elif trouble == "lapsed":
+        clock.advance(841)
+    elif trouble == "let go":
+        journal.claims.let_go("run", ["account"])
+    elif trouble == "another run's":
+        journal.claims.grant("another run", {KEY: Lease.granted(now)})
+    elif trouble == "another post's":
+        journal.claims.grant("run", {PostAccount("newer post", "account"): Lease.granted(now)})
+    now = Moment.read(clock)
+    calls = {
+        "begin": lambda: journal.submissions.begin(KEY, "holder", now),
+        "record": lambda: journal.submissions.record(KEY, "holder", now, state=ImportState.LISTED),
+        "begin_send": lambda: journal.links.begin_send(KEY, "holder", URLS, now),
+    }
+    with pytest.raises(LeaseLost):
+        calls[write]()
+    assert states(journal) == [LinkState.PREPARED] * 2
+
+
+def test_a_reservation_is_refused_while_another_run_holds_it(journal: Journal, clock: VirtualClock) -> None:
+    now = Moment.read(clock)
+    lease = {KEY: Lease.granted(now)}
+    assert journal.claims.reserve("run", lease, now) == {KEY}
+    assert journal.claims.reserve("run", lease, now) == {KEY}, "its own again"
+    assert journal.claims.reserve("another", lease, now) == set()
+    journal.claims.let_go("run", ["account"], holder="nobody")
+    assert journal.claims.reserve("another", lease, now) == set(), "an overtaken attempt lets nothing go"
+    journal.claims.let_go("run", ["account"])
+    assert journal.claims.reserve("another", lease, now) == {KEY}
+    clock.advance(901)
+    later = Moment.read(clock)
+    assert journal.claims.reserve("run", {KEY: Lease.granted(later)}, later) == {KEY}, "lapsed"
+
+
+P, S, OK, NO, U = LinkState.PREPARED, LinkState.SENDING, LinkState.STORED, LinkState.REFUSED, LinkState.UNKNOWN
+
+#: What happens to a link that is being sent -> its state, and whether it is sent again.
+OUTCOMES = {
+    "stored": (OK, False),
+    "refused": (NO, True),
+    "no word": (U, False),
+    "contradiction": (U, False),
+    "POST not sent": (P, True),
+    "POST refused": (NO, True),
+    "POST unclear": (U, False),
+    "crash": (U, False),
+    "crash, the truth comes late": (OK, False),
+}
+
+
+@pytest.mark.parametrize("happened", OUTCOMES)
+def test_every_outcome_of_an_insert_has_one_state(journal: Journal, clock: VirtualClock, happened: str) -> None:
+    now = hold(journal, clock)
+    sending = send(journal, now)
+    links = journal.links
+    assert states(journal) == [S, S]
+    records = {"stored": True, "refused": False, "no word": None, "contradiction": None}
+    whole = {"POST not sent": P, "POST refused": NO, "POST unclear": U}
+    if happened in records:
+        links.end_send(KEY, sending, [Record(url, records[happened]) for url in URLS], now.at)
+    elif happened in whole:
+        links.fail_send(KEY, sending, whole[happened], "evidence", now.at)
+    else:
+        journal.claims.take_over("run", "a later attempt", [KEY], now)
+        links.orphaned([KEY], now.at)
+        if happened.endswith("late"):
+            links.end_send(KEY, sending, [Record(url, True) for url in URLS], now.at)
+    state, again = OUTCOMES[happened]
+    assert states(journal) == [state, state]
+    assert links.to_send(KEY) == (URLS if again else [])
+
+
+@pytest.mark.parametrize("state", [P, NO, OK, U])
+@pytest.mark.parametrize("late", [True, False, None])
+def test_an_answer_to_an_older_post_changes_nothing(
+    journal: Journal, clock: VirtualClock, state: LinkState, late: bool | None
+) -> None:
+    now = hold(journal, clock)
+    old = send(journal, now)
+    journal.links.fail_send(KEY, old, P, "", now.at)
+    if state is not P:
+        newer = journal.links.begin_send(KEY, "holder", URLS, now)
+        journal.links.fail_send(KEY, newer, state, "", now.at)
+    journal.links.end_send(KEY, old, [Record(url, late) for url in URLS], now.at)
+    assert states(journal) == [state, state]
+
+
+def test_a_refused_link_is_offered_a_few_times_only(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    for _ in range(MAX_SENDS):
+        sending = send(journal, now)
+        assert sending.urls
+        journal.links.end_send(KEY, sending, [Record(url, False, "no") for url in URLS], now.at)
+    assert send(journal, now).urls == ()
+    assert journal.links.evidence(KEY, NO) == "no"
+
+
+@pytest.mark.parametrize("passed_s", [0, 899, 900])
+def test_reappearing_settles_what_was_sent_a_claims_length_ago(
+    journal: Journal, clock: VirtualClock, passed_s: float
+) -> None:
+    now = hold(journal, clock)
+    journal.links.fail_send(KEY, send(journal, now), U, "reset", now.at)
+    clock.advance(passed_s)
+    again, proof = journal.links.reappeared([KEY], clock.now())
+    assert (again, proof) == ((2, set()) if passed_s == 900 else (0, set()))
+    assert states(journal) == ([P, P] if passed_s == 900 else [U, U])
+
+
+def test_a_confirmed_link_that_reappears_trips_the_wire_for_good(
+    journal: Journal, journal_url: str, clock: VirtualClock
+) -> None:
+    now = hold(journal, clock)
+    journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], None)], now.at)
+    clock.advance(901)
+    assert journal.links.reappeared([KEY], clock.now()) == (0, {KEY})
+    assert states(journal) == [OK, U]
+    other = Database(journal_url)
+    assert Journal(other).links.settling() == BY_HAND
+    other.close()
+    assert journal.links.reappeared([KEY], clock.now() + timedelta(days=1))[0] == 0
+    assert journal.links.presumable([], clock.now()) == []
+
+
+@pytest.mark.parametrize("obstacle", ["", "pulled", "too early", "claimed", "second POST", "a stored sibling"])
+def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock: VirtualClock, obstacle: str) -> None:
+    now = hold(journal, clock)
+    sending = send(journal, now)
+    if obstacle == "second POST":
+        journal.links.fail_send(KEY, sending, P, "", now.at)
+        journal.links.prepare(KEY, ["https://tide.example/3"], now.at)
+        journal.links.begin_send(KEY, "holder", URLS[:1], now)
+        sending = journal.links.begin_send(KEY, "holder", URLS[1:], now)
+        journal.links.orphaned([KEY], now.at)
+    elif obstacle == "a stored sibling":
+        journal.links.end_send(KEY, sending, [Record(URLS[0], True)], now.at)
+    else:
+        journal.links.fail_send(KEY, sending, U, "reset", now.at)
+    clock.advance(800 if obstacle == "too early" else 901)
+    if obstacle == "claimed":
+        later = Moment.read(clock)
+        journal.claims.grant("run", {KEY: Lease.granted(later)})
+    pulled = [KEY] if obstacle == "pulled" else []
+    assert journal.links.presumable(pulled, clock.now()) == ([] if obstacle else [KEY])
+    if not obstacle:
+        journal.links.presume(KEY, clock.now())
+        assert all(link.presumed and link.state is OK for link in journal.links.of_key(KEY))
+        clock.advance(901)
+        assert journal.links.reappeared([KEY], clock.now()) == (2, set()), "presumed wrongly: sent again"
+
+
+@pytest.mark.parametrize(("is_there", "state"), [(True, OK), (False, P)])
+def test_a_persons_word_settles_an_unknown_link_once(
+    journal: Journal, clock: VirtualClock, state: LinkState, *, is_there: bool
+) -> None:
+    now = hold(journal, clock)
+    journal.links.fail_send(KEY, send(journal, now), U, "reset", now.at)
+    first, _ = journal.links.listed(state=U)
+    settled = journal.links.settle(first.id, is_there=is_there, who="ann", note="looked", at=now.at)
+    assert settled.state is state
+    assert "ann" in settled.evidence
+    assert "looked" in settled.evidence
+    with pytest.raises(BadRequest, match="not unknown"):
+        journal.links.settle(first.id, is_there=True, who="ann", note="", at=now.at)
+    with pytest.raises(BadRequest, match="no link 999"):
+        journal.links.settle(999, is_there=True, who="ann", note="", at=now.at)
+
+
+def test_leftovers_are_those_that_no_pull_brings_back(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.prepare(PostAccount("post", "untouched"), URLS, now.at)
+    journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], False)], now.at)
+    assert journal.links.leftovers(10) == [KEY]
+    assert journal.links.leftovers(0) == []
+
+
+def test_failures_are_counted_until_a_listing_or_a_person_clears_them(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+
+    def record(state: ImportState, *, permanent: bool = False) -> int:
+        journal.submissions.record(KEY, "holder", now, state=state, message="m", permanent=permanent)
+        return journal.submissions.get([KEY])[KEY].failures
+
+    assert [record(ImportState.FAILED, permanent=True) for _ in range(2)] == [1, 2]
+    assert record(ImportState.FAILED) == 2
+    assert record(ImportState.LISTED) == 0
+    record(ImportState.FAILED, permanent=True)
+    journal.submissions.forgive(["account"])
+    assert journal.submissions.get([KEY])[KEY].failures == 0
+
+
+def test_what_is_known_of_an_import_outlives_a_new_pull(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.submissions.begin(KEY, "holder", now)
+    journal.submissions.record(KEY, "holder", now, state=ImportState.SUBMITTED, reference="show-1")
+    journal.submissions.record(KEY, "holder", now, state=ImportState.IN_REVIEW)
+    journal.submissions.note([TASK], "run-2", now.at)
+    known = journal.submissions.get([KEY])[KEY]
+    assert (known.state, known.reference, known.attempts) == (ImportState.IN_REVIEW, "show-1", 1)
+    assert [each.key for each in journal.submissions.of_groups(["group"])] == [KEY]
+    assert [each.key for each in journal.submissions.of_domains(["tide.example"])] == [KEY]
+    assert [each.key for each in journal.submissions.of_account("account")] == [KEY]
+
+
+async def test_group_commit_keeps_one_refusal_apart_from_the_others(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.prepare(KEY, URLS, now.at)
+    results = await asyncio.gather(
+        journal.commit(journal.links.begin_send, KEY, "holder", URLS[:1], now),
+        journal.commit(journal.links.begin_send, KEY, "an orphan", URLS[1:], now),
+        journal.commit(journal.links.prepare, KEY, ["https://tide.example/3"], now.at),
+        return_exceptions=True,
+    )
+    assert isinstance(results[0], Sending)
+    assert isinstance(results[1], LeaseLost)
+    assert results[2] == 1
+    assert states(journal) == [S, P, P]
+
+
+async def test_a_database_that_fails_fails_every_operation_of_the_group(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    with journal.database.writing() as connection:
+        connection.execute(text("DROP TABLE likepion_link"))
+    results = await asyncio.gather(
+        journal.commit(journal.submissions.begin, KEY, "holder", now),
+        journal.commit(journal.links.prepare, KEY, URLS, now.at),
+        return_exceptions=True,
+    )
+    assert {type(each) for each in results} == {JournalUnusable}
+    assert journal.submissions.get([KEY])[KEY].attempts == 0, "nothing of the transaction was kept"
+
+
+def test_the_migrations_lead_to_the_schema_of_the_code(journal: Journal) -> None:
+    found = inspect(journal.database.engine)
+    for table in metadata.sorted_tables:
+        assert [each["name"] for each in found.get_columns(table.name)] == [each.name for each in table.columns]
+        assert {each["name"] for each in found.get_indexes(table.name)} >= {each.name for each in table.indexes}
+
+
+def test_a_schema_of_the_future_is_refused(journal: Journal, journal_url: str) -> None:
+    with journal.database.writing() as connection:
+        connection.execute(text("UPDATE likepion_journal_version SET version_num = '9999'"))
+    with pytest.raises(JournalUnusable, match="not one that this version knows") as error:
+        Database(journal_url)
+    assert "Update airflow-provider-likepion" in error.value.advice
+
+
+def test_two_processes_may_create_the_journal_at_once(journal_url: str) -> None:
+    code = f"from likepion_provider.journal import open_journal; open_journal({journal_url!r})"
+    running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    errors = [each.communicate(timeout=60)[1] for each in running]
+    assert [each.returncode for each in running] == [0] * 4, errors
+    database = Database(journal_url)
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT version_num FROM likepion_journal_version")).scalars().all() == [HEAD]
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://db/journal", "nonsense", "postgresql://127.0.0.1:1/none"])
+def test_a_database_that_cannot_be_used_is_named(url: str) -> None:
+    with pytest.raises(LikepionError) as error:
+        open_journal(url)
+    assert isinstance(error.value, JournalUnusable)
+    assert "likepion_journal" in error.value.advice
