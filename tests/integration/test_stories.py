@@ -174,16 +174,6 @@ def test_airflow_knows_the_provider_and_the_dags_import(airflow: Airflow) -> Non
     assert "likepion_provider.triggers.likepion" in airflow.shell("providers", "triggers").stdout
 
 
-@pytest.mark.parametrize("conf", ["", '{"limit": 1, "batch_size": 1}'])
-def test_dags_test_runs_the_dag(airflow: Airflow, sandbox: SandboxFactory, conf: str) -> None:
-    world = sandbox("--world", "built", "--accounts", "2", "--posts", "1", "--target", "2")
-    airflow.use(world)
-    options = ["--conf", conf] if conf else []
-    result = airflow.shell("dags", "test", "likepion_podcast_secondary", *options)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    assert len(world.rows()["accounts"]) == (1 if conf else 2)
-
-
 def test_the_connections_test_button_does_not_touch_the_queue(airflow: Airflow, sandbox: SandboxFactory) -> None:
     world = sandbox("--world", "built", "--accounts", "1", "--posts", "1")
     body = {"connection_id": "probe", "conn_type": "likepion", "host": world.addresses["manager_url"]}
