@@ -210,7 +210,7 @@ class PlatformServer:
 
     def _without_dropped(self, answer: web.StreamResponse) -> web.StreamResponse:
         if isinstance(answer, web.Response) and answer.text:
-            if answer.content_type == "application/json":
+            if answer.content_type in ("application/json", "text/javascript"):
                 answer.text = json.dumps(_without(json.loads(answer.text), self.drop_field))
             elif answer.content_type == "text/html":
                 answer.text = answer.text.replace(f'name="{self.drop_field}"', 'name="renamed"')
