@@ -120,10 +120,10 @@ class Platform(abc.ABC):
         """
 
     def refused_key(self) -> PlatformError:
-        """The error for a platform that does not take the key of its connection."""
+        """The error for a key that the platform does not take, or that the connection lacks."""
         connection = f"likepion_platform_{self.name}"
         return PlatformError(
-            f"{self.title} does not accept the key of the Airflow connection {connection}",
+            f"{self.title} needs a key that it accepts in the Airflow connection {connection}",
             platform=self.name,
             remedy=f"Put into {connection}: {self.needs_connection}.",
         )

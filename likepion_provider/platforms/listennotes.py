@@ -63,12 +63,14 @@ class ListenNotes(Platform):
 
     async def _find(self, job: Job) -> str:
         page = await self._call(job, "POST", "podcasts", data={"rsses": job.feed.url}, writes=False)
-        for index, row in enumerate(page.field("podcasts", kind=list)):
-            if isinstance(row, dict) and same_feed(job.feed, str(row.get("rss") or "")):
+        for index, row in enumerate(page.rows("podcasts")):
+            if same_feed(job.feed, str(row.get("rss") or "")):
                 return str(page.field("podcasts", index, "id"))
         return ""
 
     async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
+        if not job.settings.password:
+            raise self.refused_key()
         headers = {"X-ListenAPI-Key": job.settings.password}
         page = await job.http.request(method, path, headers=headers, **options)
         if page.status in (401, 403):

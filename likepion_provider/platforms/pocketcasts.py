@@ -72,8 +72,8 @@ class PocketCasts(Platform):
     async def _find(self, job: Job) -> str:
         """The uuid of the show with this very feed, among those with its title."""
         page = await self._form(job, "podcasts/search", q=job.feed.title)
-        rows = page.field("result", "search_results", kind=list)[:_MAX_CANDIDATES]
-        uuids = [str(row["uuid"]) for row in rows if isinstance(row, dict) and row.get("uuid")]
+        rows = page.rows("result", "search_results")[:_MAX_CANDIDATES]
+        uuids = [str(row["uuid"]) for row in rows if row.get("uuid")]
         if not uuids:
             return ""
         urls = (await self._form(job, "import/export_feed_urls", uuids=",".join(uuids))).field("result", kind=dict)

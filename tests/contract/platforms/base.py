@@ -61,6 +61,12 @@ def episodes(count: int) -> list[ServerEpisode]:
     ]
 
 
+#: An episode of somebody else's show that has the feed's title.
+STRANGER = ServerEpisode(
+    "other-0001", "Letter 1", "https://media.feeds.example/other/1.mp3", datetime(2001, 1, 1, tzinfo=timezone.utc)
+)
+
+
 class PlatformServer:
     """A platform's server, from ``async with`` to its end.
 

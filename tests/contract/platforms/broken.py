@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from types import ModuleType
 from typing import Any
 
 import aiohttp
 
-from likepion_provider.errors import FeedLocked, LoginRefused, PlatformChanged, PlatformError, Transient
+from likepion_provider.errors import (
+    FeedLocked,
+    LoginRefused,
+    NeedsVerification,
+    PlatformChanged,
+    PlatformError,
+    Transient,
+)
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import Job, Platform, Progress
+from likepion_provider.platforms.apple import Apple
 from likepion_provider.platforms.http import Page
 from likepion_provider.platforms.sandbox_site import SandboxSite
 
-from . import rules
+from . import apple, rules, sandbox_site
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +54,27 @@ class Unheeding(SandboxSite):
         return await super().submit(job)
 
 
-class Impersonal(SandboxSite):
+class Impersonal(Apple):
     """Says nothing of what a person has to do."""
 
     async def submit(self, job: Job) -> Progress:
         raise PlatformError("not possible", platform=self.name)
+
+
+class Taciturn(Apple):
+    """Says that there is something to do, not what."""
+
+    def instructions(self, job: Job) -> str:
+        return NeedsVerification.remedy
+
+
+class Credulous(Apple):
+    """Takes the first show of the name."""
+
+    async def _find(self, job: Job) -> str:
+        page = await self._get(job, "search", {"term": job.feed.title, "media": "podcast", "limit": "1"})
+        rows = page.field("results", kind=list)
+        return str(rows[0]["collectionId"]) if rows else ""
 
 
 class Forgetful(SandboxSite):
@@ -181,17 +206,25 @@ class Indiscreet(SandboxSite):
             raise LoginRefused(f"{job.credentials.password} is refused", platform=self.name) from error
 
 
+def server_of(broken: type[Platform]) -> ModuleType:
+    """The server that a broken importer is played against."""
+    return apple if issubclass(broken, Apple) else sandbox_site
+
+
 #: What each rule must not let through.
 BROKEN: tuple[tuple[rules.Rule, type[Platform]], ...] = (
     (rules.describes_itself, Needy),
     (rules.lists_what_it_submits, Mistaken),
     (rules.lists_what_it_submits, Unheeding),
     (rules.asks_for_a_person, Impersonal),
+    (rules.asks_for_a_person, Taciturn),
     (rules.resumes_by_reference, Forgetful),
     (rules.resumes_without_reference, Dependent),
+    (rules.resumes_without_reference, Credulous),
     (rules.takes_already_there_as_success, Offended),
     (rules.submits_twice_without_harm, Offended),
     (rules.collecting_changes_nothing, Eager),
+    (rules.collecting_changes_nothing, Credulous),
     (rules.gives_up_on_locked, Stubborn),
     (rules.names_refused_credentials, Vague),
     (rules.honours_retry_after, Impatient),

@@ -20,6 +20,8 @@ class ListenNotesServer(PlatformServer):
     """Reviews first; ten episodes a page."""
 
     page_size = 10
+    #: Answers every submission so.
+    rejects = False
     required = ("status", "podcasts", "episodes", "listennotes_url")
 
     def routes(self) -> list[web.RouteDef]:
@@ -53,6 +55,8 @@ class ListenNotesServer(PlatformServer):
     async def _submit(self, request: web.Request) -> web.Response:
         if (await request.post()).get("rss") != self.feed_url:
             return web.json_response({"message": "rss is missing"}, status=400)
+        if self.rejects:
+            return web.json_response({"status": "rejected", "podcast": {}})
         if self.already_there or (self.there and self.look()):
             return web.json_response({"status": "found", "podcast": {"id": SHOW_ID, "title": FEED_TITLE}})
         if not self.there:

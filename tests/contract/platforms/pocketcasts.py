@@ -10,7 +10,7 @@ from aiohttp import web
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
 
-from .base import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
+from .base import CANARY, FEED_AUTHOR, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
 
 SHOW = "981d8691-5e1f-4009-adf4-ee5a204bd00c"
 OTHER = "05ccf3c0-1b97-0132-18eb-5f4c86fd3263"
@@ -63,7 +63,8 @@ class PocketCastsServer(PlatformServer):
         return _ok({each: urls[each] for each in asked if each in urls})
 
     async def _full(self, request: web.Request) -> web.Response:
-        if request.match_info["uuid"] != SHOW or not self.there:
+        stranger = self.lookalike and request.match_info["uuid"] == OTHER
+        if not stranger and (request.match_info["uuid"] != SHOW or not self.there):
             return web.Response(status=404)
         self.count_page()
         rows = [
@@ -75,7 +76,7 @@ class PocketCastsServer(PlatformServer):
                 "published": f"{each.published:%Y-%m-%dT%H:%M:%SZ}",
                 "type": "full",
             }
-            for each in self.listed
+            for each in ([STRANGER] if stranger else self.listed)
         ]
         show = {"uuid": SHOW, "title": FEED_TITLE, "author": FEED_AUTHOR, "is_private": False, "episodes": rows}
         body = {"episode_frequency": "Daily", "episode_count": len(rows), "has_more_episodes": False, "podcast": show}

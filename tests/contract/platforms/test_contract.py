@@ -11,8 +11,8 @@ from _pytest.outcomes import Failed
 from likepion_provider.errors import LikepionError
 from likepion_provider.platforms import Platform, registry
 
-from . import rules, sandbox_site
-from .broken import BROKEN
+from . import rules
+from .broken import BROKEN, server_of
 
 #: Importers that play another contract.
 ELSEWHERE: frozenset[str] = frozenset()
@@ -43,11 +43,9 @@ def test_nothing_is_broken_or_contested() -> None:
 
 
 @pytest.mark.parametrize(("rule", "broken"), BROKEN, ids=_name)
-async def test_rule_catches(rule: rules.Rule, broken: type[Platform], monkeypatch: pytest.MonkeyPatch) -> None:
-    if broken.__name__ == "Impersonal":
-        monkeypatch.setattr(sandbox_site.SERVER, "by_hand", True)
+async def test_rule_catches(rule: rules.Rule, broken: type[Platform]) -> None:
     with pytest.raises((AssertionError, Failed, LikepionError)):
-        await rule(broken(), sandbox_site)
+        await rule(broken(), server_of(broken))
 
 
 def test_every_rule_has_been_red() -> None:
