@@ -65,7 +65,7 @@ class Gpodder(Platform):
         return Progress(ImportState.LISTED if found else ImportState.SUBMITTED, reference, tuple(found))
 
     async def _task(self, job: Job) -> Progress:
-        """How far the creation is, where one runs."""
+        """Not there; whether it failed. A task that the queue has lost is pending for ever, so this says no more."""
         if not job.reference.startswith(_TASK):
             return Progress(ImportState.NEW)
         page = await job.http.get(f"api/2/task/{job.reference.removeprefix(_TASK)}")
@@ -73,7 +73,7 @@ class Gpodder(Platform):
             return Progress(ImportState.NEW)
         if page.field("status") == "unsuccessful":
             raise PlatformError(f"{self.title} could not read the feed", platform=self.name)
-        return Progress(ImportState.SUBMITTED, job.reference)
+        return Progress(ImportState.NEW, job.reference)
 
     async def _episode(self, job: Job, episode: Episode) -> ListedEpisode | None:
         if not episode.enclosure:

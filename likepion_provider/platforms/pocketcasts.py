@@ -50,7 +50,8 @@ class PocketCasts(Platform):
             page = await self._import(job, {"poll_uuids": [uuid.removeprefix(_POLL)]}, writes=False)
             seen = self._state(job, page)
             if not seen.reference or seen.reference.startswith(_POLL):
-                return seen
+                # Not there yet. Were the poll lost, it would never be: so that the worker may hand the feed in again.
+                return Progress(ImportState.NEW, seen.reference)
             uuid = seen.reference
         return await self._show(job, uuid) if uuid else Progress(ImportState.NEW)
 

@@ -104,6 +104,16 @@ async def test_gpodder_does_not_ask_for_every_episode_that_is_not_there() -> Non
         assert (seen.state, len(case.server.requests)) == (ImportState.SUBMITTED, 4)
 
 
+@pytest.mark.parametrize("module", [gpodder, pocketcasts], ids=lambda module: module.SERVER.__name__)
+async def test_an_import_that_never_ends_can_be_handed_in_again(module: ModuleType) -> None:
+    async with opened(registry().platforms[module.__name__.rsplit(".", 1)[1]], module) as case:
+        case.server.ready_after = 100
+        submitted = await case.platform.submit(case.job())
+        seen = await case.platform.collect(case.job(submitted.reference))
+        assert (submitted.state, seen.state) == (ImportState.SUBMITTED, ImportState.NEW)
+        assert seen.reference == submitted.reference
+
+
 async def test_listennotes_says_that_it_reviews_and_that_it_rejects() -> None:
     async with opened(registry().platforms["listennotes"], listennotes) as case:
         assert (await case.platform.submit(case.job())).state is ImportState.IN_REVIEW
