@@ -402,8 +402,9 @@ class BatchImport:
         )
 
     def _reference(self, key: PostAccount) -> str:
+        """The platform's name for the show; none where the import under that name failed there."""
         known = self._submissions.get(key)
-        return known.reference if known else ""
+        return known.reference if known and known.state is not ImportState.FAILED else ""
 
 
 class _SetAside(PlatformError):

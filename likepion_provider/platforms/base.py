@@ -7,8 +7,9 @@ import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from likepion_provider.errors import FeedLocked
+from likepion_provider.errors import FeedLocked, NeedsVerification, PlatformError
 from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
 from likepion_provider.platforms.http import PlatformHttp
 
@@ -117,6 +118,59 @@ class Platform(abc.ABC):
         :raises PlatformError: the platform will not tell.
         :raises Transient: passing trouble.
         """
+
+    def refused_key(self) -> PlatformError:
+        """The error for a key that the platform does not take, or that the connection lacks."""
+        connection = f"likepion_platform_{self.name}"
+        return PlatformError(
+            f"{self.title} needs a key that it accepts in the Airflow connection {connection}",
+            platform=self.name,
+            remedy=f"Put into {connection}: {self.needs_connection}.",
+        )
+
+
+class ByHand(Platform):
+    """An importer of a platform that only a person can hand a feed; it collects as soon as the show is there."""
+
+    @abc.abstractmethod
+    def instructions(self, job: Job) -> str:
+        """What the person has to do, step by step. It is shown, so :func:`shown_url` goes in, never the feed's URL."""
+
+    async def submit(self, job: Job) -> Progress:
+        """Look whether the person has done it.
+
+        :raises NeedsVerification: not yet, or the platform has not taken it up.
+        """
+        seen = await self.collect(job)
+        if seen.state is ImportState.NEW:
+            message = f"{self.title} does not list the feed, and takes it from a person only"
+            raise NeedsVerification(message, platform=self.name, remedy=self.instructions(job))
+        return seen
+
+
+def shown_url(feed: Feed) -> str:
+    """The feed's URL where it holds no secret; else empty."""
+    return feed.url if feed.display_url == feed.url else ""
+
+
+def same_feed(feed: Feed, url: str) -> bool:
+    """Whether a URL is the feed's own, or one that it moved to; http and https are one."""
+    known = (feed.url, feed.moved_to, feed.new_feed_url)
+    return bool(url) and _feed_key(url) in {_feed_key(each) for each in known if each}
+
+
+def _feed_key(url: str) -> tuple[str, str, str]:
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return "", url, ""
+    return parts.netloc.lower(), parts.path.rstrip("/"), parts.query
+
+
+def enough(job: Job, listed: tuple[ListedEpisode, ...]) -> bool:
+    """Whether every episode wanted is among those listed, so that no further page need be read."""
+    wanted = min(job.task.target or len(job.feed.episodes), len(job.feed.episodes))
+    return wanted == 0 or len(match(job.feed, listed, wanted)) >= wanted
 
 
 def refuse_locked(job: Job) -> None:

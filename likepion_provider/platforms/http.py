@@ -71,6 +71,14 @@ class Page:
             raise self.changed(".".join(map(str, path)))
         return value
 
+    def rows(self, *path: str | int) -> list[dict[str, Any]]:
+        """A list of objects in the JSON body.
+
+        :param path: keys and positions, from the outside in.
+        :raises PlatformChanged: it is missing, or one of its rows is no object.
+        """
+        return [self.field(*path, index, kind=dict) for index in range(len(self.field(*path, kind=list)))]
+
     def changed(self, field: str) -> PlatformChanged:
         """The error for an answer that lacks ``field``."""
         address = self.url.split("?")[0]

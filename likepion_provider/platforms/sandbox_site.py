@@ -105,12 +105,19 @@ class SandboxSite(Platform):
             if not credentials.twofa:
                 raise LoginRefused(f"{self.title} asks {job.task.label} for a TOTP code", platform=self.name)
             form = await job.http.get("login/totp")
-            fields = {"csrf": _csrf(form), "code": pyotp.TOTP(credentials.twofa).now()}
+            fields = {"csrf": _csrf(form), "code": self._code(job)}
             answer = await job.http.post("login/totp", data=fields, allow_redirects=False)
         if answer.status == 401:
             raise LoginRefused(f"{self.title} does not accept the credentials of {job.task.label}", platform=self.name)
         if answer.status not in _REDIRECTS:
             raise answer.changed("a redirect after the login")
+
+    def _code(self, job: Job) -> str:
+        try:
+            return pyotp.TOTP(job.credentials.twofa).now()
+        except ValueError:
+            message = f"{self.title}: the TOTP secret of {job.task.label} is not base32"
+            raise LoginRefused(message, platform=self.name) from None
 
 
 def _csrf(page: Page) -> str:

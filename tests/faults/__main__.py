@@ -28,7 +28,7 @@ def main() -> int:
     try:
         run_state_machine_as_test(Faults, settings=chosen)
     finally:
-        for name in ("examples", "steps", "inserts", "rows", "parked", "duplicates", "lost"):
+        for name in ("examples", "steps", "inserts", "rows", "parked", "presumed", "duplicates", "lost"):
             print(f"{name:<12}{FIGURES[name]}")
         print(f"{'seconds':<12}{time.monotonic() - began_s:.0f}")
     return 0

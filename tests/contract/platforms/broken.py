@@ -1,0 +1,239 @@
+"""Importers that break one rule each: the sandbox's, spoiled. What lets one of them through is no rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+
+from likepion_provider.errors import (
+    FeedLocked,
+    LoginRefused,
+    NeedsVerification,
+    PlatformChanged,
+    PlatformError,
+    Transient,
+)
+from likepion_provider.models import ImportState
+from likepion_provider.platforms import Job, Platform, Progress
+from likepion_provider.platforms.apple import Apple
+from likepion_provider.platforms.http import Page
+from likepion_provider.platforms.sandbox_site import SandboxSite
+
+from . import apple, rules, sandbox_site
+
+log = logging.getLogger(__name__)
+
+
+class Needy(SandboxSite):
+    needs = ("username", "passwort")
+
+
+class Mistaken(SandboxSite):
+    """Reports the show's page as every episode's."""
+
+    async def collect(self, job: Job) -> Progress:
+        seen = await super().collect(job)
+        same = tuple(dataclasses.replace(each, url=each.url.rsplit("/episodes/")[0]) for each in seen.episodes)
+        return dataclasses.replace(seen, episodes=same)
+
+
+class Unheeding(SandboxSite):
+    """Writes without a look at the claim."""
+
+    async def submit(self, job: Job) -> Progress:
+        request = job.http.request
+
+        async def without_check(method: str, path: str, **options: Any) -> Page:
+            return await request(method, path, **options | {"writes": False})
+
+        job.http.request = without_check  # type: ignore[method-assign]
+        return await super().submit(job)
+
+
+class Impersonal(Apple):
+    """Says nothing of what a person has to do."""
+
+    async def submit(self, job: Job) -> Progress:
+        raise PlatformError("not possible", platform=self.name)
+
+
+class Taciturn(Apple):
+    """Says that there is something to do, not what."""
+
+    def instructions(self, job: Job) -> str:
+        return NeedsVerification.remedy
+
+
+class Credulous(Apple):
+    """Takes the first show of the name."""
+
+    async def _find(self, job: Job) -> str:
+        page = await self._get(job, "search", {"term": job.feed.title, "media": "podcast", "limit": "1"})
+        rows = page.field("results", kind=list)
+        return str(rows[0]["collectionId"]) if rows else ""
+
+
+class Forgetful(SandboxSite):
+    """Cannot go on from a reference."""
+
+    async def collect(self, job: Job) -> Progress:
+        if job.reference and job.reference == getattr(self, "seen", ""):
+            return Progress(ImportState.NEW)
+        self.seen = job.reference
+        return await super().collect(job)
+
+
+class Dependent(SandboxSite):
+    """Finds nothing without a reference."""
+
+    async def collect(self, job: Job) -> Progress:
+        return await super().collect(job) if job.reference else Progress(ImportState.NEW)
+
+
+class Offended(SandboxSite):
+    """Takes "already there" for a failure."""
+
+    async def submit(self, job: Job) -> Progress:
+        if (await self.collect(job)).state is not ImportState.NEW:
+            raise PlatformError("already imported", platform=self.name)
+        return await super().submit(job)
+
+
+class Eager(SandboxSite):
+    """Imports where it was asked to look."""
+
+    async def collect(self, job: Job) -> Progress:
+        seen = await super().collect(job)
+        return await self.submit(job) if seen.state is ImportState.NEW else seen
+
+
+class Stubborn(SandboxSite):
+    """Takes a locked feed for one that runs."""
+
+    async def submit(self, job: Job) -> Progress:
+        try:
+            return await super().submit(job)
+        except FeedLocked:
+            return Progress(ImportState.SUBMITTED)
+
+    async def collect(self, job: Job) -> Progress:
+        return await self.submit(job)
+
+
+class Vague(SandboxSite):
+    """Does not say that it was the password."""
+
+    async def submit(self, job: Job) -> Progress:
+        try:
+            return await super().submit(job)
+        except LoginRefused as error:
+            raise PlatformError("the platform refuses", platform=self.name) from error
+
+
+class Impatient(SandboxSite):
+    """Drops what the platform asked to wait."""
+
+    async def submit(self, job: Job) -> Progress:
+        try:
+            return await super().submit(job)
+        except Transient as error:
+            raise Transient("busy") from error
+
+
+class Rude(SandboxSite):
+    """Passes the domain's gate by."""
+
+    async def submit(self, job: Job) -> Progress:
+        async with aiohttp.ClientSession() as session, session.get(job.http.base_url + "import") as answer:
+            if answer.status == 429:
+                raise Transient("busy", retry_after_s=float(answer.headers["Retry-After"]))
+        return await super().submit(job)
+
+
+class Fatalist(SandboxSite):
+    """Takes passing trouble for the end."""
+
+    async def submit(self, job: Job) -> Progress:
+        try:
+            return await super().submit(job)
+        except Transient as error:
+            raise PlatformError("down", platform=self.name) from error
+
+
+class Careless(SandboxSite):
+    """Reads what is not there any more as nothing."""
+
+    async def collect(self, job: Job) -> Progress:
+        try:
+            return await super().collect(job)
+        except PlatformChanged:
+            return Progress(ImportState.SUBMITTED)
+
+
+class Superficial(SandboxSite):
+    """Reads the first page only."""
+
+    async def collect(self, job: Job) -> Progress:
+        return await super().collect(dataclasses.replace(job, task=dataclasses.replace(job.task, target=1)))
+
+
+class Greedy(SandboxSite):
+    """Reads every page whatever is wanted."""
+
+    async def collect(self, job: Job) -> Progress:
+        return await super().collect(dataclasses.replace(job, task=dataclasses.replace(job.task, target=1000)))
+
+
+class Talkative(SandboxSite):
+    """Logs the feed's URL."""
+
+    async def submit(self, job: Job) -> Progress:
+        log.info("importing %s", job.feed.url)
+        return await super().submit(job)
+
+
+class Indiscreet(SandboxSite):
+    """Names the password in an error."""
+
+    async def submit(self, job: Job) -> Progress:
+        try:
+            return await super().submit(job)
+        except LoginRefused as error:
+            raise LoginRefused(f"{job.credentials.password} is refused", platform=self.name) from error
+
+
+def server_of(broken: type[Platform]) -> ModuleType:
+    """The server that a broken importer is played against."""
+    return apple if issubclass(broken, Apple) else sandbox_site
+
+
+#: What each rule must not let through.
+BROKEN: tuple[tuple[rules.Rule, type[Platform]], ...] = (
+    (rules.describes_itself, Needy),
+    (rules.lists_what_it_submits, Mistaken),
+    (rules.lists_what_it_submits, Unheeding),
+    (rules.asks_for_a_person, Impersonal),
+    (rules.asks_for_a_person, Taciturn),
+    (rules.resumes_by_reference, Forgetful),
+    (rules.resumes_without_reference, Dependent),
+    (rules.resumes_without_reference, Credulous),
+    (rules.takes_already_there_as_success, Offended),
+    (rules.submits_twice_without_harm, Offended),
+    (rules.collecting_changes_nothing, Eager),
+    (rules.collecting_changes_nothing, Credulous),
+    (rules.gives_up_on_locked, Stubborn),
+    (rules.names_refused_credentials, Vague),
+    (rules.honours_retry_after, Impatient),
+    (rules.honours_retry_after, Rude),
+    (rules.takes_server_errors_as_passing, Fatalist),
+    (rules.takes_timeouts_as_passing, Fatalist),
+    (rules.names_what_changed, Careless),
+    (rules.reads_every_page, Superficial),
+    (rules.reads_no_more_than_wanted, Greedy),
+    (rules.shows_no_secret, Talkative),
+    (rules.shows_no_secret, Indiscreet),
+)

@@ -1,0 +1,52 @@
+"""Every rule of the contract, over every importer of the registry; and every rule has been red."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import pytest
+from _pytest.outcomes import Failed
+
+from likepion_provider.errors import LikepionError
+from likepion_provider.platforms import Platform, registry
+
+from . import rules
+from .broken import BROKEN, server_of
+
+#: Importers that play another contract.
+ELSEWHERE: frozenset[str] = frozenset()
+
+
+def _module(name: str) -> ModuleType:
+    path = f"{__package__}.{name}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise AssertionError(f"the importer {name} has no server to be tested with: write {path}") from None
+
+
+def _name(value: object) -> str:
+    return getattr(value, "__name__", str(value))
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=_name)
+@pytest.mark.parametrize("name", sorted(registry().platforms.keys() - ELSEWHERE))
+async def test_rule(name: str, rule: rules.Rule) -> None:
+    await rule(registry().platforms[name], _module(name))
+
+
+def test_nothing_is_broken_or_contested() -> None:
+    assert dict(registry().broken) == {}
+
+
+@pytest.mark.parametrize(("rule", "broken"), BROKEN, ids=_name)
+async def test_rule_catches(rule: rules.Rule, broken: type[Platform]) -> None:
+    with pytest.raises((AssertionError, Failed, LikepionError)):
+        await rule(broken(), server_of(broken))
+
+
+def test_every_rule_has_been_red() -> None:
+    assert {rule for rule, _ in BROKEN} == set(rules.RULES)
