@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal import Journal, open_journal
+from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.lease import Lease, Moment
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
@@ -97,3 +102,42 @@ def test_a_long_name_fits(journal: Journal, clock: VirtualClock) -> None:
 def test_a_place_that_cannot_be_written_is_named(place: str) -> None:
     with pytest.raises(JournalUnusable):
         open_journal(f"sqlite:///{place}")
+
+
+async def test_attempts_that_lock_in_a_circle_are_disentangled(
+    journal: Journal, journal_url: str, clock: VirtualClock
+) -> None:
+    now = Moment.read(clock)
+    keys = [PostAccount("post", f"account-{number}") for number in range(20)]
+    journal.claims.grant("run", {key: Lease.granted(now) for key in keys})
+    journal.claims.take_over("run", "holder", keys, now)
+    other = Journal(Database(journal_url))
+    both = [(journal, keys), (other, keys[::-1])]
+    for _ in range(3):
+        note = [each.commit(each.submissions.begin, key, "holder", now) for each, in_order in both for key in in_order]
+        await asyncio.gather(*note)
+    other.database.close()
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.prepare(KEY, URLS, now.at)
+    first = asyncio.create_task(journal.commit(time.sleep, 0.2))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(journal.commit(journal.links.begin_send, KEY, "holder", URLS, now))
+    await asyncio.sleep(0.05)
+    second.cancel()
+    await first
+    await journal.commit(time.sleep, 0)
+    assert [link.state for link in journal.links.of_key(KEY)] == [LinkState.PREPARED] * 2
+
+
+def test_a_pool_without_a_connection_left_is_named(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'journal.db'}")
+    database.engine.pool._timeout = 0.05
+    with contextlib.ExitStack() as held:
+        for _ in range(15):
+            held.enter_context(database.reading())
+        with pytest.raises(JournalUnusable, match="no connection in time"), database.reading():
+            pass
+    database.close()
