@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol
 
-from likepion_provider.errors import LeaseLost, LikepionError
+from likepion_provider.errors import LeaseLost, LikepionError, Transient
 from likepion_provider.journal import Journal
 from likepion_provider.lease import Clock, Lease, Moment, renewal_delay_s
 from likepion_provider.models import PostAccount
@@ -42,6 +42,8 @@ class Keeper:
         self.scope = scope
         self._holder = holder
         self._leases: dict[PostAccount, Lease] = {}
+        #: What the manager last gave; its pulls do not say.
+        self._ttl_s = CLAIM_TTL_S
 
     @property
     def holder(self) -> str:
@@ -109,6 +111,7 @@ class Keeper:
         asked = Moment.read(self._clock)
         answer = await self._manager.claim(sorted(ours))
         lease = Lease.granted(asked, answer.ttl_s)
+        self._ttl_s = answer.ttl_s
         await self._journal.commit(claims.extend, self.scope, answer.claimed, lease)
         self._leases.update({wanted[each]: lease for each in answer.claimed})
         log.info("Renewed %d of %d claims", len(answer.claimed), len(wanted))
@@ -133,10 +136,10 @@ class Keeper:
                 delay_s = self._due_s()
             except LikepionError as error:  # not an error until a lease is lost; check() says so then
                 log.warning("Claims could not be renewed: %s", error)
-                delay_s = RETRY_S
+                delay_s = max(RETRY_S, (error.retry_after_s or 0) if isinstance(error, Transient) else 0)
 
     def _due_s(self) -> float:
         """Until the shortest lease has used up a third of its TTL; at least a second."""
         now = Moment.read(self._clock)
-        shortest_s = min((lease.remaining_s(now) for lease in self._leases.values()), default=CLAIM_TTL_S)
-        return max(1.0, shortest_s - CLAIM_TTL_S + renewal_delay_s())
+        shortest_s = min((lease.remaining_s(now) for lease in self._leases.values()), default=self._ttl_s)
+        return max(1.0, shortest_s - self._ttl_s + renewal_delay_s(self._ttl_s))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from likepion_provider.errors import LikepionError, NotAuthorised, Rejected
+from likepion_provider.errors import LikepionError, NotAuthorised, Rejected, Transient
 from likepion_provider.journal import Journal
 from likepion_provider.keeper import Claimer, Keeper
 from likepion_provider.lease import Clock
@@ -51,6 +51,7 @@ async def feed_is_set(
     failures = 0
     async with keeper.keeping():
         while keeper.any_left():
+            pause_s = poke_interval_s
             try:
                 account = await manager.account(tasks[0].account_id)
                 failures = 0
@@ -61,15 +62,16 @@ async def feed_is_set(
                 if failures >= MAX_FAILURES or isinstance(error, Rejected):
                     raise
                 log.warning("%s", error)
+                pause_s = max(pause_s, (error.retry_after_s or 0) if isinstance(error, Transient) else 0)
             else:
                 if account.task.request_id != tasks[0].request_id:
                     log.warning("Post %s no longer runs in its group", tasks[0].request_id)
                     break
                 if account.task.feed_ready:
                     return True
-            if clock.boot_s() + poke_interval_s > give_up_s:
+            if clock.boot_s() + pause_s > give_up_s:
                 log.warning("link_rss was not set within %.0f s", timeout_s)
                 break
-            await clock.sleep(poke_interval_s)
+            await clock.sleep(pause_s)
     await journal.commit(journal.claims.let_go, scope, [task.account_id for task in tasks])
     return False
