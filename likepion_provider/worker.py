@@ -422,19 +422,17 @@ def _refuse_missing(platform: Platform, job: Job) -> None:
 
 
 def _public_urls(platform: Platform, job: Job, progress: Progress) -> list[str]:
-    """The listed pages of the feed's episodes.
+    """The listed pages of the feed's episodes, as the manager stores them: two spellings of one are one.
 
     :raises PlatformChanged: one is no URL that the manager could store.
     """
     urls = [each.url for each in match(job.feed, progress.episodes, job.task.target or DEFAULT_TARGET)]
-    for url in urls:
-        try:
-            protocol.wire_url(url)
-        except BadRequest as error:
-            raise PlatformChanged(
-                f"{platform.title}: {error}", platform=platform.name, url=platform.base_url, field="episode url"
-            ) from None
-    return urls
+    try:
+        return list(dict.fromkeys(protocol.wire_url(url) for url in urls))
+    except BadRequest as error:
+        raise PlatformChanged(
+            f"{platform.title}: {error}", platform=platform.name, url=platform.base_url, field="episode url"
+        ) from None
 
 
 async def patiently(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
