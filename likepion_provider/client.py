@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import aiohttp
 from typing_extensions import Self
+from yarl import URL
 
 from likepion_provider import protocol
-from likepion_provider.errors import NotAuthorised
+from likepion_provider.errors import BadRequest, NotAuthorised
 from likepion_provider.models import Account
 from likepion_provider.protocol import API_KEY_HEADER, Answer, Call, Claimed, LinkReport, Loss, Record, Request
 
@@ -50,6 +51,7 @@ class ManagerClient:
     def __init__(self, address: ManagerAddress) -> None:
         if not address.api_key:
             raise NotAuthorised("the connection to the manager has no API key", status=401)
+        _refuse_unusable(address)
         self._address = address
         self._session: aiohttp.ClientSession | None = None
 
@@ -122,6 +124,19 @@ class ManagerClient:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, _AnswerLost) as error:
             reason = error.__cause__ or error
             raise protocol.lost(request.endpoint, Loss.ANSWER_LOST, type(reason).__name__) from error
+
+
+def _refuse_unusable(address: ManagerAddress) -> None:
+    if not (address.api_key.isascii() and address.api_key.isprintable()):
+        raise NotAuthorised("the API key holds a character that no header can carry", status=401)
+    try:
+        url = URL(address.url)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise BadRequest(
+            "the manager's address is not an http(s) URL", remedy="Correct the host in the connection to the manager."
+        )
 
 
 class _AnswerLost(Exception):

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.errors import LikepionError, NotAuthorised, OutcomeUnknown, Rejected, Transient
+from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, OutcomeUnknown, Rejected, Transient
 from likepion_provider.protocol import MAX_ANSWER_BYTES, LinkReport
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{"success":true,"data":[]}\n'
@@ -137,3 +137,33 @@ async def test_what_the_server_says_comes_through() -> None:
 def test_without_a_key_there_is_no_client() -> None:
     with pytest.raises(NotAuthorised):
         ManagerClient(ManagerAddress("http://127.0.0.1:1", ""))
+
+
+@pytest.mark.parametrize("key", ["key\n", "key\r\nX-Other: 1", "a\x00b", "ключ"])
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(NotAuthorised, match="no header can carry") as error:
+        ManagerClient(ManagerAddress("http://127.0.0.1:1", key))
+    assert key not in error.value.advice
+
+
+@pytest.mark.parametrize("url", ["", "manager", "http://", "http://127.0.0.1:99999", "http://[::1", "ftp://manager"])
+def test_an_address_that_is_none_is_refused_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(BadRequest, match="address"):
+        ManagerClient(ManagerAddress(url, "key"))
+
+
+async def test_a_long_claim_goes_in_parts_of_200_each_sent_once() -> None:
+    body = b'{"success":true,"claimed":["a1","a300"],"ttl_min":15}'
+    server = RawServer(*[b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body] * 3)
+    async with serving(server) as client:
+        claimed = await client.claim([f"a{number}" for number in range(401)])
+    assert len(server.requests) == 3
+    assert claimed.claimed == {"a1", "a300"}
+
+
+async def test_an_id_stays_within_its_part_of_the_path() -> None:
+    server = RawServer(OK)
+    async with serving(server) as client:
+        with pytest.raises(Transient):
+            await client.account("a/../../links?x#y")
+    assert server.requests[0].startswith(b"GET /api/v1/podcast/accounts/a%2F..%2F..%2Flinks%3Fx%23y HTTP")
