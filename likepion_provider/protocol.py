@@ -364,7 +364,7 @@ def _server_message(answer: Answer) -> str:
     if not isinstance(payload, dict):
         return ""
     words = payload.get("message") or payload.get("error") or ""
-    return " ".join(words.split())[:MESSAGE_CHARS] if isinstance(words, str) else ""
+    return " ".join(_writable(words).split())[:MESSAGE_CHARS] if isinstance(words, str) else ""
 
 
 def _read_pull(answer: Answer) -> list[Account]:
@@ -410,8 +410,13 @@ def _text(row: Mapping[str, Any], name: str) -> str:
     """A field as text; empty where it is missing, null or not a scalar."""
     value = row.get(name)
     if isinstance(value, str):
-        return value
+        return _writable(value)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _writable(text: str) -> str:
+    """The text without what JSON allows but UTF-8 or PostgreSQL does not: lone surrogates and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")
 
 
 def _count(row: Mapping[str, Any], name: str) -> int:
@@ -489,4 +494,4 @@ class _InsertReader:
 
 def _row_message(row: Mapping[str, Any]) -> str:
     words = row.get("message") or row.get("error") or ""
-    return " ".join(words.split())[:MESSAGE_CHARS] if isinstance(words, str) else ""
+    return " ".join(_writable(words).split())[:MESSAGE_CHARS] if isinstance(words, str) else ""

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select, true, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, true, update
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import require
@@ -39,7 +39,8 @@ _P, _S, _OK, _NO, _U = (
     LinkState.REFUSED.value,
     LinkState.UNKNOWN.value,
 )
-_MAY_BE_SENT = and_(link.c.state.in_((_P, _NO)), link.c.sends < MAX_SENDS)
+#: A refusal is offered again a few times; what provably is not stored, however often it takes.
+_MAY_BE_SENT = or_(link.c.state == _P, and_(link.c.state == _NO, link.c.sends < MAX_SENDS))
 _UNSETTLED = link.c.state.in_((_S, _U))
 
 

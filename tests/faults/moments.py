@@ -1,0 +1,478 @@
+"""A model of everything that may go wrong around a run, played against the real intake, import, delivery and journal.
+
+The outside is in process: the sandbox's manager on a clock moved by hand, a platform in memory, another worker that
+shares nothing with us. A step may lose any answer, be cut off between any two awaits as by ``kill -9``, be stopped for
+longer than a claim lasts, and be repeated by a later attempt, also while the earlier one still runs.
+
+Everything is deterministic: one thread, time moved by hand, the seeds are hypothesis's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from likepion_provider.errors import LikepionError, Transient
+from likepion_provider.intake import Choice
+from likepion_provider.journal import Journal, Link
+from likepion_provider.journal.database import Database
+from likepion_provider.models import LinkState, PostAccount, SecondaryTask
+from likepion_provider.platforms import Job, Progress
+from likepion_provider.protocol import Answer, Endpoint, Request
+from likepion_provider.sandbox.manager import Manager
+from tests.clocks import VirtualClock
+from tests.fakes import DOMAIN, Crash, Fault, InProcessClient, ScriptedPlatform, Worker, small_manager
+
+OURS, THEIRS = "ours", "theirs"
+ACCOUNTS, POSTS, EPISODES = 4, 2, 3
+#: A client gives up after this long, so a message is never on its way for longer.
+ON_THE_WAY_S = 50.0
+
+#: What the campaign did, over all examples.
+FIGURES: Counter[str] = Counter()
+
+
+class Fuse:
+    """Does something at the n-th moment between two awaits."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._action: Callable[[], None] = lambda: None
+
+    def set(self, moments: int, action: Callable[[], None]) -> None:
+        self._left, self._action = moments, action
+
+    def clear(self) -> None:
+        self._left = 0
+
+    def burn(self) -> None:
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._action()
+
+
+class FragileJournal(Journal):
+    """One attempt's journal: it may end before and after each commit. Attempts share the database and nothing else."""
+
+    def __init__(self, database: Database, fuse: Fuse) -> None:
+        super().__init__(database)
+        self._fuse = fuse
+
+    async def commit(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._fuse.burn()
+        result = await super().commit(operation, *args, **kwargs)
+        self._fuse.burn()
+        return result
+
+
+class WatchedClient(InProcessClient):
+    """Sees whether an insert begins under a claim of ours; messages may take a while."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model.manager, OURS)
+        self._model = model
+        self._kind = ""
+
+    async def _exchange(self, request: Request) -> Answer:
+        if request.endpoint is Endpoint.INSERT:
+            FIGURES["inserts"] += 1
+            item = request.body["items"][0]
+            self._model.must_be_ours("insert", PostAccount(item["request_id"], item["account_id"]))
+        else:
+            self._model.fuse.burn()
+        await asyncio.sleep(0)
+        kind = super()._take(request.endpoint)
+        FIGURES["faults"] += bool(kind)
+        if kind in ("slow_there", "late"):
+            self._model.clock.advance(ON_THE_WAY_S)
+        # What arrives late, arrives after the client has given up.
+        self._kind = {"slow_there": "", "slow_back": "", "late": "lose_answer"}.get(kind, kind)
+        answer = await super()._exchange(request)
+        if kind == "slow_back":
+            self._model.clock.advance(ON_THE_WAY_S)
+        await asyncio.sleep(0)
+        self._model.fuse.burn()
+        return answer
+
+    def _take(self, endpoint: Endpoint) -> str:
+        return self._kind
+
+
+class WatchedPlatform(ScriptedPlatform):
+    """A platform that is written to as importers do it: the claim is looked at right before."""
+
+    model: Model
+
+    async def submit(self, job: Job) -> Progress:
+        await job.http._before_write()
+        FIGURES["submits"] += 1
+        self.model.must_be_ours("submit", job.task.key)
+        return await super().submit(job)
+
+    async def collect(self, job: Job) -> Progress:
+        self.model.fuse.burn()
+        await asyncio.sleep(0)
+        return await super().collect(job)
+
+
+class InlineExecutor(concurrent.futures.ThreadPoolExecutor):
+    """Runs what is handed in at once, in the caller's thread: the order of events is the same each time."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@dataclasses.dataclass
+class Run:
+    """A run of ours and what it pulled."""
+
+    name: str
+    tasks: list[SecondaryTask] = dataclasses.field(default_factory=list)
+
+
+class Model:
+    """The world and what must hold in it."""
+
+    def __init__(self) -> None:
+        memory = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(prefix="likepion-faults-", dir=memory if memory.is_dir() else None))
+        self.database = Database(f"sqlite:///{self.folder / 'journal.db'}")
+        self.clock = VirtualClock()
+        self.jumped_s = 0.0
+        self.manager: Manager = small_manager(self.clock, ACCOUNTS, POSTS, ready=False)
+        self.manager.set_link_rss("post-0", "https://feeds.example/0")
+        self.platform = WatchedPlatform()
+        self.platform.model = self
+        self.fuse = Fuse()
+        self.faults: list[Fault] = []
+        self.runs: list[Run] = []
+        self.broken: list[str] = []
+        #: Whether the manager stored a part of some insert.
+        self.refused = False
+        #: What the other worker believes to hold.
+        self.theirs: set[str] = set()
+        self.served_by_them: set[str] = set()
+
+    def close(self) -> None:
+        self.database.engine.dispose()
+        shutil.rmtree(self.folder)
+
+    # --- attempts ---
+
+    def worker(self) -> Worker:
+        """A process of ours: shares the database, the platform and the faults of the network with the others."""
+        worker = Worker(self.manager, FragileJournal(self.database, self.fuse), self.clock)
+        worker.client = WatchedClient(self)
+        worker.client.faults = self.faults
+        worker.registry._by_name["scripted"] = worker.platform = self.platform
+        worker.attempts = FIGURES["attempts"]
+        FIGURES["attempts"] += 1
+        return worker
+
+    async def pull(self, run: Run, limit: int) -> None:
+        intake = self.worker().intake(run.name)
+        run.tasks = await intake.reaffirm(await intake.pull(limit))
+
+    async def choose(self, run: Run, account_ids: tuple[str, ...]) -> None:
+        run.tasks = await self.worker().intake(run.name).choose(Choice(account_ids=account_ids))
+
+    async def bring_in(self, run: Run) -> None:
+        await self.worker().batch(run.name, collect_timeout_s=20, max_failures=10_000).run(run.tasks)
+
+    async def deliver(self, run: Run) -> None:
+        await self.worker().delivery(run.name).run(run.tasks)
+
+    def play(self, *attempts: Coroutine[Any, Any, None]) -> None:
+        """Let attempts run side by side until each has ended in its own way."""
+        loop = asyncio.new_event_loop()
+        loop.set_default_executor(InlineExecutor())
+        try:
+            outcomes = loop.run_until_complete(_all(attempts))
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(_all(left))
+        finally:
+            loop.close()
+            self.platform.trouble = lambda _when, _job: None
+        for outcome in outcomes:
+            if isinstance(outcome, Crash):
+                FIGURES["crashes"] += 1
+            elif isinstance(outcome, LikepionError):
+                FIGURES[type(outcome).__name__] += 1
+            elif isinstance(outcome, BaseException):
+                raise outcome
+
+    # --- the other worker ---
+
+    def they_pull(self, limit: int = 1000) -> None:
+        tasks = self.manager.pull(limit, worker=THEIRS)
+        self.theirs |= {task["account_id"] for task in tasks}
+
+    def they_hold(self) -> list[str]:
+        holders = self.manager.holders()
+        return sorted(each for each in self.theirs if holders.get(each) == THEIRS)
+
+    def they_insert(self, account_id: str) -> None:
+        """The other worker finds the same episodes on the platform as we do."""
+        post = f"post-{int(account_id[-1]) % POSTS}"
+        urls = [f"https://{DOMAIN}/{account_id}/{post[-1]}/g{number}" for number in range(EPISODES)]
+        item = {"request_id": post, "account_id": account_id, "link_post": ",".join(urls)}
+        self.manager.insert(item, worker=THEIRS)
+        self.theirs.discard(account_id)
+        self.served_by_them.add(account_id)
+
+    def suspend(self) -> None:
+        """Our process stands still for longer than a claim lasts, and the other worker takes what lapsed."""
+        FIGURES["suspensions"] += 1
+        self.clock.advance(901)
+        self.they_pull()
+
+    # --- what must hold ---
+
+    def must_be_ours(self, write: str, key: PostAccount) -> None:
+        """No write begins without a valid claim. An account with a row is nobody's: no pull hands it out."""
+        holder = self.manager.holders().get(key.account_id)
+        if holder != OURS and (holder or not self.served(key)):
+            self.broken.append(f"{write} for {key} although the claim is {holder or 'nobody'}'s")
+
+    def served(self, key: PostAccount) -> bool:
+        return any((row.request_id, row.account_id) == (key.request_id, key.account_id) for row in self.manager.rows)
+
+    def stored(self) -> Counter[tuple[str, str, str]]:
+        """The manager's rows."""
+        return Counter((row.request_id, row.account_id, row.link_post) for row in self.manager.rows)
+
+    def known(self) -> dict[tuple[str, str, str], LinkState]:
+        """The journal's links."""
+        links = Journal(self.database).links.listed(limit=1000)
+        return {(each.key.request_id, each.key.account_id, each.url): each.state for each in links}
+
+    def check(self) -> None:
+        """After every step."""
+        assert not self.broken, self.broken
+        stored, known = self.stored(), self.known()
+        assert [url for url, count in stored.items() if count > 1] == []
+        sendable = [
+            url
+            for url in stored
+            if known.get(url) in (None, LinkState.PREPARED, LinkState.REFUSED) and url[1] not in self.served_by_them
+        ]
+        assert sendable == [], "stored, but the journal would send it again"
+        twice = {account_id: count for account_id, count in self.platform.submissions.items() if count > 1}
+        assert twice == {}, "imported twice"
+        assert Journal(self.database).links.settling() == "reappearance", "the tripwire went off without reason"
+
+    def rest(self) -> None:
+        """Trouble is over: runs come and go until nothing is left to do."""
+        self.faults.clear()
+        self.fuse.clear()
+        self.platform.lists.clear()
+        self.platform.trouble = lambda _when, _job: None
+        self.clock.jump(-self.jumped_s)
+        for number in range(POSTS):
+            self.manager.set_link_rss(f"post-{number}", f"https://feeds.example/{number}")
+        for number in range(6):
+            self.clock.advance(3700)
+            run = Run(f"rest-{number}")
+            self.play(self.pull(run, 1000))
+            self.play(self.bring_in(run))
+            self.play(self.deliver(run))
+            self.check()
+            if number and not self.lost():
+                return
+
+    def lost(self) -> list[str]:
+        """The accounts that are neither delivered nor parked where a person sees it."""
+        stored, known = self.stored(), self.known()
+        wrong = {link.key.account_id for link in self.presumed() if self.refused}
+        parked = wrong | self.served_by_them | {url[1] for url, state in known.items() if state is LinkState.UNKNOWN}
+        counted = Counter(account_id for _, account_id, _ in stored)
+        accounts = [f"account-{number}" for number in range(ACCOUNTS)]
+        return [each for each in accounts if counted[each] < EPISODES and each not in parked]
+
+    def presumed(self) -> list[Link]:
+        """Links that are filed as stored by inference, although they are not.
+
+        Known to happen where the manager stored a part of a POST and its answer was lost: the pull's silence speaks
+        for the account, not for each link. They are marked in the journal.
+        """
+        stored = self.stored()
+        rows = Journal(self.database).links.listed(limit=1000)
+        return [each for each in rows if each.presumed and (*dataclasses.astuple(each.key), each.url) not in stored]
+
+    def count(self) -> None:
+        """Add to the campaign's figures."""
+        FIGURES["rows"] += len(self.manager.rows)
+        FIGURES["accounts delivered by the other worker"] += len(self.served_by_them)
+        FIGURES["links parked"] += sum(state is LinkState.UNKNOWN for state in self.known().values())
+        FIGURES["links presumed"] += sum(each.presumed for each in Journal(self.database).links.listed(limit=1000))
+        FIGURES["links presumed wrongly"] += len(self.presumed())
+        FIGURES["duplicates"] += len(self.manager.duplicates())
+        FIGURES["lost"] += len(self.lost())
+
+
+async def _all(calls: Any) -> list[Any]:
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+SENT_FAULTS = ("lose_request", "lose_answer", "not_sent", "429", "500", "garbled", "400", "late", "slow_there")
+#: What becomes of the next inserts, one after the other.
+INSERTS = st.tuples(*[st.sampled_from(("", "", *SENT_FAULTS))] * 3)
+
+
+class Moments(RuleBasedStateMachine):
+    """Anything, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        FIGURES["examples"] += 1
+
+    def teardown(self) -> None:
+        try:
+            self.model.rest()
+            assert not self.model.lost(), self.model.known()
+        finally:
+            self.model.count()
+            self.model.close()
+
+    @rule(limit=st.sampled_from([1, 2, 1000]))
+    def run_begins(self, limit: int) -> None:
+        """A run pulls and re-affirms."""
+        run = self._new_run()
+        self.model.play(self.model.pull(run, limit))
+
+    @rule(numbers=st.sets(st.integers(0, ACCOUNTS - 1), min_size=1))
+    def person_chooses(self, numbers: set[int]) -> None:
+        """A run by hand; a person looks first that nobody else works, or has worked, the accounts."""
+        others = self.model.served_by_them.union(self.model.they_hold())
+        free = [f"account-{number}" for number in sorted(numbers) if f"account-{number}" not in others]
+        if free:
+            run = self._new_run()
+            self.model.play(self.model.choose(run, tuple(free)))
+
+    @precondition(lambda self: self.model.runs)
+    @rule(data=st.data(), step=st.sampled_from(["bring_in", "deliver"]), inserts=INSERTS)
+    def step(self, data: st.DataObject, step: str, inserts: Sequence[str]) -> None:
+        """A task of a run, for the first time or after it was cleared."""
+        self._inserts_fail(inserts)
+        run = self._any(data)
+        self.model.play(getattr(self.model, step)(run))
+
+    @precondition(lambda self: self.model.runs)
+    @rule(data=st.data(), steps=st.tuples(*[st.sampled_from(["bring_in", "deliver"])] * 2), inserts=INSERTS)
+    def two_steps_at_once(self, data: st.DataObject, steps: Sequence[str], inserts: Sequence[str]) -> None:
+        """Two runs, or an orphaned attempt beside its retry."""
+        self._inserts_fail(inserts)
+        self.model.play(*(getattr(self.model, step)(self._any(data)) for step in steps))
+
+    @rule(
+        limit=st.sampled_from([2, 1000, 1000]),
+        inserts=INSERTS,
+        cut=st.integers(0, 60),
+        suspended=st.booleans(),
+    )
+    def whole_run(self, limit: int, inserts: Sequence[str], cut: int, suspended: bool) -> None:
+        """A run from pull to insert, with all that may happen to it."""
+        self._inserts_fail(inserts)
+        if cut:
+            (self.next_step_will_be_suspended if suspended else self.next_step_will_crash)(cut)
+        run = self._new_run()
+        self.model.play(self.model.pull(run, limit))
+        self.model.play(self.model.bring_in(run))
+        self.model.play(self.model.deliver(run))
+
+    @rule(endpoint=st.sampled_from(list(Endpoint)), kind=st.sampled_from([*SENT_FAULTS, "slow_back", "401"]))
+    def request_will_fail(self, endpoint: Endpoint, kind: str) -> None:
+        self.model.faults.append(Fault(endpoint, kind))
+
+    @rule(records=st.integers(1, 4))
+    def records_will_be_refused(self, records: int) -> None:
+        self.model.manager.refuse_records(records)
+        self.model.refused = True
+
+    @rule(moments=st.integers(1, 25))
+    def next_step_will_crash(self, moments: int) -> None:
+        def crash() -> None:
+            raise Crash
+
+        self.model.fuse.set(moments, crash)
+
+    @rule(moments=st.integers(1, 25))
+    def next_step_will_be_suspended(self, moments: int) -> None:
+        self.model.fuse.set(moments, self.model.suspend)
+
+    @rule(when=st.sampled_from(["before", "after"]), crash=st.booleans())
+    def platform_will_fail(self, when: str, crash: bool) -> None:
+        def trouble(moment: str, _: Job) -> None:
+            if moment == when:
+                raise Crash if crash else Transient("the platform's answer was lost")
+
+        self.model.platform.trouble = trouble
+
+    @rule(number=st.integers(0, ACCOUNTS - 1), count=st.integers(0, EPISODES))
+    def platform_lists(self, number: int, count: int) -> None:
+        self.model.platform.lists[f"account-{number}"] = count
+
+    @rule(limit=st.integers(1, ACCOUNTS))
+    def others_pull(self, limit: int) -> None:
+        self.model.they_pull(limit)
+
+    @precondition(lambda self: self.model.they_hold())
+    @rule(data=st.data(), inserts=st.booleans())
+    def others_go_on(self, data: st.DataObject, inserts: bool) -> None:
+        account_id = data.draw(st.sampled_from(self.model.they_hold()))
+        if inserts:
+            self.model.they_insert(account_id)
+        else:
+            self.model.manager.claim([account_id], worker=THEIRS)
+
+    @rule(seconds=st.sampled_from([1.0, 61.0, 300.0, 830.0, 850.0, 899.0, 901.0, 3700.0, 90_000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.model.clock.advance(seconds)
+
+    @rule(seconds=st.sampled_from([-3600.0, 3600.0]))
+    def wall_clock_jumps(self, seconds: float) -> None:
+        self.model.clock.jump(seconds)
+        self.model.jumped_s += seconds
+
+    @rule()
+    def primary_sets_the_feed(self) -> None:
+        self.model.manager.set_link_rss("post-1", "https://feeds.example/1")
+
+    @invariant()
+    def nothing_twice_and_nothing_without_a_claim(self) -> None:
+        FIGURES["steps"] += 1
+        self.model.check()
+
+    def _inserts_fail(self, kinds: Sequence[str]) -> None:
+        self.model.faults += [Fault(Endpoint.INSERT, kind) for kind in kinds]
+
+    def _new_run(self) -> Run:
+        run = Run(f"run-{len(self.model.runs)}")
+        self.model.runs.append(run)
+        return run
+
+    def _any(self, data: st.DataObject) -> Run:
+        runs = self.model.runs
+        run = runs[-1 - data.draw(st.integers(0, min(3, len(runs) - 1)), label="runs ago")]
+        note(f"{run.name}: {[task.account_id for task in run.tasks]}")
+        return run
