@@ -1,37 +1,55 @@
-"""``python -m tests.faults [examples]``: the long campaign, and its figures."""
+"""``python -m tests.faults [examples [answers]]``: the long campaign, and its figures."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import time
+from collections import Counter
 
-from hypothesis import HealthCheck, Verbosity, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from tests.faults.model import FIGURES, Faults
+from likepion_provider.protocol import Endpoint
+from tests.faults import model, moments
+from tests.faults.fuzz import fuzz
 
 
 def main() -> int:
-    """Run as many examples as were asked for, 1,000 by default."""
-    examples = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    """Run the two models and the odd answers."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("examples", type=int, nargs="?", default=1000, help="of each model (1,000)")
+    parser.add_argument("answers", type=int, nargs="?", default=100_000, help="odd ones to each endpoint (100,000)")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="of the odd answers")
+    args = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    campaign("steps", model.Faults, model.FIGURES, args.examples)
+    campaign("moments", moments.Moments, moments.FIGURES, args.examples)
+    for endpoint in Endpoint:
+        print(
+            f"{endpoint.value:<9} {args.answers} odd answers, seed {args.seed}: "
+            f"{dict(fuzz(endpoint, args.answers, args.seed))}",
+            flush=True,
+        )
+    return 0
+
+
+def campaign(name: str, machine: type[RuleBasedStateMachine], figures: Counter[str], examples: int) -> None:
+    """Play one model, and print what it did, whether it held or not."""
     began_s = time.monotonic()
     chosen = settings(
         max_examples=examples,
         stateful_step_count=40,
         deadline=None,
         print_blob=True,
-        verbosity=Verbosity.normal,
         suppress_health_check=list(HealthCheck),
     )
     try:
-        run_state_machine_as_test(Faults, settings=chosen)
+        run_state_machine_as_test(machine, settings=chosen)
     finally:
-        for name in ("examples", "steps", "inserts", "rows", "parked", "presumed", "duplicates", "lost"):
-            print(f"{name:<12}{FIGURES[name]}")
-        print(f"{'seconds':<12}{time.monotonic() - began_s:.0f}")
-    return 0
+        told = ", ".join(f"{number} {what}" for what, number in figures.items())
+        print(f"{name:<9} {told}, {time.monotonic() - began_s:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -52,11 +52,43 @@ RIGHT: dict[Endpoint, Any] = {
 }
 _JUNK: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 2, 1e308, -1e308, float("inf"), float("nan"), 10**30, "", "0", "15", "1e999", "true"),
-    *([], {}, [[]], [None], {"success": True}, "x" * 5000, "\n", "\u2028", "\x00", "\ud800", "é", "https://t.example/9"),
+    *(
+        [],
+        {},
+        [[]],
+        [None],
+        {"success": True},
+        "x" * 5000,
+        "\n",
+        "\u2028",
+        "\x00",
+        "\ud800",
+        "é",
+        "https://t.example/9",
+    ),
 )
-_BODIES = (b"", b"null", b"[]", b"<!doctype html><h1>502</h1>", b"\xff\xfe", b"[" * 20_000, b"9" * 5000, b'{"a":' * 9000)
+_BODIES = (
+    b"",
+    b"null",
+    b"[]",
+    b"<!doctype html><h1>502</h1>",
+    b"\xff\xfe",
+    b"[" * 20_000,
+    b"9" * 5000,
+    b'{"a":' * 9000,
+)
 _STATUSES = (*[200] * 30, 201, 204, 301, 304, 400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504, 599)
-_DELAYS = ("", "0", "7", "-1", "1e9", "9" * 400, "soon", "Thu, 01 Jan 2026 00:00:30 GMT", "Thu, 99 Foo 99999 99:99:99 +99")
+_DELAYS = (
+    "",
+    "0",
+    "7",
+    "-1",
+    "1e9",
+    "9" * 400,
+    "soon",
+    "Thu, 01 Jan 2026 00:00:30 GMT",
+    "Thu, 99 Foo 99999 99:99:99 +99",
+)
 
 
 def changed(value: Any, rng: random.Random) -> Any:
@@ -131,7 +163,7 @@ def _is_task(account: Account) -> bool:
     for text in (*texts, account.link_rss, *account.credentials.secrets()):
         text.encode()
     numbers = (task.target, task.accounts_remaining)
-    return bool(task.account_id) and CANARY not in repr(account) and all(0 <= number for number in numbers)
+    return bool(task.account_id) and CANARY not in repr(account) and all(number >= 0 for number in numbers)
 
 
 def _is_pull(accounts: list[Account], payload: Any) -> bool:
