@@ -30,7 +30,7 @@ class Claims:
         if leases:
             with self._database.writing() as connection:
                 statement = _upsert(connection)
-                connection.execute(statement, [_row(scope, key, lease) for key, lease in leases.items()])
+                connection.execute(statement, [_row(scope, key, leases[key]) for key in _in_order(leases)])
 
     def reserve(self, scope: str, leases: Mapping[PostAccount, Lease], now: Moment) -> set[PostAccount]:
         """Take accounts that no live run of ours works; to be done before they are claimed without a pull.
@@ -39,10 +39,13 @@ class Claims:
         """
         taken = set()
         with self._database.writing() as connection:
-            for key, lease in leases.items():
-                row = _locked(connection, key.account_id)
-                if row is None or row.scope in ("", scope) or _lease(row).remaining_s(now) <= 0:
-                    connection.execute(_upsert(connection), [_row(scope, key, lease)])
+            for key in _in_order(leases):
+                # A row that is not there cannot be locked: put one that is nobody's first.
+                nobodys = insert_for(connection)(claim).on_conflict_do_nothing()
+                connection.execute(nobodys, [_row("", key, leases[key])])
+                row = lock(connection, key.account_id)
+                if row.scope in ("", scope) or _lease(row).remaining_s(now) <= 0:
+                    connection.execute(_upsert(connection), [_row(scope, key, leases[key])])
                     taken.add(key)
         return taken
 
@@ -53,8 +56,8 @@ class Claims:
         """
         held = {}
         with self._database.writing() as connection:
-            for key in keys:
-                row = _locked(connection, key.account_id)
+            for key in _in_order(keys):
+                row = lock(connection, key.account_id)
                 if row is not None and row.scope == scope and row.request_id == key.request_id:
                     lease = _lease(row)
                     if lease.holds(now):
@@ -114,16 +117,22 @@ def require(connection: Connection, key: PostAccount, holder: str, now: Moment) 
 
     :raises LeaseLost: the claim lapsed, was let go, or went to a later attempt.
     """
-    row = _locked(connection, key.account_id)
+    row = lock(connection, key.account_id)
     if row is None or row.holder != holder or row.request_id != key.request_id:
         raise LeaseLost(f"account {key.account_id} was taken over by a later attempt")
     if not _lease(row).holds(now):
         raise LeaseLost(f"the claim on account {key.account_id} has lapsed")
 
 
-def _locked(connection: Connection, account_id: str) -> Any:
+def lock(connection: Connection, account_id: str) -> Any:
+    """An account's claim, which no other transaction changes meanwhile; None where there is none."""
     query = select(claim).where(claim.c.account_id == account_id).with_for_update()
     return connection.execute(query).one_or_none()
+
+
+def _in_order(keys: Iterable[PostAccount]) -> list[PostAccount]:
+    """One order for all who lock several accounts, so that they wait for each other and never in a circle."""
+    return sorted(keys, key=lambda key: key.account_id)
 
 
 def _lease(row: Any) -> Lease:

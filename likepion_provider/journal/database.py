@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
 from likepion_provider.errors import JournalUnusable
 
@@ -32,7 +33,7 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             self.engine = _engine(url)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
             raise JournalUnusable(f"the journal's connection cannot be used: {type(error).__name__}: {error}") from None
         self._current = threading.local()
         try:
@@ -121,6 +122,8 @@ def _named_failures() -> Iterator[None]:
     except DBAPIError as error:
         words = str(error.orig).strip().splitlines()
         raise JournalUnusable(f"the journal's database failed: {words[0] if words else error}") from error
+    except NoConnectionLeft as error:
+        raise JournalUnusable("the journal's database gave no connection in time") from error
 
 
 def _schema_version(engine: Engine) -> str | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import Callable
 from typing import Any
 
-from likepion_provider.errors import LikepionError
+from likepion_provider.errors import JournalUnusable, LikepionError
 from likepion_provider.journal.database import Database
 
 #: Operations of one transaction; a limit to how long it holds SQLite's lock.
 MAX_OPERATIONS = 256
+#: How often a transaction is tried that PostgreSQL ended because it and another waited for each other.
+DEADLOCK_TRIES = 5
 
 
 class GroupCommit:
@@ -26,7 +30,7 @@ class GroupCommit:
         self._flushing: asyncio.Task[None] | None = None
 
     async def run(self, operation: Callable[[], Any]) -> Any:
-        """The operation's result, once it is committed. A caller that is cancelled meanwhile undoes nothing.
+        """The operation's result, once it is committed. A caller that is cancelled once it began undoes nothing.
 
         :raises LikepionError: the operation's own, or the database's.
         """
@@ -39,6 +43,8 @@ class GroupCommit:
     async def _flush(self) -> None:
         try:
             while self._waiting:
+                # A caller that has ended, perhaps with its event loop, is not there to use what it asked for.
+                self._waiting = [each for each in self._waiting if not each[1].done()]
                 group = self._waiting[:MAX_OPERATIONS]
                 del self._waiting[:MAX_OPERATIONS]
                 outcomes = await asyncio.to_thread(self._transaction, [operation for operation, _ in group])
@@ -48,11 +54,24 @@ class GroupCommit:
             self._flushing = None
 
     def _transaction(self, operations: list[Callable[[], Any]]) -> list[Any]:
+        for _ in range(DEADLOCK_TRIES - 1):
+            outcomes = self._try(operations)
+            if not _is_deadlock(outcomes):
+                return outcomes
+            time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that the other one gets through
+        return self._try(operations)
+
+    def _try(self, operations: list[Callable[[], Any]]) -> list[Any]:
         try:
             with self._database.writing():
                 return [_outcome(operation) for operation in operations]
         except Exception as error:  # noqa: BLE001 - every caller gets it
             return [error] * len(operations)
+
+
+def _is_deadlock(outcomes: list[Any]) -> bool:
+    cause = outcomes[0].__cause__ if outcomes and isinstance(outcomes[0], JournalUnusable) else None
+    return getattr(getattr(cause, "orig", None), "sqlstate", "") == "40P01"
 
 
 def _outcome(operation: Callable[[], Any]) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, func, or_, select, true, update
 
 from likepion_provider.errors import BadRequest
-from likepion_provider.journal.claims import require
+from likepion_provider.journal.claims import lock, require
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.schema import claim, link, setting, submission
 from likepion_provider.journal.submissions import in_parts
@@ -83,6 +83,7 @@ class Links:
         if not rows:
             return 0
         with self._database.writing() as connection:
+            lock(connection, key.account_id)
             before = _count(connection, key)
             connection.execute(insert_for(connection)(link).on_conflict_do_nothing(), rows)
             return _count(connection, key) - before
@@ -153,7 +154,7 @@ class Links:
     def orphaned(self, keys: Collection[PostAccount], at: datetime) -> None:
         """Park what an earlier attempt left between POST and answer; to be called by who took its accounts over."""
         with self._database.writing() as connection:
-            for key in keys:
+            for key in sorted(keys):
                 connection.execute(
                     update(link)
                     .where(_of(key), link.c.state == _S)

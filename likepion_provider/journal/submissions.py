@@ -18,6 +18,9 @@ from likepion_provider.models import ImportState, PostAccount, SecondaryTask
 #: SQLite takes 32,766 variables a statement, PostgreSQL 65,535.
 IDS_A_QUERY = 10_000
 
+#: What the column holds; a user name may be longer.
+LABEL_CHARS = 320
+
 _Id = TypeVar("_Id", str, int)
 
 
@@ -54,7 +57,7 @@ class Submissions:
 
         :param at: aware.
         """
-        rows = [_row(task, run_id, at) for task in tasks]
+        rows = [_row(task, run_id, at) for task in sorted(tasks, key=lambda task: task.key)]
         if not rows:
             return
         with self._database.writing() as connection:
@@ -162,7 +165,7 @@ def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:
         "account_id": task.account_id,
         "group_id": task.group_id,
         "domain": task.domain,
-        "label": task.label,
+        "label": task.label[:LABEL_CHARS],
         "target": task.target,
         "state": ImportState.NEW.value,
         "run_id": run_id,

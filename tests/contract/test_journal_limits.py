@@ -1,0 +1,143 @@
+"""What the journal promises where many, long or odd things meet, on every database it works on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from likepion_provider.errors import JournalUnusable
+from likepion_provider.journal import Journal, open_journal
+from likepion_provider.journal.database import Database
+from likepion_provider.journal.links import MAX_SENDS
+from likepion_provider.lease import Lease, Moment
+from likepion_provider.models import LinkState, PostAccount, SecondaryTask
+from tests.clocks import VirtualClock
+
+KEY = PostAccount("post", "account")
+URLS = ["https://tide.example/1", "https://tide.example/2"]
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def hold(journal: Journal, clock: VirtualClock) -> Moment:
+    now = Moment.read(clock)
+    journal.claims.grant("run", {KEY: Lease.granted(now)})
+    journal.claims.take_over("run", "holder", [KEY], now)
+    return now
+
+
+def lose_an_answer(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    sending = journal.links.begin_send(KEY, "holder", URLS, now)
+    assert sending.urls == tuple(URLS)
+    journal.links.fail_send(KEY, sending, LinkState.UNKNOWN, "reset", now.at)
+
+
+def test_what_reappears_is_sent_however_often_its_answer_was_lost(journal: Journal, clock: VirtualClock) -> None:
+    journal.links.prepare(KEY, URLS, clock.now())
+    for _ in range(MAX_SENDS + 2):
+        lose_an_answer(journal, clock)
+        clock.advance(901)
+        assert journal.links.reappeared({KEY}, clock.now()) == (2, set())
+        assert journal.links.to_send(KEY) == URLS
+
+
+def test_send_again_by_a_person_means_it_however_often_it_was_sent(journal: Journal, clock: VirtualClock) -> None:
+    journal.links.prepare(KEY, URLS, clock.now())
+    for _ in range(MAX_SENDS + 1):
+        lose_an_answer(journal, clock)
+        for link in journal.links.of_key(KEY):
+            journal.links.settle(link.id, is_there=False, who="somebody", note="", at=clock.now())
+    assert journal.links.to_send(KEY) == URLS
+
+
+def test_one_of_many_runs_reserves_an_account_that_nobody_worked_before(journal: Journal, clock: VirtualClock) -> None:
+    now = Moment.read(clock)
+    for number in range(12):
+        lease = {PostAccount("post", f"account-{number}"): Lease.granted(now)}
+        with ThreadPoolExecutor(6) as pool:
+            reserve = [pool.submit(journal.claims.reserve, f"run-{run}", lease, now) for run in range(6)]
+        assert sum(len(each.result()) for each in reserve) == 1
+
+
+def test_runs_that_meet_the_same_accounts_in_another_order_do_not_block_each_other(
+    journal: Journal, clock: VirtualClock
+) -> None:
+    now = Moment.read(clock)
+    keys = [PostAccount("post", f"account-{number}") for number in range(40)]
+    journal.claims.grant("old", {key: Lease.granted(now) for key in keys})
+    urls = [f"https://tide.example/{number}" for number in range(40)]
+
+    def work(number: int) -> None:
+        turn = 1 if number % 2 else -1
+        journal.claims.reserve(f"run-{number}", {key: Lease.granted(now) for key in keys[::turn]}, now)
+        journal.claims.grant(f"run-{number % 3}", {key: Lease.granted(now) for key in keys[::turn]})
+        journal.claims.take_over(f"run-{number % 3}", f"holder-{number}", keys[::turn], now)
+        journal.submissions.note([_task(key) for key in keys[::turn]], f"run-{number}", now.at)
+        journal.links.prepare(PostAccount("post", f"account-{number // 8}"), urls[::turn], now.at)
+        journal.links.orphaned(keys[::turn], now.at)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(48)))
+
+
+def _task(key: PostAccount, username: str = "") -> SecondaryTask:
+    return SecondaryTask(key.account_id, key.request_id, "group", "tide.example", username=username)
+
+
+def test_a_long_name_fits(journal: Journal, clock: VirtualClock) -> None:
+    journal.submissions.note([_task(KEY, "u" * 400)], "run", clock.now())
+    assert journal.submissions.get([KEY])[KEY].label.startswith("uuu")
+
+
+@pytest.mark.parametrize("place", ["/proc/none/journal.db", "/dev/null/journal.db"])
+def test_a_place_that_cannot_be_written_is_named(place: str) -> None:
+    with pytest.raises(JournalUnusable):
+        open_journal(f"sqlite:///{place}")
+
+
+async def test_attempts_that_lock_in_a_circle_are_disentangled(
+    journal: Journal, journal_url: str, clock: VirtualClock
+) -> None:
+    now = Moment.read(clock)
+    keys = [PostAccount("post", f"account-{number}") for number in range(20)]
+    journal.claims.grant("run", {key: Lease.granted(now) for key in keys})
+    journal.claims.take_over("run", "holder", keys, now)
+    other = Journal(Database(journal_url))
+    both = [(journal, keys), (other, keys[::-1])]
+    for _ in range(3):
+        note = [each.commit(each.submissions.begin, key, "holder", now) for each, in_order in both for key in in_order]
+        await asyncio.gather(*note)
+    other.database.close()
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.prepare(KEY, URLS, now.at)
+    first = asyncio.create_task(journal.commit(time.sleep, 0.2))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(journal.commit(journal.links.begin_send, KEY, "holder", URLS, now))
+    await asyncio.sleep(0.05)
+    second.cancel()
+    await first
+    await journal.commit(time.sleep, 0)
+    assert [link.state for link in journal.links.of_key(KEY)] == [LinkState.PREPARED] * 2
+
+
+def test_a_pool_without_a_connection_left_is_named(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'journal.db'}")
+    database.engine.pool._timeout = 0.05
+    with contextlib.ExitStack() as held:
+        for _ in range(15):
+            held.enter_context(database.reading())
+        with pytest.raises(JournalUnusable, match="no connection in time"), database.reading():
+            pass
+    database.close()
