@@ -212,6 +212,8 @@ class Intake:
     async def _settle(self, pulled: Sequence[SecondaryTask], asked: Moment, *, exhaustive: bool) -> None:
         links = self._journal.links
         keys = {task.key for task in pulled}
+        if parked := await self._journal.commit(links.park_stale, asked.at):
+            log.warning("%d links are parked: their task ended between the request and its answer", parked)
         again, proof = await self._journal.commit(links.reappeared, keys, asked.at)
         if again:
             log.warning("%d links with an unknown outcome were not stored: they are sent again", again)

@@ -163,6 +163,20 @@ class Links:
 
     # --- settling what is unknown ---
 
+    def park_stale(self, at: datetime) -> int:
+        """Park what was left between POST and answer in accounts that nobody takes over any more.
+
+        :param at: aware; a POST of a claim's length before that has no attempt left that could end it.
+        :return: how many links.
+        """
+        with self._database.writing() as connection:
+            parked = connection.execute(
+                update(link)
+                .where(link.c.state == _S, link.c.sent_at <= at - timedelta(seconds=CLAIM_TTL_S))
+                .values(state=_U, evidence="the task ended between the request and its answer", updated_at=at)
+            )
+        return parked.rowcount
+
     def reappeared(self, pulled: Collection[PostAccount], pulled_at: datetime) -> tuple[int, set[PostAccount]]:
         """Draw the conclusion from accounts that the manager handed out: they have no row for their post (inferred).
 

@@ -264,6 +264,18 @@ def test_a_persons_word_settles_an_unknown_link_once(
         journal.links.settle(999, is_there=True, who="ann", note="", at=now.at)
 
 
+@pytest.mark.parametrize(("passed_s", "state"), [(899, S), (900, U)])
+def test_a_send_that_nobody_ends_any_more_is_parked_and_still_takes_the_truth(
+    journal: Journal, clock: VirtualClock, passed_s: float, state: LinkState
+) -> None:
+    sending = send(journal, hold(journal, clock))
+    clock.advance(passed_s)
+    assert journal.links.park_stale(clock.now()) == (2 if state is U else 0)
+    assert states(journal) == [state, state]
+    journal.links.end_send(KEY, sending, [Record(url, True) for url in URLS], clock.now())
+    assert states(journal) == [OK, OK]
+
+
 def test_leftovers_are_those_that_no_pull_brings_back(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
     journal.links.prepare(PostAccount("post", "untouched"), URLS, now.at)

@@ -11,6 +11,7 @@ TestFaults.settings = settings(
     max_examples=15,
     stateful_step_count=15,
     deadline=None,
-    print_blob=True,
+    # The same examples every time: a change is to blame, not the day. The long campaign draws new ones.
+    derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
