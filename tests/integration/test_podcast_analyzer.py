@@ -100,9 +100,11 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("django-podcast-analyzer needs Python 3.12 or later, and there is none")
     home = tmp_path_factory.mktemp("environment")
     try:
-        subprocess.run([interpreter, "-m", "venv", str(home)], check=True, capture_output=True, timeout=60)
+        make = [interpreter, "-m", "venv", "--without-pip", str(home)]
+        subprocess.run(make, check=True, capture_output=True, timeout=60)
         python = str(home / "bin" / "python")
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+        install = [*pip, "install", "--quiet", "--no-compile", PACKAGE]
         done = subprocess.run(install, capture_output=True, text=True, timeout=180, check=False)
         if done.returncode:
             pytest.skip(f"{PACKAGE} cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
@@ -138,9 +140,17 @@ def site(python: str, tmp_path: Path) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((tmp_path / "site.log").open("w"))
         for command in (["runserver", "--noreload", f"127.0.0.1:{port}"], ["qcluster"]):
-            stack.enter_context(process([*django, *command], env=environment, stdout=log, stderr=log))
+            started = stack.enter_context(process([*django, *command], env=environment, stdout=log, stderr=log))
+            stack.callback(_stop, started)
         _wait_for(f"http://127.0.0.1:{port}/accounts/login/")
         yield f"http://127.0.0.1:{port}"
+
+
+def _stop(started: subprocess.Popen[str]) -> None:
+    """Ask the first process only: it ends its own children. What is left is ended by its group."""
+    started.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        started.wait(10)
 
 
 def _wait_for(url: str) -> None:

@@ -1,0 +1,201 @@
+"""Audiobookshelf as the controllers, managers and models of advplyr/audiobookshelf answer; one download a look."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from likepion_provider.models import Credentials
+from likepion_provider.platforms import PlatformSettings
+
+from .base import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
+
+PASSWORD = f"{CANARY}password"
+LIBRARY, FOLDER = "lib-podcasts", "fol-podcasts"
+ITEM, OTHER = "4f0b4a16-6a53-4c9b-9ae4-13d1ce3f6a01", "4f0b4a16-6a53-4c9b-9ae4-13d1ce3f6a02"
+FEED_ID = "7a1d0c11-6a53-4c9b-9ae4-13d1ce3f6a03"
+SLUG = "letters"
+
+
+class AudiobookshelfServer(PlatformServer):
+    """A server with a library of books, and one of podcasts that holds another podcast of the same title."""
+
+    required = ("accessToken", "libraries", "results", "episodes", "enclosure")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = ""
+        self.queue: list[dict[str, Any]] = []
+        self.downloaded: list[dict[str, Any]] = []
+        self.slug = ""
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/login", self._login),
+            web.get("/api/libraries", self._admin(self._libraries)),
+            web.get("/api/libraries/{id}/items", self._admin(self._items)),
+            web.get("/api/items/{id}", self._admin(self._item)),
+            web.post("/api/podcasts/feed", self._admin(self._read_feed)),
+            web.post("/api/podcasts", self._admin(self._create)),
+            web.post("/api/podcasts/{id}/download-episodes", self._admin(self._download)),
+            web.post("/api/feeds/item/{id}/open", self._admin(self._open)),
+            web.get("/api/feeds", self._admin(self._feeds)),
+            web.get("/feed/{slug}", self._feed),
+        ]
+
+    def page_url(self, episode: ServerEpisode) -> str:
+        return f"{self.url}{self._media(episode.guid)}"
+
+    def _media(self, guid: str) -> str:
+        # A podcast that was there before has a feed that somebody opened under a name of their own.
+        slug = SLUG if self.already_there else ITEM
+        return f"/feed/{slug}/item/{uuid.uuid5(uuid.UUID(FEED_ID), guid)}/media.mp3"
+
+    def _admin(self, handler: Handler) -> Handler:
+        async def check(request: web.Request) -> web.StreamResponse:
+            if not self.token or request.headers.get("Authorization") != f"Bearer {self.token}":
+                return web.Response(status=401, text="Unauthorized")
+            if self.already_there and not self.downloaded:
+                self.downloaded, self.slug = [self._rss_episode(each) for each in self.listed], SLUG
+            return await handler(request)
+
+        return check
+
+    async def _login(self, request: web.Request) -> web.Response:
+        fields = await request.json()
+        if not self.auth_ok or (fields.get("username"), fields.get("password")) != ("ada", PASSWORD):
+            return web.Response(status=401, text="Unauthorized")
+        self.token = f"{CANARY}{secrets.token_hex(8)}"
+        wants = request.headers.get("x-return-tokens") == "true"
+        user = {"id": "usr", "username": "ada", "type": "admin", "token": "old", "accessToken": self.token}
+        answer = web.json_response({"user": user | {"refreshToken": f"{CANARY}refresh" if wants else None}})
+        if not wants:
+            answer.set_cookie("refresh_token", f"{CANARY}refresh", httponly=True)
+        return answer
+
+    async def _libraries(self, request: web.Request) -> web.Response:
+        folder = {"id": FOLDER, "fullPath": "/podcasts", "libraryId": LIBRARY, "addedAt": 1}
+        books = {"id": "lib-books", "name": "Books", "mediaType": "book", "folders": []}
+        podcasts = {"id": LIBRARY, "name": "Podcasts", "mediaType": "podcast", "folders": [folder]}
+        return web.json_response({"libraries": [books, podcasts]})
+
+    def _minified(self, item: str, feed_url: str) -> dict[str, Any]:
+        media = {"id": f"media-{item}", "metadata": {"title": FEED_TITLE, "author": FEED_AUTHOR, "feedUrl": feed_url}}
+        return {"id": item, "libraryId": LIBRARY, "folderId": FOLDER, "mediaType": "podcast", "media": media}
+
+    async def _items(self, request: web.Request) -> web.Response:
+        rows = [self._minified(OTHER, "https://feeds.example/other.xml")]
+        rows += [self._minified(ITEM, self.feed_url)] if self.there else []
+        limit, page = int(request.query.get("limit", "0")), int(request.query.get("page", "0"))
+        chosen = rows[page * limit :][:limit] if limit else rows
+        return web.json_response({"results": chosen, "total": len(rows), "limit": limit, "page": page})
+
+    async def _item(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] != ITEM or not self.there:
+            return web.Response(status=404, text="Not Found")
+        if self.look() and self.queue:
+            self.downloaded.append(self.queue.pop(0))
+        item = self._minified(ITEM, self.feed_url)
+        item["media"]["episodes"] = [self._episode(each) for each in self.downloaded]
+        if "rssfeed" in request.query.get("include", ""):
+            minified = {"id": FEED_ID, "entityType": "libraryItem", "entityId": ITEM, "feedUrl": f"/feed/{self.slug}"}
+            item["rssFeed"] = minified if self.slug else None
+        if "downloads" in request.query.get("include", ""):
+            item["episodeDownloadsQueued"] = [{"id": each["guid"], "libraryItemId": ITEM} for each in self.queue[1:]]
+            if self.queue:
+                item["episodesDownloading"] = [{"id": self.queue[0]["guid"], "libraryItemId": ITEM}]
+        return web.json_response(item)
+
+    def _rss_episode(self, each: ServerEpisode) -> dict[str, Any]:
+        return {
+            "title": each.title,
+            "subtitle": "",
+            "description": "",
+            "pubDate": f"{each.published:%a, %d %b %Y %H:%M:%S +0000}",
+            "publishedAt": int(each.published.timestamp() * 1000),
+            "enclosure": {"url": each.enclosure_url, "type": "audio/mpeg", "length": "1"},
+            "guid": each.guid,
+        }
+
+    def _episode(self, read: dict[str, Any]) -> dict[str, Any]:
+        path = f"/podcasts/{FEED_TITLE}/{read['guid']}.mp3"
+        audio = {"ino": "1", "metadata": {"filename": f"{read['guid']}.mp3", "ext": ".mp3", "path": path}}
+        return {**read, "id": f"ep-{read['guid']}", "libraryItemId": ITEM, "chapters": [], "audioFile": audio}
+
+    async def _read_feed(self, request: web.Request) -> web.Response:
+        if (await request.json()).get("rssFeed") != self.feed_url:
+            return web.Response(status=404, text="Podcast RSS feed request failed or invalid response data")
+        metadata = {"title": FEED_TITLE, "author": FEED_AUTHOR, "feedUrl": self.feed_url, "categories": ["Arts"]}
+        podcast = {"metadata": metadata, "episodes": [self._rss_episode(each) for each in self.listed]}
+        return web.json_response({"podcast": podcast})
+
+    async def _create(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        metadata = body.get("media", {}).get("metadata", {})
+        if (body.get("libraryId"), body.get("folderId")) != (LIBRARY, FOLDER):
+            return web.Response(status=404, text="Library not found")
+        if not str(body.get("path")).startswith("/podcasts/") or metadata.get("feedUrl") != self.feed_url:
+            return web.Response(status=400, text="Podcast path must be inside the selected library folder")
+        # The folder of that name is the other podcast's.
+        if self.there or body["path"] == f"/podcasts/{FEED_TITLE}":
+            return web.Response(status=400, text="Podcast already exists")
+        self.take_in()
+        item = self._minified(ITEM, self.feed_url)
+        item["media"]["episodes"] = []
+        return web.json_response(item)
+
+    async def _download(self, request: web.Request) -> web.Response:
+        episodes = await request.json()
+        if request.match_info["id"] != ITEM or not isinstance(episodes, list) or not episodes:
+            return web.Response(status=400, text="Bad Request")
+        self.queue += [each for each in episodes if each not in self.queue]
+        return web.Response(text="OK")
+
+    async def _open(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if not body.get("slug") or not body.get("serverAddress"):
+            return web.Response(status=400, text="Invalid request body")
+        if not self.downloaded:
+            return web.Response(status=400, text="Item has no audio tracks")
+        if self.slug:
+            return web.Response(status=400, text="Slug already in use")
+        self.slug = body["slug"]
+        feed = {"id": FEED_ID, "entityType": "libraryItem", "entityId": ITEM, "feedUrl": f"/feed/{self.slug}"}
+        return web.json_response({"feed": feed})
+
+    async def _feeds(self, request: web.Request) -> web.Response:
+        self.count_page()
+        episodes = [
+            {
+                "id": str(uuid.uuid5(uuid.UUID(FEED_ID), each["guid"])),
+                "title": each["title"],
+                "enclosure": {"url": self._media(each["guid"]), "type": "audio/mpeg", "size": 1},
+                "link": f"/item/{ITEM}",
+                "fullPath": f"/podcasts/{FEED_TITLE}/{each['guid']}.mp3",
+            }
+            for each in self.downloaded
+        ]
+        feed = {"id": FEED_ID, "slug": self.slug, "entityId": ITEM, "feedUrl": f"/feed/{self.slug}"}
+        return web.json_response({"feeds": [feed | {"episodes": episodes}] if self.slug else [], "minified": []})
+
+    async def _feed(self, request: web.Request) -> web.Response:
+        if request.match_info["slug"] != self.slug:
+            raise web.HTTPNotFound
+        return web.Response(text="<rss/>", content_type="text/xml")
+
+
+SERVER = AudiobookshelfServer
+
+
+def settings(url: str) -> PlatformSettings:
+    """As the connection says it."""
+    return PlatformSettings(base_url=url, extra={"platform": "audiobookshelf"})
+
+
+def credentials() -> Credentials:
+    """An admin's."""
+    return Credentials(email="ada@feeds.example", username="ada", password=PASSWORD)
