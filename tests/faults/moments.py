@@ -90,6 +90,8 @@ class WatchedClient(InProcessClient):
             FIGURES["inserts"] += 1
             item = request.body["items"][0]
             self._model.must_be_ours("insert", PostAccount(item["request_id"], item["account_id"]))
+        elif request.endpoint is Endpoint.CLAIM:
+            self._model.must_not_steal(request.body["account_ids"])
         else:
             self._model.fuse.burn()
         await asyncio.sleep(0)
@@ -164,6 +166,8 @@ class Model:
         self.faults: list[Fault] = []
         self.runs: list[Run] = []
         self.broken: list[str] = []
+        #: Whether an attempt of this step was stopped; one that claims right afterwards cannot know.
+        self.stood_still = False
         #: Whether the manager stored a part of some insert.
         self.refused = False
         #: What the other worker believes to hold.
@@ -201,6 +205,7 @@ class Model:
 
     def play(self, *attempts: Coroutine[Any, Any, None]) -> None:
         """Let attempts run side by side until each has ended in its own way."""
+        self.stood_still = False
         loop = asyncio.new_event_loop()
         loop.set_default_executor(InlineExecutor())
         try:
@@ -242,6 +247,7 @@ class Model:
     def suspend(self) -> None:
         """Our process stands still for longer than a claim lasts, and the other worker takes what lapsed."""
         FIGURES["suspensions"] += 1
+        self.stood_still = True
         self.clock.advance(901)
         self.they_pull()
 
@@ -252,6 +258,13 @@ class Model:
         holder = self.manager.holders().get(key.account_id)
         if holder != OURS and (holder or not self.served(key)):
             self.broken.append(f"{write} for {key} although the claim is {holder or 'nobody'}'s")
+
+    def must_not_steal(self, account_ids: Sequence[str]) -> None:
+        """The manager refuses nobody, so no claim is asked for that another worker holds."""
+        holders = self.manager.holders()
+        stolen = [each for each in account_ids if holders.get(each) == THEIRS]
+        if stolen and not self.stood_still:
+            self.broken.append(f"{stolen} were claimed although somebody else holds them")
 
     def served(self, key: PostAccount) -> bool:
         return any((row.request_id, row.account_id) == (key.request_id, key.account_id) for row in self.manager.rows)
