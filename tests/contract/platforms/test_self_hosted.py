@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import ModuleType
 
 import pytest
 from aiohttp import web
@@ -105,3 +106,13 @@ async def test_podcast_analyzer_reads_episodes_where_dates_are_in_another_langua
         assert case.urls(progress) == case.server.expected()
         own_pages = [each for each in case.server.requests if each.count("/") == 6 and "/episodes/" in each]
         assert own_pages, case.server.requests
+
+
+@pytest.mark.parametrize("server", [podcast_analyzer, wordpress_ssp])
+async def test_no_password_is_given_to_another_host(server: ModuleType) -> None:
+    platform = PodcastAnalyzer() if server is podcast_analyzer else WordpressSsp()
+    async with opened(platform, server) as case:
+        case.server.login_at = case.server.url.replace("127.0.0.1", "localhost")  # type: ignore[attr-defined]
+        with pytest.raises(PlatformError, match="localhost"):
+            await case.platform.submit(case.job())
+        assert not [each for each in case.server.requests if each.startswith("POST")]

@@ -30,6 +30,8 @@ class WordpressServer(PlatformServer):
     def __init__(self) -> None:
         super().__init__()
         self.session = ""
+        #: Where it sends logins; empty: to itself.
+        self.login_at = ""
         #: The options ``ssp_external_rss`` and ``ssp_rss_import_data``.
         self.noted = ""
         self.data: list[ServerEpisode] | None = None
@@ -90,7 +92,9 @@ class WordpressServer(PlatformServer):
 
     async def _tab(self, request: web.Request) -> web.Response:
         if not self._is_in(request):
-            return web.Response(status=302, headers={"Location": f"{self.url}{LOGIN}?redirect_to=x&reauth=1"})
+            return web.Response(
+                status=302, headers={"Location": f"{self.login_at or self.url}{LOGIN}?redirect_to=x&reauth=1"}
+            )
         if not self._asked(request):
             raise web.HTTPForbidden(text="Sorry, you are not allowed to access this page.")
         return self._tab_page()
