@@ -29,6 +29,8 @@ class PodcastAnalyzerServer(PlatformServer):
     def __init__(self) -> None:
         super().__init__()
         self.session = ""
+        #: Where it sends logins; empty: to itself.
+        self.login_at = ""
         self.csrf = secrets.token_hex(16)
 
     def routes(self) -> list[web.RouteDef]:
@@ -52,7 +54,9 @@ class PodcastAnalyzerServer(PlatformServer):
     def _signed_in(self, handler: Handler) -> Handler:
         async def check(request: web.Request) -> web.StreamResponse:
             if not self.session or request.cookies.get("sessionid") != self.session:
-                return web.Response(status=302, headers={"Location": f"/accounts/login/?next={request.path}"})
+                return web.Response(
+                    status=302, headers={"Location": f"{self.login_at}/accounts/login/?next={request.path}"}
+                )
             return await handler(request)
 
         return check

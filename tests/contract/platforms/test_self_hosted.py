@@ -1,0 +1,118 @@
+"""What the rules cannot know of software that people host themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import ModuleType
+
+import pytest
+from aiohttp import web
+
+from likepion_provider.errors import PlatformError, Transient
+from likepion_provider.models import ImportState
+from likepion_provider.platforms.audiobookshelf import Audiobookshelf
+from likepion_provider.platforms.podcast_analyzer import PodcastAnalyzer
+from likepion_provider.platforms.wordpress_ssp import WordpressSsp
+
+from . import audiobookshelf, podcast_analyzer, wordpress_ssp
+from .base import STRANGER, episodes, opened
+
+
+async def test_wordpress_finishes_an_import_that_stopped() -> None:
+    async with opened(WordpressSsp(), wordpress_ssp) as case:
+        assert isinstance(case.server, wordpress_ssp.WordpressServer)
+        case.server.listed = episodes(8)
+        await case.bring_in()
+        first_call = case.server.requests.index("GET /wp-admin/admin-ajax.php")
+    async with opened(WordpressSsp(), wordpress_ssp) as case:
+        assert isinstance(case.server, wordpress_ssp.WordpressServer)
+        case.server.listed = episodes(8)
+        case.server.fail_next(502, skip=first_call + 1)
+        with pytest.raises(Transient):
+            await case.platform.submit(case.job())
+        assert len(case.server.posts) == 3
+        assert (await case.platform.collect(case.job())).state is ImportState.NEW
+        progress = await case.bring_in()
+        assert case.urls(progress) == case.server.expected()
+        assert len(case.server.posts) == 8
+        assert not case.server.noted
+
+
+async def test_wordpress_waits_for_the_import_of_another_feed() -> None:
+    async with opened(WordpressSsp(), wordpress_ssp) as case:
+        assert isinstance(case.server, wordpress_ssp.WordpressServer)
+        stranger = dataclasses.replace(STRANGER, title="Something else")
+        case.server.noted = "https://feeds.example/other.xml"
+        case.server.data, case.server.added = [stranger, STRANGER], [stranger]
+        with pytest.raises(Transient, match="another feed"):
+            await case.platform.submit(case.job())
+        assert case.server.noted
+
+        # That one is through, and only its note is left.
+        case.server.added = [stranger, STRANGER]
+        progress = await case.bring_in()
+        assert case.urls(progress) == case.server.expected()
+
+
+async def test_wordpress_overwrites_no_podcast_that_nobody_chose() -> None:
+    async with opened(WordpressSsp(), wordpress_ssp) as case:
+        job = case.job()
+        with pytest.raises(PlatformError) as raised:
+            await case.platform.submit(dataclasses.replace(job, feed=dataclasses.replace(job.feed, title="New here")))
+        assert "'series'" in raised.value.remedy
+        assert case.server.imports == 0
+
+
+async def test_wordpress_adds_nothing_twice_where_a_part_is_there() -> None:
+    async with opened(WordpressSsp(), wordpress_ssp) as case:
+        assert isinstance(case.server, wordpress_ssp.WordpressServer)
+        case.server.posts = case.server.listed[1:]
+        progress = await case.platform.submit(case.job())
+        assert (progress.state, case.urls(progress)) == (ImportState.LISTED, case.server.expected()[1:])
+        assert case.server.imports == 0
+
+
+async def test_audiobookshelf_downloads_again_what_its_queue_has_lost() -> None:
+    async with opened(Audiobookshelf(), audiobookshelf) as case:
+        assert isinstance(case.server, audiobookshelf.AudiobookshelfServer)
+        await case.bring_in()
+        lost = case.server.downloaded.pop()
+        seen = await case.platform.collect(case.job())
+        assert (seen.state, case.urls(seen)) == (ImportState.NEW, case.server.expected()[:-1])
+        await case.platform.submit(case.job(seen.reference))
+        assert [each["guid"] for each in case.server.queue] == [lost["guid"]]
+        assert case.server.imports == 1
+
+
+async def test_podcast_analyzer_finds_the_feed_under_another_title() -> None:
+    async with opened(PodcastAnalyzer(), podcast_analyzer) as case:
+        case.server.already_there = True
+        job = case.job()
+        renamed = dataclasses.replace(job, feed=dataclasses.replace(job.feed, title="As it is called today"))
+        progress = await case.platform.submit(renamed)
+        assert progress.reference == podcast_analyzer.PODCAST
+        seen = await case.platform.collect(case.job(progress.reference))
+        assert case.urls(seen) == case.server.expected()
+
+
+async def test_podcast_analyzer_reads_episodes_where_dates_are_in_another_language() -> None:
+    class Foreign(podcast_analyzer.PodcastAnalyzerServer):
+        def _html(self, body: str, status: int = 200) -> web.Response:
+            return super()._html(body.replace("February", "Februar").replace("March", "März"), status)
+
+    async with opened(PodcastAnalyzer(), podcast_analyzer) as case:
+        case.server.__class__ = Foreign
+        progress = await case.bring_in()
+        assert case.urls(progress) == case.server.expected()
+        own_pages = [each for each in case.server.requests if each.count("/") == 6 and "/episodes/" in each]
+        assert own_pages, case.server.requests
+
+
+@pytest.mark.parametrize("server", [podcast_analyzer, wordpress_ssp])
+async def test_no_password_is_given_to_another_host(server: ModuleType) -> None:
+    platform = PodcastAnalyzer() if server is podcast_analyzer else WordpressSsp()
+    async with opened(platform, server) as case:
+        case.server.login_at = case.server.url.replace("127.0.0.1", "localhost")  # type: ignore[attr-defined]
+        with pytest.raises(PlatformError, match="localhost"):
+            await case.platform.submit(case.job())
+        assert not [each for each in case.server.requests if each.startswith("POST")]
