@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from likepion_provider.errors import FeedLocked, NeedsVerification, PlatformError
 from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
-from likepion_provider.platforms.http import PlatformHttp
+from likepion_provider.platforms.http import Page, PlatformHttp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,20 @@ class Platform(abc.ABC):
     max_concurrency: ClassVar[int] = 8
     #: How long to wait between looks at an import that runs, in seconds; the last one repeats.
     poll_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20, 30)
+
+    def refuse_login_elsewhere(self, job: Job, form: Page) -> None:
+        """Give an account's password to the site itself only.
+
+        :param form: the login form's page, after redirects.
+        :raises PlatformError: it is on another host, or went from https to http.
+        """
+        site, there = urlsplit(job.http.base_url), urlsplit(form.url)
+        if there.hostname != site.hostname or (site.scheme, there.scheme) == ("https", "http"):
+            raise PlatformError(
+                f"{self.title} sends logins of {job.task.domain} to {there.scheme}://{there.netloc}",
+                platform=self.name,
+                remedy="If that is the site, put its address into the host of the domain's Airflow connection.",
+            )
 
     def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
         """Where the platform is for one account; empty where nothing says so."""

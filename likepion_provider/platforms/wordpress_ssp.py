@@ -210,7 +210,7 @@ class WordpressSsp(Platform):
     async def _login(self, job: Job, url: str) -> None:
         # The page also sets the cookie by which WordPress sees that cookies work.
         form = await job.http.get(url)
-        self._refuse_elsewhere(job, form)
+        self.refuse_login_elsewhere(job, form)
         inputs = _read(form).inputs
         for name in ("log", "pwd"):
             if name not in inputs:
@@ -227,16 +227,6 @@ class WordpressSsp(Platform):
             raise LoginRefused(f"{self.title} does not accept the credentials of {job.task.label}", platform=self.name)
         if answer.status not in _REDIRECTS:
             raise answer.changed("a redirect after the login")
-
-    def _refuse_elsewhere(self, job: Job, form: Page) -> None:
-        """Give the password to the site itself only."""
-        site, there = urlsplit(job.http.base_url), urlsplit(form.url)
-        if there.hostname != site.hostname or (site.scheme, there.scheme) == ("https", "http"):
-            raise PlatformError(
-                f"{self.title} sends logins of {job.task.domain} to {there.scheme}://{there.netloc}",
-                platform=self.name,
-                remedy="If that is the site, put its address into the host of the domain's Airflow connection.",
-            )
 
     # --- the public list ---
 

@@ -10,36 +10,14 @@ import pytest
 
 from likepion_provider.errors import NoImporter
 from likepion_provider.platforms import Job, Platform, Progress, Registry, registry
-
-MODULE = """
-from likepion_provider.models import ImportState
-from likepion_provider.platforms import Platform, Progress
-
-
-class MySite(Platform):
-    name = "my_site"
-    title = "My site"
-    domains = ("my-site.example",)
-    base_url = "https://my-site.example"
-
-    async def submit(self, job):
-        return Progress(ImportState.SUBMITTED)
-
-    async def collect(self, job):
-        return Progress(ImportState.LISTED)
-"""
+from tests.contract.test_entry_points import MODULE, install
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """What ``pip install`` leaves of a package of somebody's own."""
-    (tmp_path / "my_package.py").write_text(MODULE, encoding="utf-8")
-    info = tmp_path / "my_package-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text(
-        "[likepion_provider.platforms]\nmy_site = my_package:MySite\nbroken = my_package:Missing\n", encoding="utf-8"
-    )
+    install(tmp_path, "my_site", MODULE, "my_site:MySite")
+    install(tmp_path, "broken", MODULE, "broken:Missing")
     return tmp_path
 
 
