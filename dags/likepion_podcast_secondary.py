@@ -21,6 +21,7 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import Param, dag, task_group
+from airflow.sdk.configuration import conf
 
 from likepion_provider.operators.likepion import (
     ClaimAccountsOperator,
@@ -30,6 +31,8 @@ from likepion_provider.operators.likepion import (
 )
 from likepion_provider.operators.report import LikepionReportOperator
 from likepion_provider.sensors.likepion import LinkRssSensor
+
+SCHEDULE_MINUTES = conf.getint("likepion", "schedule_minutes", fallback=5)
 
 PARAMS = {
     "limit": Param(
@@ -79,7 +82,8 @@ PARAMS = {
 
 @dag(
     dag_id="likepion_podcast_secondary",
-    schedule=timedelta(minutes=5),
+    # Counted from when the DAG is switched on, not from the full hour: the manager does not get everybody's pull at once.
+    schedule=timedelta(minutes=SCHEDULE_MINUTES) if SCHEDULE_MINUTES else None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     # A run that waits for feeds lives half an hour; the next ones must not wait for it.

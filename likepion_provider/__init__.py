@@ -50,4 +50,18 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "config": {
+            "likepion": {
+                "description": "The Likepion provider.",
+                "options": {
+                    "schedule_minutes": {
+                        "description": "The DAG likepion_podcast_secondary runs this often; 0: only by hand.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "5",
+                    }
+                },
+            }
+        },
     }

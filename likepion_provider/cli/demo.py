@@ -71,6 +71,8 @@ def _show(stack: contextlib.ExitStack, home: Path, dags: Path, args: argparse.Na
     state = _follow(airflow, run_id)
     print(f"Run       {run_id}: {state} after {time.monotonic() - began_s:.1f} s\n", flush=True)
     delivered = _print_table(sandbox)
+    if state != "success":
+        print(f"\nThe end of {home}/airflow.log:\n{_tail(home / 'airflow.log')}", flush=True)
     if not args.once:
         print("\nThe sandbox and Airflow keep running. Ctrl-C ends them.", flush=True)
         while True:
@@ -101,6 +103,10 @@ def _follow(airflow: AirflowApi, run_id: str) -> str:
             return state
         time.sleep(0.5)
     raise Transient(f"the run did not end within {RUN_TIMEOUT_S:.0f} s")
+
+
+def _tail(log: Path, lines: int = 60) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 def _print_table(sandbox: Mapping[str, str]) -> bool:

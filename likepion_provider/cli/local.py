@@ -109,6 +109,8 @@ def airflow_environment(home: Path, dags: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        # A scheduled run, and a DAG that is switched on begins one, would take the accounts of the run that is followed.
+        "AIRFLOW__LIKEPION__SCHEDULE_MINUTES": "0",
         # More, and SQLite answers "database is locked".
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
@@ -193,7 +195,7 @@ class AirflowApi:
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
 
     def trigger(self, conf: Mapping[str, Any]) -> str:
-        """Start a run by hand; the schedule stays off.
+        """Start a run by hand.
 
         :return: the run's id.
         """
