@@ -82,7 +82,7 @@ PARAMS = {
 
 @dag(
     dag_id="likepion_podcast_secondary",
-    # Counted from when the DAG is switched on, not from the full hour: the manager does not get everybody's pull at once.
+    # Counted from when the DAG is switched on, not from the full hour: not everybody's pull comes at once.
     schedule=timedelta(minutes=SCHEDULE_MINUTES) if SCHEDULE_MINUTES else None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
