@@ -154,8 +154,8 @@ class ClaimAccountsOperator(LikepionOperator):
 
     .. code-block:: python
 
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
         claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
-        ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
 
     :param tasks: what :class:`PullSecondaryTasksOperator` returns.
     :param batch_size: accounts a batch, 1 to 1,000; by default as many as keep the grid readable.
@@ -184,7 +184,9 @@ class ImportRssOperator(LikepionOperator):
 
     .. code-block:: python
 
-        ImportRssOperator(task_id="import_rss", batch=batch)
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
     :param look_only: a dry run: neither import nor put anything into the journal.
@@ -247,7 +249,10 @@ class InsertLinksOperator(LikepionOperator):
 
     .. code-block:: python
 
-        InsertLinksOperator(task_id="insert_links", batch=batch, trigger_rule="all_done")
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        imported = ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
+        imported >> InsertLinksOperator.partial(task_id="insert_links").expand(batch=claim.output)
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
     :param look_only: a dry run: send nothing.

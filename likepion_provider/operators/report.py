@@ -22,7 +22,10 @@ class LikepionReportOperator(BaseOperator):
 
     .. code-block:: python
 
-        LikepionReportOperator(task_id="report", trigger_rule="all_done")
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        imported = ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
+        imported >> LikepionReportOperator(task_id="report", import_task_id="import_rss", trigger_rule="all_done")
 
     :param claim_task_id: the task that cut the batches.
     :param wait_task_id: the sensor, mapped over the batches.
