@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import inspect, text
@@ -297,6 +297,24 @@ def test_failures_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     record(ImportState.FAILED, permanent=True)
     journal.submissions.forgive(["account"])
     assert journal.submissions.get([KEY])[KEY].failures == 0
+
+
+def test_setbacks_are_counted_until_a_listing_or_a_person_clears_them(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    later = now.at + timedelta(hours=1)
+
+    def record(state: ImportState, not_before: datetime | None = None) -> tuple[int, datetime | None]:
+        journal.submissions.record(KEY, "holder", now, state=state, not_before=not_before)
+        known = journal.submissions.get([KEY])[KEY]
+        return known.setbacks, known.not_before
+
+    assert [record(ImportState.NEEDS_VERIFICATION, later) for _ in range(2)] == [(1, later), (2, later)]
+    assert record(ImportState.SUBMITTED) == (2, None)
+    assert record(ImportState.LISTED) == (0, None)
+    record(ImportState.FAILED, later)
+    journal.submissions.forgive(["account"])
+    known = journal.submissions.get([KEY])[KEY]
+    assert (known.setbacks, known.not_before) == (0, None)
 
 
 def test_what_is_known_of_an_import_outlives_a_new_pull(journal: Journal, clock: VirtualClock) -> None:
