@@ -9,7 +9,9 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors, find, journal_of
 from likepion_provider.intake import Batch
+from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.worker import AccountReport
 
@@ -69,8 +71,16 @@ class LikepionReportOperator(BaseOperator):
             ]
         summary = summarise(reports)
         self.log.info("Accounts of this run\n%s", table(reports))
+        self._note_pace(reports)
         self._judge(context, summary)
         return summary
+
+    def _note_pace(self, reports: Sequence[AccountReport]) -> None:
+        """Let the next pull know whether this run took more than it got to."""
+        if reports:
+            lapsed = sum(each.outcome is Outcome.LEASE_LOST for each in reports)
+            with airflow_errors():
+                journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(len(reports), lapsed, SYSTEM_CLOCK.now())
 
     def _state(self, context: Context, index: int) -> str:
         """How the batch's sensor ended."""
