@@ -336,8 +336,11 @@ class InsertLinksOperator(LikepionOperator):
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Send."""
+        tasks = Batch.from_public(self.batch).tasks
         if _flag("look_only", self.look_only):
             self.log.info("Dry run: nothing is sent")
+            ids = [task.account_id for task in tasks]
+            await journal.commit(journal.claims.let_go, scope_of(context), ids)
             return []
         delivery = Delivery(
             manager=manager,
@@ -346,7 +349,7 @@ class InsertLinksOperator(LikepionOperator):
             clock=SYSTEM_CLOCK,
             cookies=self._cookies,
         )
-        return await delivery.run(Batch.from_public(self.batch).tasks)
+        return await delivery.run(tasks)
 
 
 def _mask(secrets: Iterable[str]) -> None:

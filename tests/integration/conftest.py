@@ -25,6 +25,7 @@ from likepion_provider.cli.local import (
 
 DAGS = Path(__file__).parents[2] / "dags"
 RUN_TIMEOUT_S = 240.0
+SCHEDULED_DAG_ID = "likepion_scheduled"
 #: A DAG of its own for the example in each docstring, and one that waits in a worker.
 SMALL_DAGS = """
 import inspect
@@ -151,6 +152,18 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 120) -> None:
         time.sleep(0.3)
 
 
+def scheduled_dag() -> str:
+    """The DAG under another name with a schedule, which a backfill needs; the next tick is a year away."""
+    text = (DAGS / "likepion_podcast_secondary.py").read_text(encoding="utf-8")
+    for old, new in (
+        ('conf.getint("likepion", "schedule_minutes", fallback=5)', "365 * 24 * 60"),
+        ('dag_id="likepion_podcast_secondary"', f'dag_id="{SCHEDULED_DAG_ID}", is_paused_upon_creation=True'),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     home = tmp_path_factory.mktemp("airflow")
@@ -158,6 +171,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     dags.mkdir(parents=True)
     for path in DAGS.glob("*.py"):
         shutil.copy(path, dags)
+    (dags / "scheduled.py").write_text(scheduled_dag(), encoding="utf-8")
     (dags / "small.py").write_text(SMALL_DAGS, encoding="utf-8")
     port = free_port()
     environment = airflow_environment(home, dags, port) | {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
