@@ -152,13 +152,22 @@ class Worker:
         self.client = InProcessClient(manager, name)
         self.journal = journal
         self.clock = clock
-        self.platform = ScriptedPlatform()
         self.registry = Registry()
         self.registry.add("scripted", ScriptedPlatform)
-        self.registry._by_name["scripted"] = self.platform
+        self.use(ScriptedPlatform())
         self.feeds_read: list[str] = []
         self.episodes = 3
         self.attempts = 0
+
+    def use(self, platform: ScriptedPlatform) -> None:
+        """Let a platform of a test's own serve the domain."""
+        self.platform = platform
+        self.registry._by_name["scripted"] = platform
+
+    async def read_feed(self, url: str, **_: object) -> Feed:
+        """Stands in for the network."""
+        self.feeds_read.append(url)
+        return feed_of(url, self.episodes)
 
     def intake(self, run: str) -> Intake:
         return Intake(manager=self.client, journal=self.journal, clock=self.clock, scope=run, run_id=run)
@@ -168,10 +177,6 @@ class Worker:
         return Keeper(self.client, self.journal, self.clock, run, f"holder-{self.attempts}")
 
     def batch(self, run: str, **options: object) -> BatchImport:
-        async def read(url: str, **_: object) -> Feed:
-            self.feeds_read.append(url)
-            return feed_of(url, self.episodes)
-
         return BatchImport(
             manager=self.client,
             journal=self.journal,
@@ -180,7 +185,7 @@ class Worker:
             clock=self.clock,
             settings={DOMAIN: PlatformSettings(base_url="http://scripted.invalid")},
             options=ImportOptions(**options),  # type: ignore[arg-type]
-            read_feed=read,
+            read_feed=self.read_feed,
         )
 
     def delivery(self, run: str) -> Delivery:

@@ -202,6 +202,8 @@ class Links:
                     .where(link.c.id.in_(part))
                     .values(
                         state=_P,
+                        # Nothing is there: the next POST counts as the account's first, see presumable().
+                        sends=0,
                         presumed=False,
                         evidence=f"handed out again at {pulled_at:%Y-%m-%d %H:%M:%S}Z: was not stored",
                         updated_at=pulled_at,

@@ -185,7 +185,7 @@ class Model:
         worker = Worker(self.manager, FragileJournal(self.database, self.fuse), self.clock)
         worker.client = WatchedClient(self)
         worker.client.faults = self.faults
-        worker.registry._by_name["scripted"] = worker.platform = self.platform
+        worker.use(self.platform)
         worker.attempts = FIGURES["attempts"]
         FIGURES["attempts"] += 1
         return worker

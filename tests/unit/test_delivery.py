@@ -35,7 +35,8 @@ async def test_two_spellings_of_one_page_are_sent_once(tmp_path: Path) -> None:
     clock = VirtualClock()
     manager = small_manager(clock, 1)
     worker = Worker(manager, fresh_journal(tmp_path), clock)
-    worker.platform = worker.registry._by_name["scripted"] = platform = Spelling()
+    platform = Spelling()
+    worker.use(platform)
     tasks = await worker.intake("run-1").pull(10)
     await worker.batch("run-1").run(tasks)
     platform.comma = "%2C"
