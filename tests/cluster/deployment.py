@@ -1,0 +1,207 @@
+"""PostgreSQL, Redis and every process of a distributed Airflow, on loopback; each process with a home of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+from sqlalchemy import create_engine, text
+
+from likepion_provider.cli.local import (
+    DAG_ID,
+    AirflowApi,
+    airflow_environment,
+    free_port,
+    process,
+    sandbox_connections,
+)
+from tests.postgres import Server, postgres_server, server_binaries
+
+ROOT = Path(__file__).parents[2]
+AIRFLOW = str(Path(sys.executable).with_name("airflow"))
+REDIS = "redis-server"
+#: The members beside the workers, and what else they are told.
+SERVICES: Mapping[str, Sequence[str]] = {
+    "api-server": (),
+    "scheduler": (),
+    "dag-processor": (),
+    "triggerer": ("--skip-serve-logs",),
+}
+#: Batches that one worker imports side by side.
+SLOTS = 3
+RUN_TIMEOUT_S = 240.0
+
+
+def missing() -> str:
+    """What this machine lacks for a cluster; empty where nothing."""
+    if server_binaries() is None:
+        return "PostgreSQL's server is not installed (Debian: apt-get install postgresql)"
+    if shutil.which(REDIS) is None:
+        return "Redis is not installed (Debian: apt-get install redis-server)"
+    if importlib.util.find_spec("celery") is None:
+        return "Celery is not installed (uv pip install --group cluster)"
+    return ""
+
+
+@contextlib.contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """A Redis on 127.0.0.1 that keeps nothing.
+
+    :param folder: gets its log.
+    :return: its URL.
+    """
+    port = free_port()
+    command = [REDIS, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
+    with (folder / "redis.log").open("w") as log, process(command, stdout=log, stderr=log):
+        _wait_for_port(port)
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def _wait_for_port(port: int, timeout_s: float = 20.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+class Cluster(AirflowApi):
+    """A distributed Airflow.
+
+    :param folder: gets a home for each member.
+    :param database: PostgreSQL, for the metadata and the journal.
+    :param broker: Redis.
+    :param sandbox: the addresses of the sandbox that the connections point at.
+    """
+
+    def __init__(self, folder: Path, database: Server, broker: str, sandbox: Mapping[str, str]) -> None:
+        self._port = free_port()
+        super().__init__(f"http://127.0.0.1:{self._port}", folder / "api-server")
+        self._folder = folder
+        self._database = database
+        self._shared = {**_settings(database.url, broker), **sandbox_connections(sandbox)}
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Cluster:
+        """Prepare the databases and start everything but the workers."""
+        with contextlib.ExitStack() as stack:
+            self._stack = stack
+            self._prepare()
+            for name, words in SERVICES.items():
+                self.start(name, name, *words)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every process."""
+        self._stack.close()
+
+    def _prepare(self) -> None:
+        engine = create_engine(self._database.url.format(database="postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for name in ("airflow", "journal"):
+                connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        for words in (("db", "migrate"), ("pools", "set", "likepion", str(4 * SLOTS), "imports")):
+            subprocess.run(
+                [AIRFLOW, *words], env=self._environment("init"), check=True, capture_output=True, timeout=180
+            )
+
+    def start(self, name: str, *command: str) -> None:
+        """Start a member with a home of its own."""
+        log = self._stack.enter_context((self._folder / f"{name}.log").open("a"))
+        options: dict[str, Any] = {"env": self._environment(name), "stdout": log, "stderr": log}
+        self._running[name] = self._stack.enter_context(process([AIRFLOW, *command], **options))
+
+    def start_worker(self, name: str) -> None:
+        """Start a Celery worker; it takes tasks as soon as it is up."""
+        self.start(name, "celery", "worker", "--skip-serve-logs", "--celery-hostname", name, "-c", str(SLOTS))
+
+    def kill(self, name: str) -> None:
+        """``kill -9`` of a member's whole process group; it is not started again."""
+        os.killpg(self._running.pop(name).pid, signal.SIGKILL)
+
+    def revive(self) -> list[str]:
+        """Start again what ended by itself, as a container's ``restart: always`` does.
+
+        :return: the names of what had ended.
+        """
+        ended = [name for name, each in self._running.items() if each.poll() is not None]
+        for name in ended:
+            if name not in SERVICES:
+                raise RuntimeError(f"{name} ended by itself: see {self._folder}/{name}.log")
+            self.start(name, name, *SERVICES[name])
+        return ended
+
+    def tasks(self, run_id: str) -> list[dict[str, Any]]:
+        """Every task instance of a run."""
+        answer = self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances?limit=100")
+        rows: list[dict[str, Any]] = answer["task_instances"]
+        return rows
+
+    def _environment(self, name: str) -> dict[str, str]:
+        """A member's: the DAG and the preload settings are its own copies, as in an image."""
+        home = self._folder / name
+        if not home.exists():
+            shutil.copytree(ROOT / "dags", home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+            (home / "config").mkdir()
+            shutil.copy(ROOT / "docker/airflow_local_settings.py", home / "config")
+        own = {"LIKEPION_MEMBER": name, "PYTHONPATH": str(ROOT)}
+        return airflow_environment(home, home / "dags", self._port) | self._shared | own
+
+
+def _settings(database: str, broker: str) -> dict[str, str]:
+    """What every member is told: what docker/compose.yaml says, with timeouts for a short test."""
+    airflow = database.format(database="airflow").replace("+psycopg", "+psycopg2")
+    return {
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "tests.cluster.member_name",
+        "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+        # Not more under way than there are slots: a task that waits in the broker too long counts as lost.
+        "AIRFLOW__CORE__PARALLELISM": str(2 * SLOTS),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow,
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{airflow}",
+        "AIRFLOW__CELERY__BROKER_URL": broker,
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "21600",
+        "AIRFLOW__LIKEPION__POOL": "likepion",
+        "AIRFLOW_CONN_LIKEPION_JOURNAL": database.format(database="journal").replace("postgresql+psycopg", "postgres"),
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    }
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, sandbox: Mapping[str, str]) -> Iterator[tuple[Cluster, Server]]:
+    """PostgreSQL, Redis and a :class:`Cluster` without workers yet, ready to be told to run something."""
+    binaries = server_binaries()
+    if binaries is None:
+        raise RuntimeError(missing())
+    with (
+        postgres_server(binaries) as database,
+        redis(folder) as broker,
+        Cluster(folder, database, broker, sandbox) as airflow,
+    ):
+        yield airflow, database
