@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
-import secrets
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet
+import yaml
 from sqlalchemy import create_engine, text
 
 from likepion_provider.cli.local import (
@@ -32,6 +33,7 @@ from tests.postgres import Server, postgres_server, server_binaries
 ROOT = Path(__file__).parents[2]
 AIRFLOW = str(Path(sys.executable).with_name("airflow"))
 REDIS = "redis-server"
+SIMPLE_AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 #: The members beside the workers, and what else they are told.
 SERVICES: Mapping[str, Sequence[str]] = {
     "api-server": (),
@@ -96,7 +98,9 @@ class Cluster(AirflowApi):
         super().__init__(f"http://127.0.0.1:{self._port}", folder / "api-server")
         self._folder = folder
         self._database = database
-        self._shared = {**_settings(database.url, broker), **sandbox_connections(sandbox)}
+        secrets = folder / "secrets"
+        secrets.mkdir()
+        self._shared = _settings(database.url, broker, secrets) | sandbox_connections(sandbox)
         self._running: dict[str, subprocess.Popen[str]] = {}
         self._stack = contextlib.ExitStack()
 
@@ -168,29 +172,47 @@ class Cluster(AirflowApi):
         return airflow_environment(home, home / "dags", self._port) | self._shared | own
 
 
-def _settings(database: str, broker: str) -> dict[str, str]:
-    """What every member is told: what docker/compose.yaml says, with timeouts for a short test."""
+def _settings(database: str, broker: str, secrets: Path) -> dict[str, str]:
+    """What every member is told: what docker/compose.yaml tells it, at other addresses.
+
+    :param secrets: a folder for what compose keeps in the volume of that name.
+    """
     airflow = database.format(database="airflow").replace("+psycopg", "+psycopg2")
-    return {
-        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+    journal = database.format(database="journal").replace("+psycopg", "")
+    own = {
+        "metadata_url": airflow,
+        "results_url": f"db+{airflow}",
+        "broker_url": broker,
+        "connections.json": json.dumps({"likepion_journal": journal}),
+    }
+    for name, content in own.items():
+        (secrets / name).write_text(content)
+    command = [sys.executable, str(ROOT / "docker/make_secrets.py"), str(secrets)]
+    subprocess.run(command, check=True, timeout=60)
+    told = {name: text.replace("/opt/airflow/secrets", str(secrets)) for name, text in _compose_environment().items()}
+    told.pop("AIRFLOW__CORE__EXECUTION_API_SERVER_URL")
+    return told | {
+        # What the image brings and a machine without Docker need not have.
+        "AIRFLOW__CORE__AUTH_MANAGER": SIMPLE_AUTH_MANAGER,
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "tests.cluster.member_name",
-        "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+        "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "false",
+        # The run that is followed is started by hand.
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "true",
         # Not more under way than there are slots: a task that waits in the broker too long counts as lost.
         "AIRFLOW__CORE__PARALLELISM": str(2 * SLOTS),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow,
-        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{airflow}",
-        "AIRFLOW__CELERY__BROKER_URL": broker,
-        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "21600",
-        "AIRFLOW__LIKEPION__POOL": "likepion",
-        "AIRFLOW_CONN_LIKEPION_JOURNAL": database.format(database="journal").replace("postgresql+psycopg", "postgres"),
+        # A dead worker is to be noticed within a short test.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     }
+
+
+def _compose_environment() -> dict[str, str]:
+    """The environment of docker/compose.yaml, with the defaults of what it takes from the caller's."""
+    told = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))["x-airflow"]["environment"]
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(text)) for name, text in told.items()}
 
 
 @contextlib.contextmanager
