@@ -1,24 +1,23 @@
 """``python -m tests.cluster``: the demo's job on two workers, of which one is killed, and a database that restarts.
 
-Ends with status 0 only if every account was delivered, whole and once; or, said aloud, where the machine lacks a server.
+Ends with status 0 only if every account was delivered, whole and once; or, said aloud, where a server is missing.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from likepion_provider.cli.local import sandbox_process
-from tests.cluster.deployment import RUN_TIMEOUT_S, Cluster, cluster, missing
+from tests.cluster.deployment import IMPORT, INSERT, Cluster, Rows, cluster, missing
 from tests.postgres import Server
 
 ACCOUNTS, TARGET = 300, 5
@@ -26,11 +25,8 @@ WORLD = ("--world", "built", "--accounts", str(ACCOUNTS), "--posts", "6", "--tar
 #: Late enough that imports are under way when a worker is killed.
 LATENCY = ("--latency-s", "0.5", "--listing-delay-s", "3")
 VICTIM, SURVIVOR = "worker-a", "worker-b"
-IMPORT, INSERT = "import_batch.import_rss", "import_batch.insert_links"
 #: Further runs, each after the claims of the one before have lapsed.
 LATER_RUNS = 2
-
-Rows = list[dict[str, Any]]
 
 
 def main() -> int:
@@ -70,43 +66,25 @@ def tell(airflow: Cluster, database: Server, sandbox: Mapping[str, str]) -> None
     airflow.wait_until_ready()
     for name in (VICTIM, SURVIVOR):
         airflow.start_worker(name)
+    for name in (VICTIM, SURVIVOR):
+        airflow.wait_until_worker_ready(name)
     run_id = airflow.trigger({"limit": 1000})
     say(began_s, f"{run_id} begins on {VICTIM} and {SURVIVOR}")
-    wait_for(airflow, run_id, lambda rows: done(rows, INSERT) >= 2 and imports_only(rows, VICTIM))
+    airflow.follow(run_id, lambda rows: done(rows, INSERT) >= 2 and imports_only(rows, VICTIM))
     airflow.kill(VICTIM)
     say(began_s, f"{VICTIM} is killed, {done(airflow.tasks(run_id), INSERT)} batches are delivered")
-    wait_for(airflow, run_id, lambda rows: done(rows, INSERT) >= 5)
+    airflow.follow(run_id, lambda rows: done(rows, INSERT) >= 5)
     database.restart()
     say(began_s, "PostgreSQL was restarted")
-    rows = wait_for(airflow, run_id, lambda _: airflow.state(run_id) in ("success", "failed"))
+    rows = airflow.finish(run_id)
     say(began_s, f"the run ends: {airflow.state(run_id)}, {work_of(rows)}")
     for _ in range(LATER_RUNS):
         if len(stored(sandbox)["accounts"]) == ACCOUNTS:
             return
         requests.post(f"{sandbox['manager_url']}/sandbox/clock", json={"advance_s": 901}, timeout=30)
         later = airflow.trigger({"limit": 1000})
-        wait_for(airflow, later, lambda _, run=later: airflow.state(run) in ("success", "failed"))
+        airflow.finish(later)
         say(began_s, f"a later run ends: {airflow.state(later)}")
-
-
-def wait_for(airflow: Cluster, run_id: str, condition: Callable[[Rows], bool]) -> Rows:
-    """Look until it is so, through restarts of the database; start again what they ended.
-
-    :raises TimeoutError: it did not come to that.
-    """
-    deadline_s = time.monotonic() + RUN_TIMEOUT_S
-    rows: Rows = []
-    while time.monotonic() < deadline_s:
-        for name in airflow.revive():
-            print(f"cluster: {name} ended by itself and is started again", flush=True)
-        try:
-            rows = airflow.tasks(run_id)
-            if condition(rows):
-                return rows
-        except requests.RequestException as error:
-            print(f"cluster: the API does not answer: {type(error).__name__}", flush=True)
-        time.sleep(0.3)
-    raise TimeoutError(f"after {RUN_TIMEOUT_S:.0f} s: {Counter((row['task_id'], row['state']) for row in rows)}")
 
 
 def done(rows: Rows, task_id: str) -> int:
@@ -122,9 +100,6 @@ def imports_only(rows: Rows, worker: str) -> bool:
 def work_of(rows: Rows) -> str:
     workers = Counter(row["hostname"] for row in rows if row["task_id"] == IMPORT)
     again = sum(row["try_number"] > 1 for row in rows)
-    if os.environ.get("DBG"):
-        for row in sorted(rows, key=lambda r: r["start_date"] or ""):
-            print(row["task_id"], row["map_index"], row["state"], row["try_number"], row["hostname"], (row["queued_when"] or "")[11:19], (row["start_date"] or "")[11:19], (row["end_date"] or "")[11:19], row["duration"])
     return f"imports by worker {dict(workers)}, {again} tasks were tried again"
 
 

@@ -13,21 +13,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 from sqlalchemy import create_engine, text
 
 from likepion_provider.cli.local import (
     DAG_ID,
+    START_TIMEOUT_S,
     AirflowApi,
     airflow_environment,
     free_port,
     process,
     sandbox_connections,
 )
+from likepion_provider.errors import Transient
 from tests.postgres import Server, postgres_server, server_binaries
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +47,12 @@ SERVICES: Mapping[str, Sequence[str]] = {
 }
 #: Batches that one worker imports side by side.
 SLOTS = 3
-RUN_TIMEOUT_S = 240.0
+#: A quiet machine needs a sixth of this.
+RUN_TIMEOUT_S = 600.0
+IMPORT, INSERT = "import_batch.import_rss", "import_batch.insert_links"
+
+#: Task instances, as the API shows them.
+Rows = list[dict[str, Any]]
 
 
 def missing() -> str:
@@ -115,7 +124,10 @@ class Cluster(AirflowApi):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End every process."""
+        """End every process, all at once rather than one after the other."""
+        for each in self._running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, signal.SIGTERM)
         self._stack.close()
 
     def _prepare(self) -> None:
@@ -139,27 +151,57 @@ class Cluster(AirflowApi):
         """Start a Celery worker; it takes tasks as soon as it is up."""
         self.start(name, "celery", "worker", "--skip-serve-logs", "--celery-hostname", name, "-c", str(SLOTS))
 
+    def wait_until_worker_ready(self, name: str) -> None:
+        """Wait until a worker takes tasks.
+
+        :raises Transient: it does not.
+        """
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while f"{name} ready" not in (self._folder / f"{name}.log").read_text(errors="replace"):
+            if time.monotonic() > deadline_s:
+                raise Transient(f"{name} was not ready after {START_TIMEOUT_S:.0f} s: see {self._folder}/{name}.log")
+            time.sleep(0.3)
+
     def kill(self, name: str) -> None:
         """``kill -9`` of a member's whole process group; it is not started again."""
         os.killpg(self._running.pop(name).pid, signal.SIGKILL)
 
-    def revive(self) -> list[str]:
-        """Start again what ended by itself, as a container's ``restart: always`` does.
-
-        :return: the names of what had ended.
-        """
-        ended = [name for name, each in self._running.items() if each.poll() is not None]
-        for name in ended:
-            if name not in SERVICES:
-                raise RuntimeError(f"{name} ended by itself: see {self._folder}/{name}.log")
-            self.start(name, name, *SERVICES[name])
-        return ended
-
-    def tasks(self, run_id: str) -> list[dict[str, Any]]:
+    def tasks(self, run_id: str) -> Rows:
         """Every task instance of a run."""
         answer = self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances?limit=100")
-        rows: list[dict[str, Any]] = answer["task_instances"]
+        rows: Rows = answer["task_instances"]
         return rows
+
+    def follow(self, run_id: str, condition: Callable[[Rows], bool]) -> Rows:
+        """Look until it is so, through restarts of the database; start again what they ended.
+
+        :raises Transient: it did not come to that.
+        """
+        deadline_s = time.monotonic() + RUN_TIMEOUT_S
+        rows: Rows = []
+        while time.monotonic() < deadline_s:
+            self._revive()
+            try:
+                rows = self.tasks(run_id)
+                if condition(rows):
+                    return rows
+            except requests.RequestException as error:
+                print(f"cluster: the API does not answer: {type(error).__name__}", flush=True)
+            time.sleep(0.3)
+        seen = Counter((row["task_id"], row["state"]) for row in rows)
+        raise Transient(f"{run_id} did not come that far within {RUN_TIMEOUT_S:.0f} s: {dict(seen)}")
+
+    def finish(self, run_id: str) -> Rows:
+        """:meth:`follow` a run to its end."""
+        return self.follow(run_id, lambda _: self.state(run_id) in ("success", "failed"))
+
+    def _revive(self) -> None:
+        """Start again what ended by itself, as a container's ``restart: always`` does."""
+        for name in [name for name, each in self._running.items() if each.poll() is not None]:
+            if name not in SERVICES:
+                raise Transient(f"{name} ended by itself: see {self._folder}/{name}.log")
+            print(f"cluster: {name} ended by itself and is started again", flush=True)
+            self.start(name, name, *SERVICES[name])
 
     def _environment(self, name: str) -> dict[str, str]:
         """A member's: the DAG and the preload settings are its own copies, as in an image."""
@@ -204,7 +246,7 @@ def _settings(database: str, broker: str, secrets: Path) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     }
 

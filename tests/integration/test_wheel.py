@@ -70,9 +70,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     (wheel,) = (folder / "dist").glob("*.whl")
     same = f"apache-airflow=={version('apache-airflow')}"
-    put = tool(
-        UV, "pip", "install", "--python", str(python), "-c", str(ROOT / "constraints.txt"), str(wheel), same
-    )
+    put = tool(UV, "pip", "install", "--python", str(python), "-c", str(ROOT / "constraints.txt"), str(wheel), same)
     assert put.returncode == 0, put.stderr
     (site,) = (folder / "venv/lib").glob("python3*/site-packages")
     dags = site / "likepion_provider/example_dags"

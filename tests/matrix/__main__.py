@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,8 @@ class Verdict:
     failed: str = ""
 
     def __str__(self) -> str:
-        return f"{self.airflow:<10}{self.python:<8}{'FAILED' if self.failed else 'passed':<8}{self.seconds:5.0f} s  {self.steps}"
+        outcome = "FAILED" if self.failed else "passed"
+        return f"{self.airflow:<10}{self.python:<8}{outcome:<8}{self.seconds:5.0f} s  {self.steps}"
 
 
 def main() -> int:
@@ -63,22 +65,30 @@ def pairs(named: list[str]) -> Iterator[tuple[str, str]]:
         yield from (tuple(each.split(":", 1)) for each in named)  # type: ignore[misc]
         return
     for python in PYTHONS:
-        if run(UV, "python", "find", "--no-python-downloads", python).returncode:
+        if not interpreter(python):
             print(f"SKIPPED: Python {python} is not installed", flush=True)
             continue
         yield from ((airflow, python) for airflow in AIRFLOWS)
 
 
+def interpreter(version: str) -> str:
+    """A Python of this version, on the path or pyenv's; empty where there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [shutil.which(f"python{version}") or "", *map(str, pyenv.glob(f"versions/{version}.*/bin/python"))]
+    look = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return next((each for each in found if each and run(each, "-c", look).stdout.strip() == version), "")
+
+
 def try_pair(folder: Path, airflow: str, python: str) -> Verdict:
     """Install a pair into an environment of its own, and test it."""
     began_s = time.monotonic()
-    interpreter = str(folder / "bin/python")
+    own = str(folder / "bin/python")
     wanted = "apache-airflow>=3.3,<4" if airflow == "newest" else f"apache-airflow=={airflow}"
     steps = {
-        "environment": (UV, "venv", "--quiet", "--no-python-downloads", "--python", python, str(folder)),
-        "install": (UV, "pip", "install", "--python", interpreter, "-e", ".", "--group", "dev", wanted),
-        "unit tests": (interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"),
-        "smoke": (interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", SMOKE),
+        "environment": (UV, "venv", "--quiet", "--python", interpreter(python), str(folder)),
+        "install": (UV, "pip", "install", "--python", own, "-e", ".", "--group", "dev", wanted),
+        "unit tests": (own, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"),
+        "smoke": (own, "-m", "pytest", "-q", "-p", "no:cacheprovider", SMOKE),
     }
     said = []
     for name, command in steps.items():
@@ -87,7 +97,7 @@ def try_pair(folder: Path, airflow: str, python: str) -> Verdict:
             return Verdict(airflow, python, name, time.monotonic() - began_s, (done.stdout + done.stderr)[-4000:])
         if "pytest" in command:
             said.append(done.stdout.strip().splitlines()[-1].strip("= "))
-    installed = run(interpreter, "-c", "import airflow; print(airflow.__version__)").stdout.strip()
+    installed = run(own, "-c", "import airflow; print(airflow.__version__)").stdout.strip()
     return Verdict(installed, python, "; ".join(said), time.monotonic() - began_s)
 
 
