@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import Param, dag, task_group
+from airflow.sdk import Param, PartitionedAtRuntime, dag, task_group
 from airflow.sdk.configuration import conf
 
 from likepion_provider.operators.likepion import (
@@ -73,6 +73,13 @@ PARAMS = {
         title="Batch size",
         description="Accounts a mapped task. Empty: as many as keep the grid readable; 1: a task an account.",
     ),
+    "resend": Param(
+        False,
+        type="boolean",
+        title="Send again",
+        description="You have seen that the manager lost links which it had confirmed: send those of this group or of "
+        "these accounts again. Whatever is not lost is then there twice.",
+    ),
     "dry_run": Param(
         False,
         type="boolean",
@@ -84,8 +91,8 @@ PARAMS = {
 
 @dag(
     dag_id="likepion_podcast_secondary",
-    # Counted from when the DAG is switched on, not from the full hour: the manager does not get everybody's pull at once.
-    schedule=timedelta(minutes=SCHEDULE_MINUTES) if SCHEDULE_MINUTES else None,
+    # Counted from when the DAG is switched on, not from the full hour: not everybody's pull comes at once.
+    schedule=timedelta(minutes=SCHEDULE_MINUTES) if SCHEDULE_MINUTES else PartitionedAtRuntime(),
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     # A run that waits for feeds lives half an hour; the next ones must not wait for it.
@@ -101,9 +108,11 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
     pull = PullSecondaryTasksOperator(
         task_id="pull_tasks",
         limit="{{ params.limit }}",
-        group_id="{{ params.group_id }}",
+        # A run's partition key, where it has one, is the group.
+        group_id="{{ params.group_id or dag_run.partition_key }}",
         domains="{{ params.domains }}",
         account_ids="{{ params.account_ids }}",
+        resend="{{ params.resend and not params.dry_run }}",
     )
     claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output, batch_size="{{ params.batch_size }}")
 

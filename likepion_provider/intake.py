@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, Rejected
@@ -51,6 +52,8 @@ class Choice:
     group_id: str = ""
     domains: tuple[str, ...] = ()
     account_ids: tuple[str, ...] = ()
+    #: A person says that links of these accounts, sent before then, are missing at the manager: send them again.
+    resend_before: datetime | None = None
 
     def __bool__(self) -> bool:
         return bool(self.group_id or self.domains or self.account_ids)
@@ -111,12 +114,17 @@ class Intake:
     async def choose(self, choice: Choice) -> list[SecondaryTask]:
         """Take accounts that the journal knows, or that are named, without pulling.
 
-        :raises BadRequest: the journal has never seen the group or the domain, or the manager knows no such account.
+        :raises BadRequest: links are to be sent again, but neither a group nor accounts are named; or the
+            journal has never seen the group or the domain; or the manager knows no such account.
         """
+        if choice.resend_before and not (choice.group_id or choice.account_ids):
+            raise BadRequest("resend needs group_id or account_ids", remedy="Name whose links are missing.")
         ids = await asyncio.to_thread(self._chosen_ids, choice)
         accounts = await self._read(ids, strict=bool(choice.account_ids))
         tasks = [account.task for account in accounts if _wanted(account.task, choice)]
         await self._journal.commit(self._journal.submissions.forgive, [task.account_id for task in tasks])
+        if choice.resend_before:
+            await self._resend(tasks, choice.resend_before)
         done = await self._done(tasks)
         for task in tasks:
             if not task.request_id:
@@ -202,6 +210,12 @@ class Intake:
                     return None
 
         return [each for each in await asyncio.gather(*map(read, account_ids)) if each]
+
+    async def _resend(self, tasks: Sequence[SecondaryTask], sent_before: datetime) -> None:
+        keys = [task.key for task in tasks]
+        by = f"run {self._run_id}"
+        resent = await self._journal.commit(self._journal.links.resend, keys, sent_before, by, self._clock.now())
+        log.warning("%d links that the manager had confirmed are sent again, as this run was asked to", resent)
 
     async def _done(self, tasks: Sequence[SecondaryTask]) -> set[PostAccount]:
         states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])

@@ -222,6 +222,8 @@ class Outcome(str, Enum):
     FAILED = "failed"
     #: Failed for good too often; not tried until a person runs it by group, domain or id.
     SET_ASIDE = "set_aside"
+    #: Did not get through lately; a later run tries again by itself, a run by group, domain or id at once.
+    BACKING_OFF = "backing_off"
     #: An insert's answer was lost; the links are parked until that is settled.
     UNKNOWN = "unknown"
     #: Claim lapsed or taken over; somebody else goes on.

@@ -82,6 +82,8 @@ class ImportOptions:
     :param partial_after_s: since the import began; from then on, what a platform lists is reported although
         episodes of the feed are missing there.
     :param max_failures: permanent failures after which an account is set aside until a person runs it by its id.
+    :param back_off_s: after a run that did not get through for a lasting reason, no run tries the account again by
+        itself for this long; twice as long after each further one, up to ``max_back_off_s``.
     :param allow_private_feeds: read feeds from private and loopback addresses.
     :param dry_run: look, but neither import nor put anything into the journal.
     """
@@ -90,6 +92,8 @@ class ImportOptions:
     collect_timeout_s: float = 600.0
     partial_after_s: float = 24 * 3600.0
     max_failures: int = 3
+    back_off_s: float = 3600.0
+    max_back_off_s: float = 6 * 3600.0
     feed_timeout_s: float = 60.0
     platform_timeout_s: float = 60.0
     allow_private_feeds: bool = False
@@ -145,8 +149,8 @@ def failed(task: SecondaryTask, error: LikepionError) -> AccountReport:
         outcome = Outcome.LEASE_LOST
     elif isinstance(error, NeedsVerification):
         outcome = Outcome.NEEDS_PERSON
-    elif isinstance(error, _SetAside):
-        outcome = Outcome.SET_ASIDE
+    elif isinstance(error, _LeftAlone):
+        outcome = error.outcome
     else:
         outcome = Outcome.FAILED
     return AccountReport(task, outcome, message=error.message, remedy=error.remedy)
@@ -236,7 +240,7 @@ class BatchImport:
             return failed(task, defect)
 
     async def _note_failure(self, key: PostAccount, error: LikepionError) -> None:
-        if isinstance(error, Transient | LeaseLost | _SetAside) or self._options.dry_run:
+        if isinstance(error, Transient | LeaseLost | _LeftAlone) or self._options.dry_run:
             return
         state = ImportState.FAILED
         if isinstance(error, NeedsVerification):
@@ -250,9 +254,16 @@ class BatchImport:
                 message=error.message,
                 remedy=error.remedy,
                 permanent=isinstance(error, PlatformError | FeedLocked) and state is not ImportState.NEEDS_VERIFICATION,
+                not_before=self._clock.now() + self._back_off(key),
             )
         except LeaseLost as lost:
             log.info("Not noted: %s", lost)
+
+    def _back_off(self, key: PostAccount) -> timedelta:
+        known = self._submissions.get(key)
+        # Bounded before the power is taken: a year of setbacks is a large number.
+        doublings = min(known.setbacks, 30) if known else 0
+        return timedelta(seconds=min(self._options.back_off_s * 2**doublings, self._options.max_back_off_s))
 
     async def _note(self, key: PostAccount, **values: Any) -> None:
         if not self._options.dry_run:
@@ -262,7 +273,7 @@ class BatchImport:
     # --- one account ---
 
     async def _work(self, task: SecondaryTask) -> AccountReport:
-        self._refuse_set_aside(task)
+        self._leave_alone(task)
         account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
         # A feed's URL can hold a private token.
         self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
@@ -282,13 +293,17 @@ class BatchImport:
         finally:
             await http.close()
 
-    def _refuse_set_aside(self, task: SecondaryTask) -> None:
+    def _leave_alone(self, task: SecondaryTask) -> None:
         known = self._submissions.get(task.key)
-        if known and known.failures >= self._options.max_failures:
-            raise _SetAside(
-                f"set aside after {known.failures} permanent failures, the last: {known.message}",
-                remedy=f"{known.remedy} Then run it by hand with account_ids [{task.account_id!r}].",
-            )
+        if known is None:
+            return
+        remedy = f"{known.remedy} Then run it by hand with account_ids [{task.account_id!r}].".lstrip()
+        if known.failures >= self._options.max_failures:
+            message = f"set aside after {known.failures} permanent failures, the last: {known.message}"
+            raise _LeftAlone(Outcome.SET_ASIDE, message, remedy)
+        if known.not_before and self._clock.now() < known.not_before:
+            message = f"not tried before {known.not_before:%Y-%m-%d %H:%M}Z: {known.message}"
+            raise _LeftAlone(Outcome.BACKING_OFF, message, remedy)
 
     async def _deliverable(self, platform: Platform, job: Job) -> AccountReport:
         task = job.task
@@ -407,8 +422,12 @@ class BatchImport:
         return known.reference if known and known.state is not ImportState.FAILED else ""
 
 
-class _SetAside(PlatformError):
-    """An account that is not tried any more until a person runs it."""
+class _LeftAlone(PlatformError):
+    """An account that is not tried now: a person, or time, comes first."""
+
+    def __init__(self, outcome: Outcome, message: str, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.outcome = outcome
 
 
 def _refuse_missing(platform: Platform, job: Job) -> None:

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from likepion_provider.cli import demo, journal, platforms
+    from likepion_provider.cli import demo, group, journal, platforms
     from likepion_provider.sandbox import command as sandbox
 
     parser = argparse.ArgumentParser(prog="likepion", description="Tools of airflow-provider-likepion.")
@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, module, summary in (
         ("demo", demo, "the sandbox, a real Airflow and the DAG, on this machine"),
         ("sandbox", sandbox, "a manager, a podcast site and feeds on loopback"),
+        ("group", group, "work whole groups again, in runs of their own"),
         ("journal", journal, "what was imported and sent; settle unknown outcomes"),
         ("platforms", platforms, "which importer serves which domain"),
     ):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from datetime import datetime, timezone
+import re
+from datetime import datetime, timedelta, timezone
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal import Journal, Link, open_journal
 from likepion_provider.journal.links import BY_HAND, BY_REAPPEARANCE
 from likepion_provider.models import LinkState
+
+#: A person may still want to read what was sent lately.
+LEAST_PRUNE_DAYS = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verdict.add_argument("--is-there", action="store_true", help="the manager has the link")
     verdict.add_argument("--send-again", action="store_true", help="it has not: the next run sends it")
     settling.add_argument("--note", default="", help="how you know; kept with the link")
+    pruning = actions.add_parser("prune", help="forget the text of links stored long ago; never that they were sent")
+    pruning.add_argument("--older-than", required=True, type=_days, metavar="DAYS", help="e.g. 180d; at least 30d")
     mode = actions.add_parser("settling", help="show or choose how unknown outcomes are settled")
     mode.add_argument("how", nargs="?", choices=(BY_REAPPEARANCE, BY_HAND))
 
@@ -41,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
     :raises BadRequest: there is nothing like what was named.
     """
     journal = open_journal(args.url) if args.url else _configured()
-    {"list": _list, "show": _show, "settle": _settle, "settling": _settling}[args.action](journal, args)
+    {"list": _list, "show": _show, "settle": _settle, "settling": _settling, "prune": _prune}[args.action](
+        journal, args
+    )
     return 0
 
 
@@ -91,8 +99,20 @@ def _settling(journal: Journal, args: argparse.Namespace) -> None:
     print(journal.links.settling())
 
 
+def _prune(journal: Journal, args: argparse.Namespace) -> None:
+    pruned = journal.links.prune(datetime.now(timezone.utc) - args.older_than)
+    print(f"{pruned} links lost their text. Their hashes stay, so none of them is ever sent again.")
+
+
+def _days(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d{1,5})d", text)
+    if not match or int(match[1]) < LEAST_PRUNE_DAYS:
+        raise argparse.ArgumentTypeError(f"a number of days from {LEAST_PRUNE_DAYS}d on, such as 180d, not {text!r}")
+    return timedelta(days=int(match[1]))
+
+
 def _line(link: Link) -> str:
     sent = f"sent {link.sent_at:%F %T}Z" if link.sent_at else "never sent"
     presumed = " (presumed)" if link.presumed else ""
     evidence = f"  {link.evidence}" if link.evidence else ""
-    return f"{link.id:>7}  {link.state.value}{presumed}  {link.url}  {sent}{evidence}"
+    return f"{link.id:>7}  {link.state.value}{presumed}  {link.url or '(pruned)'}  {sent}{evidence}"

@@ -109,7 +109,7 @@ def airflow_environment(home: Path, dags: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        # A scheduled run, and a DAG that is switched on begins one, would take the accounts of the run that is followed.
+        # A DAG that is switched on begins a run, which would take the accounts of the run that is followed.
         "AIRFLOW__LIKEPION__SCHEDULE_MINUTES": "0",
         # More, and SQLite answers "database is locked".
         "AIRFLOW__CORE__PARALLELISM": "8",

@@ -15,6 +15,7 @@ from likepion_provider.journal.claims import Claims
 from likepion_provider.journal.database import Database, open_database
 from likepion_provider.journal.group import GroupCommit
 from likepion_provider.journal.links import Link, Links, Sending
+from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.submissions import Submission, Submissions
 
 __all__ = ["Journal", "Link", "Sending", "Submission", "open_journal"]
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 class Journal:
-    """The three tables over one database.
+    """The tables over one database.
 
     Their methods are plain and blocking. :meth:`commit` is how coroutines call those that write.
     """
@@ -34,13 +35,14 @@ class Journal:
         self.claims = Claims(database)
         self.submissions = Submissions(database)
         self.links = Links(database)
+        self.settings = Settings(database)
 
     async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a writing method off the event loop; it is committed when this returns.
 
         What many coroutines write at the same time shares a transaction.
 
-        :param operation: a method of one of the three tables.
+        :param operation: a method of one of the tables.
         :raises LikepionError: the operation's own.
         """
         result: T = await self._group.run(functools.partial(operation, *args, **kwargs))

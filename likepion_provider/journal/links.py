@@ -19,7 +19,8 @@ from sqlalchemy import Connection, and_, exists, func, or_, select, true, update
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import lock, require
 from likepion_provider.journal.database import Database, insert_for
-from likepion_provider.journal.schema import claim, link, setting, submission
+from likepion_provider.journal.schema import claim, link, submission
+from likepion_provider.journal.settings import get, put
 from likepion_provider.journal.submissions import in_parts
 from likepion_provider.lease import Moment
 from likepion_provider.models import LinkState, PostAccount
@@ -191,8 +192,8 @@ class Links:
             of_pulled = _by_key(connection, pulled, link.c.state.in_((_S, _U, _OK)))
             proof = {key for key, rows in of_pulled.items() if any(r.state == _OK and not r.presumed for r in rows)}
             if proof:
-                _set(connection, SETTLE_UNKNOWN, BY_HAND, pulled_at)
-            if _get(connection, SETTLE_UNKNOWN) == BY_HAND:
+                put(connection, SETTLE_UNKNOWN, BY_HAND, pulled_at)
+            if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return 0, proof
             due = [row.id for rows in of_pulled.values() for row in rows if _is_due(row.sent_at, pulled_at)]
             for part in in_parts(due):
@@ -215,7 +216,7 @@ class Links:
         of ours can be why the account was not handed out. The caller still has to see that the post is active.
         """
         with self._database.reading() as connection:
-            if _get(connection, SETTLE_UNKNOWN) == BY_HAND:
+            if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return []
             unsettled = select(link.c.request_id, link.c.account_id).where(_UNSETTLED).distinct()
             keys = [PostAccount(*row) for row in connection.execute(unsettled)]
@@ -265,6 +266,38 @@ class Links:
         if changed.rowcount != 1:
             raise BadRequest(f"link {link_id} is {row.state}, not unknown", remedy="Only unknown outcomes are settled.")
         return _link(row)
+
+    def resend(self, keys: Collection[PostAccount], sent_before: datetime, who: str, at: datetime) -> int:
+        """A person's word that the manager has lost what it had confirmed: send those links again.
+
+        Pruned links cannot be.
+
+        :param sent_before: what went out since then stays; so saying it again for the same run sends nothing more.
+        :return: how many links.
+        """
+        evidence = f"{who} at {at:%Y-%m-%d %H:%M:%S}Z: send again although it was stored"
+        with self._database.writing() as connection:
+            changed = [
+                connection.execute(
+                    update(link)
+                    .where(_of(key), link.c.state == _OK, link.c.url != "", link.c.sent_at < sent_before)
+                    .values(state=_P, presumed=False, evidence=evidence, updated_at=at)
+                ).rowcount
+                for key in sorted(keys)
+            ]
+        return sum(changed)
+
+    def prune(self, older_than: datetime) -> int:
+        """Forget the text of links that were stored before some time. Their hashes stay: they are never sent again.
+
+        :return: how many links.
+        """
+        with self._database.writing() as connection:
+            return connection.execute(
+                update(link)
+                .where(link.c.state == _OK, link.c.updated_at < older_than, link.c.url != "")
+                .values(url="", evidence="")
+            ).rowcount
 
     # --- questions ---
 
@@ -316,7 +349,7 @@ class Links:
     def settling(self) -> str:
         """How unknown outcomes are settled: :data:`BY_REAPPEARANCE` or :data:`BY_HAND`."""
         with self._database.reading() as connection:
-            return _get(connection, SETTLE_UNKNOWN) or BY_REAPPEARANCE
+            return get(connection, SETTLE_UNKNOWN) or BY_REAPPEARANCE
 
     def set_settling(self, how: str, at: datetime) -> None:
         """Choose how unknown outcomes are settled.
@@ -326,7 +359,7 @@ class Links:
         if how not in (BY_REAPPEARANCE, BY_HAND):
             raise BadRequest(f"{SETTLE_UNKNOWN} is {BY_REAPPEARANCE} or {BY_HAND}, not {how!r}")
         with self._database.writing() as connection:
-            _set(connection, SETTLE_UNKNOWN, how, at)
+            put(connection, SETTLE_UNKNOWN, how, at)
 
 
 def _has_stored() -> Any:
@@ -396,14 +429,3 @@ def _claimed_until(connection: Connection, keys: Collection[PostAccount]) -> dic
 
 def _is_due(sent_at: datetime, at: datetime) -> bool:
     return at - sent_at >= timedelta(seconds=CLAIM_TTL_S)
-
-
-def _get(connection: Connection, name: str) -> str | None:
-    value: str | None = connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar()
-    return value
-
-
-def _set(connection: Connection, name: str, value: str, at: datetime) -> None:
-    statement = insert_for(connection)(setting).values(name=name, value=value, updated_at=at)
-    fresh = {"value": value, "updated_at": at}
-    connection.execute(statement.on_conflict_do_update(index_elements=[setting.c.name], set_=fresh))

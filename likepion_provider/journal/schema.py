@@ -64,6 +64,9 @@ submission = Table(
     # Submissions begun, and permanent failures since the last success.
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("failures", Integer, nullable=False, server_default="0"),
+    # Runs in a row that did not get through, for whatever lasting reason, and until when no run tries again by itself.
+    Column("setbacks", Integer, nullable=False, server_default="0"),
+    Column("not_before", UtcDateTime),
     Column("message", Text, nullable=False, server_default=""),
     Column("remedy", Text, nullable=False, server_default=""),
     Column("run_id", String(250), nullable=False, server_default=""),

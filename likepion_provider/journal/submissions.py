@@ -40,6 +40,9 @@ class Submission:
     attempts: int
     #: Permanent failures since the last success.
     failures: int
+    #: Runs in a row that did not get through, and until when no run tries again by itself.
+    setbacks: int
+    not_before: datetime | None
     message: str
     remedy: str
     submitted_at: datetime | None
@@ -96,29 +99,41 @@ class Submissions:
         message: str = "",
         remedy: str = "",
         permanent: bool = False,
+        not_before: datetime | None = None,
     ) -> None:
-        """Note what the platform said; a listing clears the count of failures.
+        """Note what the platform said; a listing clears the counts of failures and setbacks.
 
         :param permanent: count it as a failure of the account's own that does not pass by itself.
+        :param not_before: count it as a setback, after which no run tries before that by itself; aware.
         :param reference: empty keeps the one that is known.
         :raises LeaseLost: ``holder`` may not write any more; the next attempt reads the platform itself.
         """
-        values: dict[str, Any] = {"state": state.value, "message": message, "remedy": remedy, "updated_at": now.at}
+        values: dict[str, Any] = {
+            "state": state.value,
+            "message": message,
+            "remedy": remedy,
+            "not_before": not_before,
+            "updated_at": now.at,
+        }
+        if not_before:
+            values["setbacks"] = submission.c.setbacks + 1
         if reference:
             values["reference"] = reference
         if permanent:
             values["failures"] = submission.c.failures + 1
         elif state is ImportState.LISTED:
-            values["failures"] = 0
+            values |= {"failures": 0, "setbacks": 0}
         with self._database.writing() as connection:
             require(connection, key, holder, now)
             connection.execute(_at(key).values(values))
 
     def forgive(self, account_ids: Collection[str]) -> None:
-        """Count failures from zero again: a person has changed something and wants another try."""
+        """Count from zero again, and try at once: a person has changed something and wants another try."""
         with self._database.writing() as connection:
             connection.execute(
-                update(submission).where(submission.c.account_id.in_(list(account_ids))).values(failures=0)
+                update(submission)
+                .where(submission.c.account_id.in_(list(account_ids)))
+                .values(failures=0, setbacks=0, not_before=None)
             )
 
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
@@ -185,6 +200,8 @@ def _submission(row: Any) -> Submission:
         reference=row.reference,
         attempts=row.attempts,
         failures=row.failures,
+        setbacks=row.setbacks,
+        not_before=row.not_before,
         message=row.message,
         remedy=row.remedy,
         submitted_at=row.submitted_at,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseAsyncOperator, Context
-from airflow.sdk.exceptions import DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 from airflow.sdk.log import mask_secret
 
 from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.delivery import Delivery
-from likepion_provider.errors import BadRequest
+from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
 from likepion_provider.hooks.connections import (
     JOURNAL_CONN_ID,
     LIKEPION_CONN_ID,
@@ -36,6 +37,8 @@ from likepion_provider.worker import AccountReport, BatchImport, ImportOptions
 
 #: XCom key of renewed cookies, sealed.
 SEALED_COOKIES = "sealed_cookies"
+#: A manager that stays unreachable turns one scheduled run red in this time.
+OUTAGE_SAID_FOR = timedelta(hours=1)
 
 
 def scope_of(context: Context) -> str:
@@ -106,10 +109,19 @@ class PullSecondaryTasksOperator(LikepionOperator):
     :param group_id: take this group's accounts, as far as the journal knows them and they are not done.
     :param domains: take the accounts of these platforms; with ``group_id``, only those of the group's.
     :param account_ids: take these accounts, even such as were set aside.
+    :param resend: send again what the manager had confirmed, because a person has seen that it is missing; needs
+        ``group_id`` or ``account_ids``.
     :return: the accounts' public fields; credentials stay behind.
     """
 
-    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "limit", "group_id", "domains", "account_ids")
+    template_fields: Sequence[str] = (
+        *LikepionOperator.template_fields,
+        "limit",
+        "group_id",
+        "domains",
+        "account_ids",
+        "resend",
+    )
 
     def __init__(
         self,
@@ -118,6 +130,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         group_id: str | None = None,
         domains: Iterable[str] | str | None = None,
         account_ids: Iterable[str] | str | None = None,
+        resend: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -125,6 +138,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         self.group_id = group_id
         self.domains = domains
         self.account_ids = account_ids
+        self.resend = resend
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[SecondaryTask]:
         """Pull or choose."""
@@ -133,9 +147,44 @@ class PullSecondaryTasksOperator(LikepionOperator):
             group_id=(self.group_id or "").strip(),
             domains=tuple(each.lower() for each in _names("domains", self.domains)),
             account_ids=_names("account_ids", self.account_ids),
+            # Not now: a cleared task must not send again what this run has sent.
+            resend_before=context["dag_run"].run_after if _flag("resend", self.resend) else None,
         )
         limit = _whole("limit", self.limit, 1, MAX_PULL)
-        return await (intake.choose(choice) if choice else intake.pull(limit))
+        if choice or choice.resend_before:
+            return await intake.choose(choice)
+        try:
+            tasks = await intake.pull(self._within_pace(limit, journal))
+        except (Transient, OutcomeUnknown) as error:
+            self._report_outage_once(context, journal, error)
+            raise
+        journal.settings.end_outage()
+        return tasks
+
+    def _within_pace(self, limit: int, journal: Journal) -> int:
+        pace = journal.settings.pace()
+        if pace is None or pace >= limit:
+            return limit
+        self.log.info(
+            "Limit %d instead of %d: earlier runs did not get to more accounts before their claims lapsed. "
+            "It grows again by itself; more worker slots make it grow for good",
+            pace,
+            limit,
+        )
+        return pace
+
+    def _report_outage_once(self, context: Context, journal: Journal, error: LikepionError) -> None:
+        """One red run an hour says that the manager is gone; a grid full of them says no more.
+
+        :raises AirflowSkipException: it has been said.
+        """
+        now = SYSTEM_CLOCK.now()
+        said_at = journal.settings.outage_reported_at()
+        if said_at and now - said_at < OUTAGE_SAID_FOR and context["dag_run"].run_type == "scheduled":
+            raise AirflowSkipException(f"{error.message}; the run that ended red at {said_at:%H:%M}Z said so")
+        ti: Any = context["ti"]
+        if isinstance(error, OutcomeUnknown) or ti.try_number > ti.max_tries:
+            journal.settings.report_outage(now)
 
     def _public(self, context: Context, result: list[SecondaryTask]) -> list[dict[str, Any]]:
         if not result:
@@ -154,8 +203,8 @@ class ClaimAccountsOperator(LikepionOperator):
 
     .. code-block:: python
 
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
         claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
-        ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
 
     :param tasks: what :class:`PullSecondaryTasksOperator` returns.
     :param batch_size: accounts a batch, 1 to 1,000; by default as many as keep the grid readable.
@@ -184,7 +233,9 @@ class ImportRssOperator(LikepionOperator):
 
     .. code-block:: python
 
-        ImportRssOperator(task_id="import_rss", batch=batch)
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
     :param look_only: a dry run: neither import nor put anything into the journal.
@@ -247,7 +298,10 @@ class InsertLinksOperator(LikepionOperator):
 
     .. code-block:: python
 
-        InsertLinksOperator(task_id="insert_links", batch=batch, trigger_rule="all_done")
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        imported = ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
+        imported >> InsertLinksOperator.partial(task_id="insert_links").expand(batch=claim.output)
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
     :param look_only: a dry run: send nothing.
@@ -282,8 +336,11 @@ class InsertLinksOperator(LikepionOperator):
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Send."""
+        tasks = Batch.from_public(self.batch).tasks
         if _flag("look_only", self.look_only):
             self.log.info("Dry run: nothing is sent")
+            ids = [task.account_id for task in tasks]
+            await journal.commit(journal.claims.let_go, scope_of(context), ids)
             return []
         delivery = Delivery(
             manager=manager,
@@ -292,7 +349,7 @@ class InsertLinksOperator(LikepionOperator):
             clock=SYSTEM_CLOCK,
             cookies=self._cookies,
         )
-        return await delivery.run(Batch.from_public(self.batch).tasks)
+        return await delivery.run(tasks)
 
 
 def _mask(secrets: Iterable[str]) -> None:

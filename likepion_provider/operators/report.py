@@ -9,7 +9,9 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors, find, journal_of
 from likepion_provider.intake import Batch
+from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.worker import AccountReport
 
@@ -22,7 +24,10 @@ class LikepionReportOperator(BaseOperator):
 
     .. code-block:: python
 
-        LikepionReportOperator(task_id="report", trigger_rule="all_done")
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        imported = ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
+        imported >> LikepionReportOperator(task_id="report", import_task_id="import_rss", trigger_rule="all_done")
 
     :param claim_task_id: the task that cut the batches.
     :param wait_task_id: the sensor, mapped over the batches.
@@ -66,8 +71,16 @@ class LikepionReportOperator(BaseOperator):
             ]
         summary = summarise(reports)
         self.log.info("Accounts of this run\n%s", table(reports))
+        self._note_pace(reports)
         self._judge(context, summary)
         return summary
+
+    def _note_pace(self, reports: Sequence[AccountReport]) -> None:
+        """Let the next pull know whether this run took more than it got to."""
+        if reports:
+            lapsed = sum(each.outcome is Outcome.LEASE_LOST for each in reports)
+            with airflow_errors():
+                journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(len(reports), lapsed, SYSTEM_CLOCK.now())
 
     def _state(self, context: Context, index: int) -> str:
         """How the batch's sensor ended."""

@@ -35,7 +35,9 @@ class LinkRssSensor(BaseSensorOperator):
 
     .. code-block:: python
 
-        wait = LinkRssSensor(task_id="wait_for_link_rss", batch=batch, timeout=1800)
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
+        claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+        LinkRssSensor.partial(task_id="wait_for_link_rss", timeout=1800).expand(batch=claim.output)
 
     :param batch: one element of what :class:`~likepion_provider.operators.likepion.ClaimAccountsOperator` returns.
     :param likepion_conn_id: a connection of type ``likepion``.

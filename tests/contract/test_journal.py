@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import inspect, text
@@ -297,6 +297,76 @@ def test_failures_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     record(ImportState.FAILED, permanent=True)
     journal.submissions.forgive(["account"])
     assert journal.submissions.get([KEY])[KEY].failures == 0
+
+
+def test_setbacks_are_counted_until_a_listing_or_a_person_clears_them(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    later = now.at + timedelta(hours=1)
+
+    def record(state: ImportState, not_before: datetime | None = None) -> tuple[int, datetime | None]:
+        journal.submissions.record(KEY, "holder", now, state=state, not_before=not_before)
+        known = journal.submissions.get([KEY])[KEY]
+        return known.setbacks, known.not_before
+
+    assert [record(ImportState.NEEDS_VERIFICATION, later) for _ in range(2)] == [(1, later), (2, later)]
+    assert record(ImportState.SUBMITTED) == (2, None)
+    assert record(ImportState.LISTED) == (0, None)
+    record(ImportState.FAILED, later)
+    journal.submissions.forgive(["account"])
+    known = journal.submissions.get([KEY])[KEY]
+    assert (known.setbacks, known.not_before) == (0, None)
+
+
+def test_the_pace_falls_with_what_lapsed_and_grows_with_runs_that_got_through(
+    journal: Journal, clock: VirtualClock
+) -> None:
+    settings, now = journal.settings, clock.now()
+    assert settings.pace() is None
+    settings.note_pace(200, 0, now)
+    assert settings.pace() is None, "nothing lapsed: no bound is known"
+    settings.note_pace(200, 120, now)
+    assert settings.pace() == 80
+    settings.note_pace(50, 0, now)
+    assert settings.pace() == 80, "a small run says nothing of a larger one"
+    settings.note_pace(80, 0, now)
+    assert settings.pace() == 120
+    settings.note_pace(120, 119, now)
+    assert settings.pace() == 25
+    for _ in range(12):
+        settings.note_pace(settings.pace() or 1000, 0, now)
+    assert settings.pace() is None
+
+
+def test_an_outage_is_known_until_it_ends(journal: Journal, clock: VirtualClock) -> None:
+    assert journal.settings.outage_reported_at() is None
+    journal.settings.report_outage(clock.now())
+    assert journal.settings.outage_reported_at() == clock.now()
+    journal.settings.end_outage()
+    assert journal.settings.outage_reported_at() is None
+
+
+def test_a_person_may_have_confirmed_links_sent_again_once(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], False)], now.at)
+    later = now.at + timedelta(minutes=1)
+    assert journal.links.resend([KEY], later, "run-2", later) == 1
+    assert sorted(journal.links.to_send(KEY)) == URLS
+    clock.advance(120)
+    again = Moment.read(clock)
+    sending = journal.links.begin_send(KEY, "holder", URLS, again)
+    journal.links.end_send(KEY, sending, [Record(url, True) for url in URLS], again.at)
+    assert journal.links.resend([KEY], later, "run-2", again.at) == 0, "the run was cleared: it has sent them"
+
+
+def test_pruning_forgets_the_text_and_never_that_it_was_sent(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], False)], now.at)
+    assert journal.links.prune(now.at) == 0
+    assert journal.links.prune(now.at + timedelta(days=1)) == 1, "what is not stored keeps its text"
+    assert [link.url for link in journal.links.of_key(KEY)] == ["", URLS[1]]
+    assert journal.links.prepare(KEY, URLS, now.at) == 0
+    assert journal.links.to_send(KEY) == [URLS[1]]
+    assert journal.links.resend([KEY], now.at + timedelta(days=1), "run", now.at) == 0
 
 
 def test_what_is_known_of_an_import_outlives_a_new_pull(journal: Journal, clock: VirtualClock) -> None:

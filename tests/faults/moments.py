@@ -198,7 +198,7 @@ class Model:
         run.tasks = await self.worker().intake(run.name).choose(Choice(account_ids=account_ids))
 
     async def bring_in(self, run: Run) -> None:
-        await self.worker().batch(run.name, collect_timeout_s=20, max_failures=10_000).run(run.tasks)
+        await self.worker().batch(run.name, collect_timeout_s=20, max_failures=10_000, back_off_s=0).run(run.tasks)
 
     async def deliver(self, run: Run) -> None:
         await self.worker().delivery(run.name).run(run.tasks)

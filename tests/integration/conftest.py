@@ -25,29 +25,37 @@ from likepion_provider.cli.local import (
 
 DAGS = Path(__file__).parents[2] / "dags"
 RUN_TIMEOUT_S = 240.0
-#: A DAG an operator, as a reader of the docstrings would write it.
+SCHEDULED_DAG_ID = "likepion_scheduled"
+#: A DAG of its own for the example in each docstring, and one that waits in a worker.
 SMALL_DAGS = """
-import pendulum
+import inspect
+import textwrap
 from airflow.sdk import DAG
 from likepion_provider.operators.likepion import *
 from likepion_provider.operators.report import LikepionReportOperator
 from likepion_provider.sensors.likepion import LinkRssSensor
 
-with DAG("small_pull", schedule=None):
-    PullSecondaryTasksOperator(task_id="pull_tasks", limit=100)
+for each in (
+    PullSecondaryTasksOperator,
+    ClaimAccountsOperator,
+    LinkRssSensor,
+    ImportRssOperator,
+    InsertLinksOperator,
+    LikepionReportOperator,
+):
+    example = inspect.getdoc(each).split(".. code-block:: python")[1].split(":param")[0]
+    with DAG(f"example_{each.__name__}", schedule=None) as dag:
+        exec(textwrap.dedent(example))
+    globals()[dag.dag_id] = dag
 
-with DAG("small_all", schedule=None):
+with DAG("small_wait", schedule=None):
     pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=100)
     claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
     wait = LinkRssSensor.partial(task_id="wait", deferrable=False, poke_interval=0.5, timeout=3).expand(
         batch=claim.output
     )
-    imported = ImportRssOperator.partial(task_id="import_rss", trigger_rule="all_done").expand(batch=claim.output)
-    insert = InsertLinksOperator.partial(task_id="insert_links").expand(batch=claim.output)
-    wait >> imported >> insert
-    insert >> LikepionReportOperator(
-        task_id="report", wait_task_id="wait", import_task_id="import_rss", insert_task_id="insert_links"
-    )
+    imported = ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
+    wait >> imported >> InsertLinksOperator.partial(task_id="insert_links").expand(batch=claim.output)
 """
 
 
@@ -137,6 +145,25 @@ class Airflow(AirflowApi):
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
 
 
+def wait_for(condition: Callable[[], object], timeout_s: float = 120) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come to that"
+        time.sleep(0.3)
+
+
+def scheduled_dag() -> str:
+    """The DAG under another name with a schedule, which a backfill needs; the next tick is a year away."""
+    text = (DAGS / "likepion_podcast_secondary.py").read_text(encoding="utf-8")
+    for old, new in (
+        ('conf.getint("likepion", "schedule_minutes", fallback=5)', "365 * 24 * 60"),
+        ('dag_id="likepion_podcast_secondary"', f'dag_id="{SCHEDULED_DAG_ID}", is_paused_upon_creation=True'),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     home = tmp_path_factory.mktemp("airflow")
@@ -144,14 +171,14 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     dags.mkdir(parents=True)
     for path in DAGS.glob("*.py"):
         shutil.copy(path, dags)
+    (dags / "scheduled.py").write_text(scheduled_dag(), encoding="utf-8")
     (dags / "small.py").write_text(SMALL_DAGS, encoding="utf-8")
     port = free_port()
-    environment = airflow_environment(home, dags, port)
+    environment = airflow_environment(home, dags, port) | {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
     with standalone(home, environment):
         api = Airflow(f"http://127.0.0.1:{port}", home, environment)
         api.wait_until_ready()
-        for dag_id in ("likepion_podcast_secondary", "small_pull", "small_all"):
-            api.call("PATCH", f"/api/v2/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+        wait_for(lambda: api.call("GET", "/api/v2/dags?dag_id_pattern=small_wait")["dags"])
         yield api
 
 

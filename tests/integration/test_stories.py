@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import requests
 
 from likepion_provider.sandbox.world import troubled_world
-from tests.integration.conftest import Airflow, SandboxApi
+from tests.integration.conftest import Airflow, SandboxApi, wait_for
 
 pytestmark = pytest.mark.airflow
 
@@ -92,16 +91,16 @@ def test_a_feed_that_is_not_set_in_time_leaves_the_run_green_and_a_later_run_del
 ) -> None:
     world = sandbox("--world", "built", "--accounts", "2", "--posts", "1", "--waiting-posts", "1")
     airflow.use(world)
-    run_id, state = airflow.run("small_all")
-    assert state == "success", airflow.tasks(run_id, "small_all")
-    assert airflow.tasks(run_id, "small_all")["wait", 0]["state"] == "skipped"
+    run_id, state = airflow.run("small_wait")
+    assert state == "success", airflow.tasks(run_id, "small_wait")
+    assert airflow.tasks(run_id, "small_wait")["wait", 0]["state"] == "skipped"
     assert world.rows()["count"] == 0
 
     request_id = world.state()["posts"][0]["request_id"]
     feed_url = world.addresses["feeds_url"] + first_feed(world)
     world.call("PATCH", f"/sandbox/posts/{request_id}", {"link_rss": feed_url})
     world.call("POST", "/sandbox/clock", {"advance_s": 901})
-    _, state = airflow.run("small_all")
+    _, state = airflow.run("small_wait")
     assert state == "success"
     assert sorted(world.rows()["accounts"].values()) == [5, 5]
 
@@ -159,12 +158,42 @@ def test_a_limit_out_of_bounds_is_refused_by_the_form(airflow: Airflow, limit: o
     assert "limit" in error.value.response.text
 
 
-def test_pull_alone_in_a_dag_of_its_own(airflow: Airflow, sandbox: SandboxFactory) -> None:
+@pytest.mark.parametrize(
+    ("operator", "links"),
+    [
+        ("PullSecondaryTasksOperator", 0),
+        ("ClaimAccountsOperator", 0),
+        ("LinkRssSensor", 0),
+        ("ImportRssOperator", 0),
+        ("InsertLinksOperator", 10),
+        ("LikepionReportOperator", 0),
+    ],
+)
+def test_the_example_in_each_docstring_is_a_dag_that_works(
+    airflow: Airflow, sandbox: SandboxFactory, operator: str, links: int
+) -> None:
+    """Nothing is reported before an insert; what an import found is in the journal, whatever DAG it ran in."""
     world = sandbox("--world", "built", "--accounts", "2", "--posts", "1")
     airflow.use(world)
-    _, state = airflow.run("small_pull")
-    assert state == "success"
-    assert sum(account["claimed"] for account in world.state()["accounts"]) == 2
+    run_id, state = airflow.run(f"example_{operator}")
+    assert state == "success", airflow.tasks(run_id, f"example_{operator}")
+    assert {row["state"] for row in airflow.tasks(run_id, f"example_{operator}").values()} == {"success"}
+    assert [event["kind"] for event in world.call("GET", "/sandbox/log")["events"]].count("pull") == 1
+    assert world.rows()["count"] == links
+
+
+def test_a_feed_that_is_gone_is_named_with_its_remedy(airflow: Airflow, sandbox: SandboxFactory) -> None:
+    world = sandbox("--world", "built", "--accounts", "2", "--posts", "1", "--waiting-posts", "1")
+    airflow.use(world)
+    request_id = world.state()["posts"][0]["request_id"]
+    gone = world.addresses["feeds_url"] + "/no-such-feed.xml"
+    world.call("PATCH", f"/sandbox/posts/{request_id}", {"link_rss": gone})
+    run_id, state = airflow.run()
+    assert state == "failed"
+    log = airflow.log(run_id, "report")
+    assert gone in log
+    assert "404" in log
+    assert "Correct the post's feed address at the primary site" in log
 
 
 def test_airflow_knows_the_provider_and_the_dags_import(airflow: Airflow) -> None:
@@ -187,13 +216,6 @@ def test_the_connections_test_button_does_not_touch_the_queue(airflow: Airflow, 
 
 def states(airflow: Airflow, run_id: str, task_id: str) -> list[str]:
     return [row["state"] for (task, _), row in airflow.tasks(run_id).items() if task == task_id]
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to that"
-        time.sleep(0.3)
 
 
 def leaks(path: Path, secrets: list[str]) -> list[str]:

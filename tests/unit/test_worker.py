@@ -225,15 +225,38 @@ async def test_one_accounts_failure_is_its_own_and_it_is_set_aside_after_three(w
     world.worker.platform.trouble = refuse
     assert await world.run() == {"account-0": Outcome.FAILED, "account-1": Outcome.DELIVERED}
     for number in range(2, 4):
-        world.clock.advance(901)
+        world.clock.advance(6 * 3600)
         assert await world.run(f"run-{number}") == {"account-0": Outcome.FAILED}
-    world.clock.advance(901)
+    world.clock.advance(6 * 3600)
     assert await world.run("run-4") == {"account-0": Outcome.SET_ASIDE}
     assert not Outcome.SET_ASIDE.needs_attention
     world.worker.platform.trouble = lambda _when, _job: None
     world.clock.advance(901)
     tasks = await world.worker.intake("run-5").choose(Choice(account_ids=("account-0",)))
     assert await world.work(tasks, "run-5") == {"account-0": Outcome.DELIVERED}
+
+
+async def test_an_account_that_does_not_get_through_is_tried_less_and_less_often_and_by_hand_at_once(
+    world: World,
+) -> None:
+    def refuse(_: str, _job: Job) -> None:
+        raise NeedsVerification("open the page")
+
+    world.worker.platform.trouble = refuse
+    tried_after_h = []
+    for hour in range(20):
+        outcomes = await world.run(f"run-{hour}")
+        if outcomes["account-0"] is Outcome.NEEDS_PERSON:
+            tried_after_h.append(hour)
+        else:
+            assert outcomes["account-0"] is Outcome.BACKING_OFF
+            assert "open the page" in world.messages["account-0"]
+        world.clock.advance(3600)
+    assert tried_after_h == [0, 1, 3, 7, 13, 19]
+    assert not Outcome.BACKING_OFF.needs_attention
+    world.worker.platform.trouble = lambda _when, _job: None
+    tasks = await world.worker.intake("by-hand").choose(Choice(account_ids=("account-0",)))
+    assert await world.work(tasks, "by-hand") == {"account-0": Outcome.DELIVERED}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,8 @@ class FakeTaskInstance:
     """Keeps XComs; answers with what a test put in."""
 
     map_index = -1
+    try_number = 1
+    max_tries = 2
 
     def __init__(self) -> None:
         self.xcoms: dict[tuple[str | None, str, int], Any] = {}
@@ -40,7 +43,8 @@ class FakeTaskInstance:
 
 @pytest.fixture
 def context() -> dict[str, Any]:
-    return {"dag_run": SimpleNamespace(dag_id="dag", run_id="run"), "ti": FakeTaskInstance()}
+    run = SimpleNamespace(dag_id="dag", run_id="run", run_type="scheduled", run_after=datetime.now(timezone.utc))
+    return {"dag_run": run, "ti": FakeTaskInstance()}
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def test_the_dag_parses_into_the_tasks_that_are_documented() -> None:
         "import_batch.insert_links",
         "report",
     }
-    assert {"limit", "group_id", "domains", "account_ids", "batch_size", "dry_run"} == set(dag.params)
+    assert {"limit", "group_id", "domains", "account_ids", "batch_size", "dry_run", "resend"} == set(dag.params)
 
 
 def test_the_connection_form_is_described_as_the_code_reads_it() -> None:

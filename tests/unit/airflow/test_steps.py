@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.hooks.likepion import LikepionHook
 from likepion_provider.operators.likepion import (
     SEALED_COOKIES,
@@ -95,6 +99,51 @@ async def test_names_may_be_text_or_list(start: Start, context: Context) -> None
         assert [task["account_id"] for task in tasks] == ids[:2]
     with pytest.raises(AirflowFailException, match="domains must be a list of names"):
         await asyncio.to_thread(PullSecondaryTasksOperator(task_id="p", domains=[1]).execute, context)
+
+
+async def test_a_manager_that_is_gone_is_said_once_an_hour(
+    start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start()
+    reachable = os.environ["AIRFLOW_CONN_LIKEPION_DEFAULT"]
+    gone = json.loads(reachable) | {"host": "http://127.0.0.1:9"}
+    monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_DEFAULT", json.dumps(gone))
+
+    async def pull() -> Any:
+        return await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks").execute, context)
+
+    for try_number in (1, 2, 3):
+        context["ti"].try_number = try_number
+        with pytest.raises(AirflowException):
+            await pull()
+    context["ti"].try_number = 1
+    with pytest.raises(AirflowSkipException, match="ended red at"):
+        await pull()
+    context["dag_run"].run_type = "manual"
+    with pytest.raises(AirflowException):
+        await pull()
+    context["dag_run"].run_type = "scheduled"
+
+    monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_DEFAULT", reachable)
+    assert len(await pull()) == 3
+    monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_DEFAULT", json.dumps(gone))
+    with pytest.raises(AirflowException):
+        await pull()
+
+
+async def test_no_more_is_pulled_than_earlier_runs_got_to(start: Start, context: Context) -> None:
+    sandbox: Sandbox = await start(build_world(accounts=40, posts=1))
+    journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(200, 190, datetime.now(timezone.utc))
+    pulled = await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks", limit=200).execute, context)
+    assert len(pulled) == 25
+    assert sum(event.kind == "pull" for event in sandbox.manager.events) == 1
+
+
+async def test_links_are_sent_again_for_named_accounts_only(start: Start, context: Context) -> None:
+    await start()
+    pull = PullSecondaryTasksOperator(task_id="pull_tasks", resend=True)
+    with pytest.raises(AirflowFailException, match="resend needs group_id or account_ids"):
+        await asyncio.to_thread(pull.execute, context)
 
 
 async def test_a_choice_does_not_pull(start: Start, context: Context) -> None:

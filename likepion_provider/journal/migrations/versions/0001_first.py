@@ -30,6 +30,8 @@ def upgrade() -> None:
         _text("reference"),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("setbacks", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("not_before", _TIME),
         _text("message"),
         _text("remedy"),
         _text("run_id", 250),

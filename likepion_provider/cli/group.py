@@ -1,0 +1,71 @@
+"""``likepion group``: a run for each of some groups, whatever the schedule does meanwhile."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from likepion_provider.cli.local import DAG_ID
+from likepion_provider.errors import BadRequest, Transient
+
+TRIGGER_TIMEOUT_S = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser."""
+    actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
+    backfill = actions.add_parser(
+        "backfill",
+        help="work groups again: what failed, what was parked and settled, and what is new",
+        description="Start a run of the DAG for each group, as 'airflow dags trigger' does. Unlike 'airflow backfill "
+        "create' it knows no dates, so groups do not clash, and any number of them runs side by side.",
+    )
+    backfill.add_argument("group_id", nargs="+", help="as the manager names it")
+    backfill.add_argument("--dry-run", action="store_true", help="look at feeds and platforms; import and send nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the runs.
+
+    :return: 0.
+    :raises BadRequest: the journal has never seen one of the groups; then no run was started.
+    :raises Transient: Airflow did not take a run; those named before it are started.
+    """
+    groups = list(dict.fromkeys(args.group_id))
+    _require_known(groups)
+    at = datetime.now(timezone.utc)
+    for group_id in groups:
+        run_id = f"group__{group_id}__{at:%Y-%m-%dT%H:%M:%S.%f}"
+        _trigger(run_id, {"group_id": group_id} | ({"dry_run": True} if args.dry_run else {}))
+        print(f"{group_id}  {run_id}", flush=True)
+    return 0
+
+
+def _require_known(groups: list[str]) -> None:
+    # Late: Airflow takes a second to import.
+    from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+
+    known = {each.group_id for each in journal_of(find(JOURNAL_CONN_ID)).submissions.of_groups(groups)}
+    if unknown := [group_id for group_id in groups if group_id not in known]:
+        raise BadRequest(
+            f"the journal has never seen group {', '.join(unknown)}; no run was started",
+            remedy="Check the id; or let a scheduled run pull the group first.",
+        )
+
+
+def _trigger(run_id: str, conf: dict[str, object]) -> None:
+    airflow = str(Path(sys.executable).with_name("airflow"))
+    command = [airflow, "dags", "trigger", DAG_ID, "--run-id", run_id, "--conf", json.dumps(conf)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, capture_output=True, text=True, timeout=TRIGGER_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Transient(f"airflow dags trigger {DAG_ID} did not end within {TRIGGER_TIMEOUT_S} s") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Transient(f"airflow dags trigger {DAG_ID} failed: {last}", remedy="Correct that and run it again.")

@@ -1,0 +1,75 @@
+"""The few facts that outlive a run and belong to no account."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.schema import setting
+from likepion_provider.protocol import MAX_PULL
+
+#: However few accounts a run got to, the next one tries as many.
+LEAST_PACE = 25
+#: A run that got through all of what the pace allowed lets the next one take this much more.
+PACE_GROWTH = 1.5
+
+_PACE, _OUTAGE = "pace", "manager_outage"
+
+
+class Settings:
+    """The table of settings, as far as runs share it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def pace(self) -> int | None:
+        """How many accounts a run gets to before their claims lapse, as the last runs had it; None: no bound known."""
+        with self._database.reading() as connection:
+            value = get(connection, _PACE)
+        return int(value) if value else None
+
+    def note_pace(self, accounts: int, lapsed: int, at: datetime) -> None:
+        """Learn from a run.
+
+        :param accounts: how many it took up.
+        :param lapsed: how many of them it did not get to before their claims lapsed.
+        """
+        with self._database.writing() as connection:
+            known = get(connection, _PACE)
+            if lapsed:
+                put(connection, _PACE, str(max(LEAST_PACE, accounts - lapsed)), at)
+            elif known and accounts >= int(known):
+                grown = math.ceil(int(known) * PACE_GROWTH)
+                put(connection, _PACE, "" if grown >= MAX_PULL else str(grown), at)
+
+    def outage_reported_at(self) -> datetime | None:
+        """When a run ended red because the manager could not be reached, if it has not been reached since."""
+        with self._database.reading() as connection:
+            value = get(connection, _OUTAGE)
+        return datetime.fromisoformat(value) if value else None
+
+    def report_outage(self, at: datetime) -> None:
+        """Note that a run ends red because the manager cannot be reached."""
+        with self._database.writing() as connection:
+            put(connection, _OUTAGE, at.isoformat(), at)
+
+    def end_outage(self) -> None:
+        """Note that the manager answers."""
+        with self._database.writing() as connection:
+            connection.execute(delete(setting).where(setting.c.name == _OUTAGE))
+
+
+def get(connection: Connection, name: str) -> str | None:
+    """A setting's value; None where it was never put."""
+    value: str | None = connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar()
+    return value
+
+
+def put(connection: Connection, name: str, value: str, at: datetime) -> None:
+    """Put a setting's value."""
+    statement = insert_for(connection)(setting).values(name=name, value=value, updated_at=at)
+    fresh = {"value": value, "updated_at": at}
+    connection.execute(statement.on_conflict_do_update(index_elements=[setting.c.name], set_=fresh))
