@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import runpy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from airflow.sdk import Connection
 
 import likepion_provider
 from likepion_provider import get_provider_info
+from likepion_provider.hooks.connections import allows_private_feeds, base_url_of
 
 DOCKER = Path(__file__).parents[2] / "docker"
 
@@ -61,6 +64,20 @@ def test_only_the_sandbox_is_optional_and_ports_are_loopbacks(compose: dict[str,
     services = compose["services"]
     assert [name for name, each in services.items() if "profiles" in each] == ["sandbox"]
     assert all(port.startswith("127.0.0.1:") for each in services.values() for port in each.get("ports", []))
+
+
+def test_the_connections_lead_to_the_sandbox_unless_the_caller_names_others(compose: dict[str, Any]) -> None:
+    told = compose["x-airflow"]["environment"]
+    command = [*compose["services"]["sandbox"]["entrypoint"], *compose["services"]["sandbox"]["command"]]
+    listens = dict(pairwise(command))
+    default = re.fullmatch(r"\$\{AIRFLOW_CONN_LIKEPION_DEFAULT:-(.*)\}", told["AIRFLOW_CONN_LIKEPION_DEFAULT"])
+    assert default
+    manager = Connection.from_uri(default[1], conn_id="manager")
+    assert base_url_of(manager) == f"http://sandbox:{listens['--manager-port']}"
+    assert manager.password == listens["--api-key"]
+    assert allows_private_feeds(manager)
+    site = Connection.from_uri(told["AIRFLOW_CONN_LIKEPION_PLATFORM_SANDBOX_SITE"], conn_id="site")
+    assert base_url_of(site) == f"http://sandbox:{listens['--site-port']}"
 
 
 def test_secrets_are_made_once_and_are_all_that_the_services_read(compose: dict[str, Any], tmp_path: Path) -> None:
