@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo test check bench faults clean
+.PHONY: help venv demo test check bench faults cluster matrix clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,12 +28,21 @@ check: venv ## format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 bench: venv ## measured performance, side by side in one run
 	$(BIN)/python -m tests.benchmarks
 
 faults: venv ## the long campaign against leases and journal
 	$(BIN)/python -m tests.faults
+
+cluster: venv ## the demo's job on two Celery workers, one of which dies; needs PostgreSQL and Redis
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group cluster
+	$(BIN)/python -m tests.cluster
+
+matrix: venv ## unit tests and a run on the oldest and newest Airflow and Python
+	$(BIN)/python -m tests.matrix
 
 clean: ## remove the environment, the demo and all caches
 	rm -rf $(VENV) .demo dist .*_cache .hypothesis

@@ -33,6 +33,8 @@ from likepion_provider.operators.report import LikepionReportOperator
 from likepion_provider.sensors.likepion import LinkRssSensor
 
 SCHEDULE_MINUTES = conf.getint("likepion", "schedule_minutes", fallback=5)
+# A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
+POOL = conf.get("likepion", "pool", fallback="default_pool")
 
 PARAMS = {
     "limit": Param(
@@ -119,7 +121,7 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         name = "{{ task.batch['name'] }}"
         wait = LinkRssSensor(task_id="wait_for_link_rss", batch=batch, map_index_template=name)
         import_rss = ImportRssOperator(
-            task_id="import_rss", batch=batch, look_only="{{ params.dry_run }}", map_index_template=name
+            task_id="import_rss", batch=batch, look_only="{{ params.dry_run }}", map_index_template=name, pool=POOL
         )
         insert_links = InsertLinksOperator(
             task_id="insert_links",

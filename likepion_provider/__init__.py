@@ -60,7 +60,14 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "integer",
                         "example": None,
                         "default": "5",
-                    }
+                    },
+                    "pool": {
+                        "description": "The DAG's imports take their slots from this pool, which must exist.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "likepion",
+                        "default": "default_pool",
+                    },
                 },
             }
         },

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from likepion_provider.cli.local import free_port
@@ -21,12 +22,31 @@ def server_binaries() -> Path | None:
     return next((each for each in candidates if (each / "initdb").exists()), None)
 
 
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    :param url: its SQLAlchemy URL, with ``{database}`` to be filled in.
+    :param restart: stops it, which ends every connection, and starts it again at the same port.
+    """
+
+    url: str
+    restart: Callable[[], None]
+
+
 @contextlib.contextmanager
 def postgres(binaries: Path) -> Iterator[str]:
     """A server on 127.0.0.1 with an empty cluster, removed at the end.
 
     :return: its SQLAlchemy URL, with ``{database}`` to be filled in.
     """
+    with postgres_server(binaries) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def postgres_server(binaries: Path) -> Iterator[Server]:
+    """:func:`postgres`, with a handle on the server."""
     # The server refuses to run as root; Debian's package brings a user for it.
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="likepion-postgres-") as name:
@@ -42,8 +62,10 @@ def postgres(binaries: Path) -> Iterator[str]:
         data = str(folder / "data")
         run("initdb", "-D", data, "-U", "likepion", "--auth=trust", "--no-sync")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+        control = ("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options)
+        run(*control, "start")
         try:
-            yield f"postgresql+psycopg://likepion@127.0.0.1:{port}/{{database}}"
+            url = f"postgresql+psycopg://likepion@127.0.0.1:{port}/{{database}}"
+            yield Server(url, lambda: run(*control, "-m", "fast", "restart"))
         finally:
             run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")

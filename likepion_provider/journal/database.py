@@ -18,6 +18,7 @@ from likepion_provider.errors import JournalUnusable
 
 #: The newest file in ``migrations/versions``.
 HEAD = "0001"
+MIGRATIONS = Path(__file__).parent / "migrations"
 #: How long SQLite waits for another process's transaction, in milliseconds.
 SQLITE_BUSY_MS = 30_000
 
@@ -141,7 +142,7 @@ def _upgrade(engine: Engine) -> None:
     from alembic.util import CommandError
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('likepion_journal'))"))

@@ -1,0 +1,1 @@
+"""The oldest and the newest Airflow on every Python that is installed: ``make matrix``."""
