@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import random
 import secrets
@@ -32,6 +33,8 @@ from likepion_provider.journal.database import Database
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.models import LinkState
 from likepion_provider.protocol import CLAIM_TTL_S
+from likepion_provider.sandbox.world import build_world
+from tests.faults.workers import parked
 from tests.integration.conftest import DAGS, Airflow, SandboxApi
 
 ACCOUNTS, POSTS, EPISODES, BATCH = 12, 3, 5, 3
@@ -47,6 +50,9 @@ SETTINGS = {
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": 2,
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 10,
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": 2,
+    # The local executor never gets the slot of a killed supervisor back.
+    "AIRFLOW__CORE__PARALLELISM": 24,
+    "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": 8,
     # Services that share no configuration file's random keys share these.
     "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
     # Process titles must not overwrite the environment, by which our processes are known.
@@ -70,10 +76,26 @@ SLOW_INSERTS = [
     {"endpoint": "insert", "kind": "delay", "delay_s": 0.4, "after_effect": after, "times": None, "probability": 0.5}
     for after in (True, False)
 ]
-RUN_TIMEOUT_S = 240.0
+RUN_TIMEOUT_S = 300.0
+#: Where no task lives for this long although a run goes on, Airflow's scheduler is started again, as a person would.
+STANDSTILL_S = 45.0
 FIRE_RUNS, HEALING_RUNS = 3, 6
 #: What is struck, and how often in comparison.
 TARGETS = {"task": 50, "supervisor": 15, "orphan": 8, "pause": 10, "triggerer": 12, "scheduler": 2}
+
+
+class World(SandboxApi):
+    """A sandbox whose world is known."""
+
+    def __init__(self, addresses: dict[str, str], seed: int) -> None:
+        super().__init__(addresses)
+        self._world = build_world(accounts=ACCOUNTS, posts=POSTS, waiting_posts=1, seed=seed)
+
+    def set_feeds(self) -> None:
+        """What the primary's worker does."""
+        for post in self._world.posts:
+            feed_url = self.addresses["feeds_url"] + post.podcast.path()
+            self.call("PATCH", f"/sandbox/posts/{post.request_id}", {"link_rss": feed_url})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +153,9 @@ class Services:
             for pid, title in titles.items()
             if title.startswith("airflow worker -- ") and "LocalExecutor" not in title and pid not in children
         }
-        return [Attempt(pid, parents[pid]) for pid in sorted(children)] + [Attempt(pid, None) for pid in sorted(orphans)]
+        return [Attempt(pid, parents[pid]) for pid in sorted(children)] + [
+            Attempt(pid, None) for pid in sorted(orphans)
+        ]
 
     def _airflow(self, *arguments: str) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).with_name("airflow")), *arguments]
@@ -209,7 +233,14 @@ class Round:
     """One world, from the first pull until everything is delivered."""
 
     def __init__(
-        self, airflow: Airflow, services: Services, world: SandboxApi, fire: Fire, rng: random.Random, pace_s: float
+        self,
+        airflow: Airflow,
+        services: Services,
+        world: World,
+        fire: Fire,
+        rng: random.Random,
+        figures: Counter[str],
+        pace_s: float,
     ) -> None:
         self._airflow = airflow
         self._services = services
@@ -217,7 +248,8 @@ class Round:
         self._fire = fire
         self._rng = rng
         self._pace_s = pace_s
-        self.runs = 0
+        self.figures = figures
+        self._feeds_set = False
         airflow.use(world)
         port = world.addresses["manager_url"].rsplit(":", 1)[1]
         self.journal = Journal(Database(f"sqlite:///{airflow.home / f'journal-{port}.db'}"))
@@ -229,8 +261,9 @@ class Round:
             began_s = time.monotonic()
             limits = (8, 100) if number == 0 else (100,)
             runs = [self._airflow.start(limit=limit, batch_size=BATCH) for limit in limits]
-            self._follow(runs, lambda began_s=began_s: self._burn_once(began_s))
+            self._follow(runs, functools.partial(self._burn_once, began_s))
             self._fire.continue_due(all_of_them=True)
+            print(f"kills     under fire: {told(self.figures)}", flush=True)
             self._let_claims_lapse()
             if not self.undelivered():
                 return
@@ -251,8 +284,8 @@ class Round:
         return [each["account_id"] for each in self._world.state()["accounts"] if stored[each["account_id"]] < EPISODES]
 
     def parked(self) -> set[str]:
-        """The accounts with links of an unknown outcome, as ``likepion journal list`` shows them."""
-        return {each.key.account_id for each in self.journal.links.listed(state=LinkState.UNKNOWN, limit=1000)}
+        """The accounts with links of an unknown outcome."""
+        return parked(self.journal)
 
     def untrue(self) -> list[str]:
         """URLs that the journal takes for stored and the manager does not have."""
@@ -268,21 +301,27 @@ class Round:
             self._set_feeds()
 
     def _set_feeds(self) -> None:
-        for post in self._world.state()["posts"]:
-            if not post["feed_ready"]:
-                feed_url = self._world.addresses["feeds_url"] + _feed_paths(self._world)[post["request_id"]]
-                self._world.call("PATCH", f"/sandbox/posts/{post['request_id']}", {"link_rss": feed_url})
+        if not self._feeds_set:
+            self._feeds_set = True
+            self._world.set_feeds()
 
     def _follow(self, runs: list[str], meanwhile: Callable[[], None]) -> None:
         """Wait for runs to end; services that end are started again.
 
         :raises TimeoutError: they did not end.
         """
-        self.runs += len(runs)
-        deadline_s = time.monotonic() + RUN_TIMEOUT_S
+        self.figures["runs"] += len(runs)
+        lively_s = time.monotonic()
+        deadline_s = lively_s + RUN_TIMEOUT_S
         while time.monotonic() < deadline_s:
             meanwhile()
             self._services.start_missing()
+            if self._services.attempts():
+                lively_s = time.monotonic()
+            elif time.monotonic() - lively_s > STANDSTILL_S:
+                lively_s = time.monotonic()
+                self._services.kill("scheduler")
+                self.figures["schedulers that stood still"] += 1
             with contextlib.suppress(requests.RequestException):
                 runs = [each for each in runs if self._airflow.state(each) not in ("success", "failed")]
             if not runs:
@@ -311,21 +350,6 @@ def put_back(journal: Journal, seconds: float) -> None:
         for row in connection.execute(select(submission).where(submission.c.submitted_at.is_not(None))).all():
             same = (submission.c.request_id == row.request_id, submission.c.account_id == row.account_id)
             connection.execute(update(submission).where(*same).values(submitted_at=row.submitted_at - by))
-
-
-def _feed_paths(world: SandboxApi) -> dict[str, str]:
-    from likepion_provider.sandbox.world import build_world
-
-    built = build_world(accounts=ACCOUNTS, posts=POSTS, waiting_posts=1, seed=world.seed)
-    return {post.request_id: post.podcast.path() for post in built.posts}
-
-
-class World(SandboxApi):
-    """A sandbox whose world is known."""
-
-    def __init__(self, addresses: dict[str, str], seed: int) -> None:
-        super().__init__(addresses)
-        self.seed = seed
 
 
 @contextlib.contextmanager
@@ -362,7 +386,7 @@ def campaign(home: Path, kills: int, seed: int, *, pace_s: float = 1.0, until_s:
             arguments = [f"--{name}={value}" for name, value in shape.items()]
             with sandbox_process(home, "--world=built", *arguments) as addresses:
                 fire = Fire(services, rng, figures, kills - killed(figures))
-                one = Round(airflow, services, World(addresses, world_seed), fire, rng, pace_s)
+                one = Round(airflow, services, World(addresses, world_seed), fire, rng, figures, pace_s)
                 one.burn()
                 figures["accounts that healed"] += len(one.undelivered())
                 one.heal()
@@ -375,7 +399,6 @@ def _judge(one: Round, figures: Counter[str]) -> None:
     rows = one._world.rows()
     lost = set(one.undelivered()) - one.parked()
     figures["rounds"] += 1
-    figures["runs"] += one.runs
     figures["inserts"] += one._world.inserts()
     figures["rows"] += rows["count"]
     figures["duplicates"] += len(rows["duplicates"])

@@ -26,6 +26,7 @@ from likepion_provider.platforms import Job
 from likepion_provider.protocol import Endpoint
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Worker, fresh_journal, small_manager
+from tests.faults.settled import left_open, sendable_again
 
 ACCOUNTS, POSTS, EPISODES = 3, 2, 3
 FAULTS = (
@@ -64,6 +65,7 @@ class Faults(RuleBasedStateMachine):
         self.worker.platform.on_submit = self._submitted
         self.tasks: dict[str, list[SecondaryTask]] = {run: [] for run in RUNS}
         self.strangers: dict[str, str] = {}
+        self.served_by_strangers: set[str] = set()
         FIGURES["examples"] += 1
 
     def _submitted(self, job: Job) -> None:
@@ -183,6 +185,7 @@ class Faults(RuleBasedStateMachine):
                 urls = ",".join(self._urls(account_id, request_id))
                 item = {"request_id": request_id, "account_id": account_id, "link_post": urls}
                 self.manager.insert(item, worker="stranger")
+                self.served_by_strangers.add(account_id)
         self.strangers = {}
 
     @staticmethod
@@ -196,6 +199,10 @@ class Faults(RuleBasedStateMachine):
         assert not self.manager.duplicates(), self.manager.duplicates()
 
     @invariant()
+    def nothing_that_is_stored_would_be_sent_again(self) -> None:
+        assert not sendable_again(self.worker.journal, self.manager.rows, self.served_by_strangers)
+
+    @invariant()
     def nothing_is_written_without_a_valid_claim(self) -> None:
         ours = [event for event in self.manager.events if event.worker == "ours" and event.kind in ("claim", "insert")]
         assert not [event for event in ours if event.foreign], "an account that somebody else holds"
@@ -207,6 +214,7 @@ class Faults(RuleBasedStateMachine):
             self.no_url_is_stored_twice()
             self.nothing_is_written_without_a_valid_claim()
             self._nothing_is_lost()
+            assert not left_open(self.worker.journal, self.manager.rows), "an outcome that could be known"
         finally:
             FIGURES["inserts"] += sum(event.kind == "insert" for event in self.manager.events)
             FIGURES["rows"] += len(self.manager.rows)

@@ -60,7 +60,7 @@ class Proxy:
         """
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         try:
-            yield "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
             server.close()
             await self.idle()

@@ -41,17 +41,17 @@ from likepion_provider.sandbox.world import DOMAINS
 from likepion_provider.worker import BatchImport, ImportOptions
 from tests.integration.conftest import SandboxApi
 
-ACCOUNTS, EPISODES = 8, 4
-FIRE_STRIKES, HEALING_RUNS = 12, 6
+ACCOUNTS, EPISODES = 16, 3
+FIRE_STRIKES, HEALING_RUNS = 24, 6
 AT_ONCE = 3
 RUN_TIMEOUT_S = 120.0
 #: Both before and after the effect, so that kills strike in between; shorter than a stopped process is waited for.
 SLOW_INSERTS = [
-    {"endpoint": "insert", "kind": "delay", "delay_s": 0.1, "after_effect": after, "times": None, "probability": 0.5}
+    {"endpoint": "insert", "kind": "delay", "delay_s": 0.3, "after_effect": after, "times": None, "probability": 0.5}
     for after in (True, False)
 ]
 #: After which a request that a stopped process sent has been served.
-SERVED_S = 0.3
+SERVED_S = 0.6
 
 
 class SharedClock(SystemClock):
@@ -80,6 +80,7 @@ class Run:
 
     name: str
     file: Path
+    limit: int
 
     def save(self, tasks: list[SecondaryTask]) -> None:
         unfinished = self.file.with_suffix(f".{os.getpid()}")
@@ -107,9 +108,9 @@ class Workers:
         self.living: dict[int, Run] = {}
         self._runs: list[Run] = []
 
-    def new_run(self) -> Run:
+    def new_run(self, limit: int = ACCOUNTS + 1) -> Run:
         name = f"run-{len(self._runs)}"
-        self._runs.append(Run(name, self._folder / f"{name}.json"))
+        self._runs.append(Run(name, self._folder / f"{name}.json", limit))
         return self._runs[-1]
 
     def start(self, run: Run) -> int:
@@ -142,8 +143,10 @@ class Workers:
     def reap(self) -> None:
         """Forget those that ended."""
         for pid in list(self.living):
-            if os.waitpid(pid, os.WNOHANG)[0]:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
                 del self.living[pid]
+                self._figures["attempts that failed"] += bool(status)
 
     def join(self) -> None:
         """Wait for all; who hangs is a defect.
@@ -169,7 +172,7 @@ class Workers:
             tasks = run.load()
             if tasks is None:
                 intake = Intake(manager=manager, journal=journal, clock=clock, scope=run.name, run_id=run.name)
-                tasks = await intake.reaffirm(await intake.pull(ACCOUNTS * 2))
+                tasks = await intake.reaffirm(await intake.pull(run.limit))
                 run.save(tasks)
 
             def keeper() -> Keeper:
@@ -190,8 +193,11 @@ class Workers:
 class Round:
     """One world: under fire, then healed, then judged."""
 
-    def __init__(self, workers: Workers, world: SandboxApi, clock: SharedClock, rng: random.Random) -> None:
+    def __init__(
+        self, workers: Workers, world: SandboxApi, journal: Journal, clock: SharedClock, rng: random.Random
+    ) -> None:
         self._workers = workers
+        self._journal = journal
         self._world = world
         self._clock = clock
         self._rng = rng
@@ -202,14 +208,17 @@ class Round:
         for _ in range(FIRE_STRIKES):
             self._workers.reap()
             while len(self._workers.living) < self._rng.randint(1, AT_ONCE):
-                self._workers.start(self._workers.new_run())
-            time.sleep(self._rng.uniform(0, 1.2))
+                self._workers.start(self._workers.new_run(self._rng.randint(1, 4)))
+            time.sleep(self._rng.uniform(0, 1.5))
             self._workers.reap()
             if not self._workers.living:
                 self._pass_time()
-            elif self._rng.random() < 0.15:
+            elif (what := self._rng.random()) < 0.1:
                 self._sleep_through_the_claim()
                 figures["stopped past their claim"] += 1
+            elif what < 0.2:
+                self._sleep_through_the_retry()
+                figures["woke up beside their retry"] += 1
             elif kills > 0:
                 kills -= 1
                 figures["kills"] += 1
@@ -224,21 +233,37 @@ class Round:
         self._workers.signal(signal.SIGSTOP, *stopped)
         time.sleep(SERVED_S)
         self._pass_time()
-        self._workers.start(self._rng.choice((self._workers.new_run, lambda: self._workers.living[stopped[0]]))())
-        time.sleep(self._rng.uniform(0.2, 1.2))
+        self._workers.start(self._workers.new_run())
+        time.sleep(self._rng.uniform(0.2, 1.5))
         self._workers.signal(signal.SIGCONT, *stopped)
 
+    def _sleep_through_the_retry(self) -> None:
+        """One is stopped, its next attempt takes over, it wakes up and must not write any more."""
+        stopped, run = self._rng.choice(list(self._workers.living.items()))
+        self._workers.signal(signal.SIGSTOP, stopped)
+        self._workers.start(run)
+        time.sleep(self._rng.uniform(0.2, 1.5))
+        self._workers.signal(signal.SIGCONT, stopped)
+
     def heal(self) -> None:
+        """Runs that nothing happens to, until everything is delivered."""
         self._world.call("DELETE", "/sandbox/faults")
         for _ in range(HEALING_RUNS):
             self._pass_time()
             self._workers.start(self._workers.new_run())
             self._workers.join()
+            if self._world.rows()["count"] >= ACCOUNTS * EPISODES and not parked(self._journal):
+                return
 
     def _pass_time(self) -> None:
         # The workers' first: a claim must never seem longer than it is.
         self._clock.advance(CLAIM_TTL_S + 1)
         self._world.call("POST", "/sandbox/clock", {"advance_s": CLAIM_TTL_S + 1})
+
+
+def parked(journal: Journal) -> set[str]:
+    """The accounts with links of an unknown outcome, as ``likepion journal list`` shows them."""
+    return {each.key.account_id for each in journal.links.listed(state=LinkState.UNKNOWN, limit=1000)}
 
 
 def judge(world: SandboxApi, journal: Journal, figures: Counter[str]) -> None:
@@ -247,9 +272,8 @@ def judge(world: SandboxApi, journal: Journal, figures: Counter[str]) -> None:
     :raises AssertionError: a URL is stored twice, an account is lost, or the journal takes for stored what is not.
     """
     rows = world.rows()
-    parked = {each.key.account_id for each in journal.links.listed(state=LinkState.UNKNOWN, limit=1000)}
     accounts = [each["account_id"] for each in world.state()["accounts"]]
-    lost = [each for each in accounts if rows["accounts"].get(each, 0) < EPISODES and each not in parked]
+    lost = [each for each in accounts if rows["accounts"].get(each, 0) < EPISODES and each not in parked(journal)]
     has = {(row["account_id"], row["link_post"]) for row in rows["rows"]}
     known = journal.links.listed(state=LinkState.STORED, limit=1000)
     figures["rounds"] += 1
@@ -257,16 +281,14 @@ def judge(world: SandboxApi, journal: Journal, figures: Counter[str]) -> None:
     figures["rows"] += rows["count"]
     figures["duplicates"] += len(rows["duplicates"])
     figures["lost"] += len(lost)
-    figures["accounts parked"] += len(parked)
+    figures["accounts parked"] += len(parked(journal))
     figures["links presumed"] += sum(each.presumed for each in known)
     assert not rows["duplicates"]
     assert not lost
     assert not [each.url for each in known if (each.key.account_id, each.url) not in has]
 
 
-def campaign(
-    journals: Callable[[Path], str], kills: int, seed: int, *, until_s: float = float("inf")
-) -> Counter[str]:
+def campaign(journals: Callable[[Path], str], kills: int, seed: int, *, until_s: float = float("inf")) -> Counter[str]:
     """Rounds until so many workers were killed.
 
     :param journals: makes the URL of an empty journal.
@@ -297,7 +319,7 @@ def _play(folder: Path, journal_url: str, kills: int, rng: random.Random, figure
         # A connection must not be forked.
         journal.database.close()
         workers = Workers(folder, journal_url, world, clock, figures)
-        one = Round(workers, world, clock, rng)
+        one = Round(workers, world, journal, clock, rng)
         try:
             one.burn(kills, figures)
             one.heal()
