@@ -37,7 +37,7 @@ from likepion_provider.sandbox.world import build_world
 from tests.faults.workers import parked
 from tests.integration.conftest import DAGS, Airflow, SandboxApi
 
-ACCOUNTS, POSTS, EPISODES, BATCH = 12, 3, 5, 3
+ACCOUNTS, POSTS, EPISODES, BATCH = 18, 3, 5, 3
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 #: Airflow notices a dead supervisor after this long; 300 s by default.
 HEARTBEAT_TIMEOUT_S = 10
@@ -79,7 +79,7 @@ SLOW_INSERTS = [
 RUN_TIMEOUT_S = 300.0
 #: Where no task lives for this long although a run goes on, Airflow's scheduler is started again, as a person would.
 STANDSTILL_S = 45.0
-FIRE_RUNS, HEALING_RUNS = 3, 6
+FIRE_RUNS, HEALING_RUNS = 4, 6
 #: What is struck, and how often in comparison.
 TARGETS = {"task": 50, "supervisor": 15, "orphan": 8, "pause": 10, "triggerer": 12, "scheduler": 2}
 
@@ -191,7 +191,7 @@ class Fire:
         self._services = services
         self._rng = rng
         self._figures = figures
-        self._left = kills
+        self.kills_left = kills
         self._stopped: list[tuple[float, int]] = []
 
     def strike(self) -> None:
@@ -199,7 +199,7 @@ class Fire:
         attempts = self._services.attempts()
         what = self._rng.choices(list(TARGETS), list(TARGETS.values()))[0]
         supervised = [each for each in attempts if each.supervisor]
-        if self._left <= 0 or not attempts or (what in ("supervisor", "orphan") and not supervised):
+        if self.kills_left <= 0 or not attempts or (what in ("supervisor", "orphan") and not supervised):
             return
         if what in ("triggerer", "scheduler"):
             self._services.kill(what)
@@ -215,7 +215,7 @@ class Fire:
             self._stop(victim.task, HEARTBEAT_TIMEOUT_S + 8)
             _signal(victim.supervisor or 0, signal.SIGKILL)
         self._figures["stopped and continued" if what == "pause" else f"killed: {what}"] += 1
-        self._left -= what != "pause"
+        self.kills_left -= what != "pause"
 
     def continue_due(self, *, all_of_them: bool = False) -> None:
         now_s = time.monotonic()
@@ -265,7 +265,7 @@ class Round:
             self._fire.continue_due(all_of_them=True)
             print(f"kills     under fire: {told(self.figures)}", flush=True)
             self._let_claims_lapse()
-            if not self.undelivered():
+            if not self.undelivered() or not self._fire.kills_left:
                 return
 
     def heal(self) -> None:
@@ -369,7 +369,7 @@ def hardy_airflow(home: Path) -> Iterator[tuple[Airflow, Services]]:
         yield airflow, services
 
 
-def campaign(home: Path, kills: int, seed: int, *, pace_s: float = 1.0, until_s: float = float("inf")) -> Counter[str]:
+def campaign(home: Path, kills: int, seed: int, *, pace_s: float = 0.5, until_s: float = float("inf")) -> Counter[str]:
     """Rounds until so many processes were killed.
 
     :param pace_s: between two strikes, on average.

@@ -38,7 +38,9 @@ def left_open(journal: Journal, stored: Collection[Row]) -> list[PostAccount]:
     found = []
     for key, rows in _by_key(journal).items():
         sent = [row for row in rows if row.sends]
-        one_post = len({row.send_id for row in sent}) == 1 and all(row.sends == 1 and row.state in _OPEN for row in sent)
+        one_post = len({row.send_id for row in sent}) == 1 and all(
+            row.sends == 1 and row.state in _OPEN for row in sent
+        )
         if any(row.state in _OPEN for row in rows) and (key not in served or one_post):
             found.append(key)
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import shutil
 import tempfile
 from collections import Counter, defaultdict
@@ -55,7 +56,7 @@ class CountingClient(ManagerClient):
     def waits_s(self, endpoint: Endpoint) -> list[float]:
         """Between two requests about the same account."""
         times = [each for (where, _), each in self.sent.items() if where is endpoint]
-        return [later - earlier for each in times for earlier, later in zip(each, each[1:], strict=False)]
+        return [later - earlier for each in times for earlier, later in itertools.pairwise(each)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ async def storm(endpoint: str, status: int, retry_after: str | None, *, after_ef
     :param endpoint: a name of the sandbox's faults; ``*`` is every one.
     :param after_effect: whether the manager does the work before it answers with the error.
     """
-    clock, sandbox = VirtualClock(), None
+    clock = VirtualClock()
     folder = Path(tempfile.mkdtemp(prefix="likepion-storm-"))
     sandbox = Sandbox(scripted_world(), clock=clock.server)  # type: ignore[arg-type]
     try:

@@ -26,6 +26,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+
 from likepion_provider.cli.local import sandbox_process
 from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.delivery import Delivery
@@ -332,3 +334,20 @@ def _play(folder: Path, journal_url: str, kills: int, rng: random.Random, figure
 def sqlite(folder: Path) -> str:
     """A journal in a file."""
     return f"sqlite:///{folder / 'journal.db'}"
+
+
+def on_postgres(server_url: str) -> Callable[[Path], str]:
+    """Journals in databases of their own on a server.
+
+    :param server_url: with ``{database}`` to be filled in.
+    """
+
+    def empty(folder: Path) -> str:
+        database = folder.name.lower().replace("-", "_")
+        engine = create_engine(server_url.format(database="postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{database}"'))
+        engine.dispose()
+        return server_url.format(database=database)
+
+    return empty
