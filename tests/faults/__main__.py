@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("answers", type=int, nargs="?", default=100_000, help="odd ones to each endpoint (100,000)")
     parser.add_argument("kills", type=int, nargs="?", default=200, help="in Airflow, and of workers a journal (200)")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="of all but the models")
+    parser.add_argument("--minutes", type=float, default=120, help="after which no round of kills begins (120)")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts (all)")
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -54,24 +55,32 @@ def pass_the_proxy(args: argparse.Namespace) -> None:
 
 def brave_storms(_: argparse.Namespace) -> None:
     """429 and 5xx."""
-    tell("storms", storms.campaign())
+    tell("storms", storms.campaign(), "all")
 
 
 def kill_workers(args: argparse.Namespace) -> None:
     """Processes without Airflow, on both databases."""
-    tell("workers", workers.campaign(workers.sqlite, args.kills, args.seed), args.seed, "SQLite")
+    figures = workers.campaign(workers.sqlite, args.kills, args.seed, until_s=until_s(args))
+    tell("workers", figures, args.seed, "SQLite")
     binaries = server_binaries()
     if binaries is None:
         print("workers   PostgreSQL: left out, no server is installed", flush=True)
         return
     with postgres(binaries) as url:
-        tell("workers", workers.campaign(workers.on_postgres(url), args.kills, args.seed), args.seed, "PostgreSQL")
+        figures = workers.campaign(workers.on_postgres(url), args.kills, args.seed, until_s=until_s(args))
+        tell("workers", figures, args.seed, "PostgreSQL")
 
 
 def kill_in_airflow(args: argparse.Namespace) -> None:
     """A real Airflow."""
     with tempfile.TemporaryDirectory(prefix="likepion-airflow-") as home:
-        tell("airflow", kills.campaign(Path(home), args.kills, args.seed), args.seed)
+        figures = kills.campaign(Path(home), args.kills, args.seed, until_s=until_s(args))
+        tell("airflow", figures, args.seed, f"{kills.killed(figures)} kills")
+
+
+def until_s(args: argparse.Namespace) -> float:
+    """Until when rounds begin, on the monotonic clock."""
+    return float(time.monotonic() + args.minutes * 60)
 
 
 PARTS = {
@@ -86,7 +95,7 @@ PARTS = {
 
 def tell(name: str, figures: Counter[str], *words: object) -> None:
     """Print what a part did."""
-    told = ", ".join(f"{number} {what}" for what, number in figures.items())
+    told = ", ".join(f"{number} {what}" for what, number in sorted(figures.items()))
     print(f"{name:<9} {'; '.join(map(str, words))}: {told}", flush=True)
 
 
