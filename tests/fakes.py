@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from likepion_provider import protocol
 from likepion_provider.client import ManagerAddress, ManagerClient
@@ -148,8 +148,15 @@ def feed_of(url: str, episodes: int = 3) -> Feed:
 class Worker:
     """Runs of ours against one manager and one journal; every step as the operators do it."""
 
-    def __init__(self, manager: Manager, journal: Journal, clock: VirtualClock, name: str = "ours") -> None:
-        self.client = InProcessClient(manager, name)
+    def __init__(
+        self,
+        manager: Manager,
+        journal: Journal,
+        clock: VirtualClock,
+        name: str = "ours",
+        client: ManagerClient | None = None,
+    ) -> None:
+        self.client: Any = client or InProcessClient(manager, name)
         self.journal = journal
         self.clock = clock
         self.registry = Registry()
