@@ -55,7 +55,8 @@ class ManagerClient:
         self._address = address
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
+    def open(self) -> None:
+        """Make the session, in the running event loop; nothing is sent."""
         timeout = aiohttp.ClientTimeout(total=self._address.timeout_s, sock_connect=self._address.connect_timeout_s)
         self._session = aiohttp.ClientSession(
             base_url=self._address.url.rstrip("/") + "/",
@@ -64,13 +65,20 @@ class ManagerClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(_sent_once,),
         )
+
+    async def close(self) -> None:
+        """End the session; what is under way is lost."""
+        if self._session:
+            await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        self.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session:
-            await self._session.close()
+        await self.close()
 
     async def pull(self, limit: int) -> list[Account]:
         """Pull and claim up to ``limit`` tasks: see :func:`likepion_provider.protocol.pull`."""
