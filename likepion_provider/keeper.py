@@ -16,6 +16,8 @@ from likepion_provider.protocol import CLAIM_TTL_S, Claimed
 
 log = logging.getLogger(__name__)
 
+#: A write has ended this long before the server would let its claim lapse.
+LAPSE_MARGIN_S = 10.0
 #: After a renewal that failed, in seconds.
 RETRY_S = 20.0
 
@@ -85,22 +87,25 @@ class Keeper:
         """Renew it no more."""
         self._leases.pop(key, None)
 
-    async def check(self, key: PostAccount) -> None:
+    async def check(self, key: PostAccount) -> float:
         """To be called right before a write.
 
+        :return: the seconds within which it must have ended.
         :raises LeaseLost: it must not begin.
         """
         await asyncio.to_thread(self._journal.claims.require, key, self.holder, Moment.read(self._clock))
-        self.check_now(key)
+        return self.check_now(key)
 
-    def check_now(self, key: PostAccount) -> None:
+    def check_now(self, key: PostAccount) -> float:
         """The part of :meth:`check` that needs no database: the very last look before a byte leaves.
 
+        :return: the seconds within which the write must have ended.
         :raises LeaseLost: it must not.
         """
-        lease = self._leases.get(key)
-        if lease is None or not lease.holds(Moment.read(self._clock)):
+        lease, now = self._leases.get(key), Moment.read(self._clock)
+        if lease is None or not lease.holds(now):
             raise LeaseLost(f"the claim on account {key.account_id} has lapsed")
+        return lease.remaining_s(now) - LAPSE_MARGIN_S
 
     async def renew(self, keys: Collection[PostAccount] | None = None) -> None:
         """Renew what is still ours, in bulk; what the manager does not confirm keeps its old end.

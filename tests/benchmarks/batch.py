@@ -74,13 +74,13 @@ async def ours(where: Addresses, folder: Path) -> float:
     return time.perf_counter() - began_s
 
 
-async def plain(where: Addresses) -> float:
+async def plain(where: Addresses, at_once: int = 64) -> float:
     """The same requests to manager and site, with no journal, no leases and no checks.
 
     :return: seconds.
     """
     began_s = time.perf_counter()
-    slots = asyncio.Semaphore(64)
+    slots = asyncio.Semaphore(at_once)
     async with ManagerClient(ManagerAddress(where.manager_url, where.api_key)) as manager:
 
         async def work(account: Account) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 from cryptography.fernet import Fernet
@@ -23,6 +25,7 @@ from tests.postgres import postgres, server_binaries
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 RUN_TIMEOUT_S = 900.0
+BYTECODE = Path(tempfile.gettempdir()) / f"likepion-bench-bytecode-{sys.version_info.minor}"
 #: SQLite answers "database is locked" beyond 8; PostgreSQL takes as many as two cores can use.
 PARALLELISM = {"sqlite": 8, "postgres": 16}
 
@@ -82,12 +85,8 @@ class Stack(AirflowApi):
         raise TimeoutError(f"the DAG processor did not find {dag_id}")
 
 
-def wall_s(run: Mapping[str, Any]) -> float:
-    """From the trigger to the end of a run, by Airflow's own clock."""
-    return (_moment(run["end_date"]) - _moment(run["queued_at"])).total_seconds()
-
-
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """A time of the API."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
@@ -126,6 +125,9 @@ def airflow(database: str, *, preload: bool = True, dags: Mapping[str, str] | No
 def _settings(stack: contextlib.ExitStack, database: str) -> dict[str, str]:
     ours = {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        # A deployment has its bytecode; where the caller's environment wants none written, it goes to a folder of its own.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(BYTECODE),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM[database]),
         "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
@@ -136,6 +138,9 @@ def _settings(stack: contextlib.ExitStack, database: str) -> dict[str, str]:
         if binaries is None:
             raise RuntimeError("PostgreSQL's server is not installed")
         url = stack.enter_context(postgres(binaries)).format(database="postgres")
+        parts = urlsplit(url)
+        journal = {"conn_type": "postgres", "host": parts.hostname, "port": parts.port, "login": parts.username}
+        ours["AIRFLOW_CONN_LIKEPION_JOURNAL"] = json.dumps(journal | {"schema": "postgres"})
         ours["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = url
         ours["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"] = url
     return ours
