@@ -30,7 +30,7 @@ check: venv ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 bench: venv ## measured performance, side by side in one run
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks --write $(ARGS)
 
 faults: venv ## the long campaign against leases and journal
 	$(BIN)/python -m tests.faults

@@ -125,7 +125,7 @@ def airflow(database: str, *, preload: bool = True, dags: Mapping[str, str] | No
 def _settings(stack: contextlib.ExitStack, database: str) -> dict[str, str]:
     ours = {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        # A deployment has its bytecode; where the caller's environment wants none written, it goes to a folder of its own.
+        # A deployment has its bytecode; here it goes to a folder of its own, even if the caller wants none written.
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(BYTECODE),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
