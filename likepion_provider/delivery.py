@@ -35,7 +35,7 @@ PERSISTENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 class Manager(Claimer, Protocol):
     """What of the manager a delivery needs."""
 
-    async def insert(self, report: LinkReport) -> list[Record]:
+    async def insert(self, report: LinkReport, *, within_s: float) -> list[Record]:
         """Report one account's links."""
         ...
 
@@ -119,8 +119,7 @@ class Delivery:
         key = task.key
         report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
         try:
-            self._keeper.check_now(key)
-            records = await self._manager.insert(report)
+            records = await self._manager.insert(report, within_s=self._keeper.check_now(key))
         except (Transient, NotAuthorised, LeaseLost) as error:
             await self._end(key, sending, LinkState.PREPARED, error)
             raise

@@ -11,9 +11,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from likepion_provider import feed as feeds
 from likepion_provider import protocol
@@ -44,6 +42,9 @@ from likepion_provider.platforms import (
     match,
     refuse_locked,
 )
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -197,6 +198,8 @@ class BatchImport:
         :raises NotAuthorised: the manager refuses the key.
         :raises JournalUnusable: nothing can be noted, so nothing is done.
         """
+        import aiohttp  # late: see client.py
+
         held = await self._keeper.take_over([task.key for task in tasks])
         self._submissions = await asyncio.to_thread(self._journal.submissions.get, held)
         slots = asyncio.Semaphore(self._options.max_concurrency)

@@ -11,14 +11,14 @@ import operator
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
-
-import aiohttp
-from yarl import URL
 
 from likepion_provider.errors import PlatformChanged, Transient
 from likepion_provider.protocol import retry_after_s
+
+if TYPE_CHECKING:
+    import aiohttp
 
 #: No page is read beyond this.
 MAX_PAGE_BYTES = 32 * 1024 * 1024
@@ -117,7 +117,8 @@ class PlatformHttp:
     """One account's client: its own cookies, the batch's connections.
 
     :param base_url: relative addresses start here.
-    :param before_write: called right before every request but GET and HEAD; raises where the claim is gone.
+    :param before_write: called right before every request but GET and HEAD; gives the seconds within which it must have
+        ended, and raises where the claim is gone.
     :param cookie: the account's ``Cookie`` header, sent to ``base_url``'s host only.
     :param timeout_s: for one request in all.
     """
@@ -129,14 +130,18 @@ class PlatformHttp:
         base_url: str,
         connector: aiohttp.BaseConnector,
         gate: DomainGate,
-        before_write: Callable[[], Awaitable[None]],
+        before_write: Callable[[], Awaitable[float]],
         cookie: str = "",
         timeout_s: float = 60.0,
     ) -> None:
+        import aiohttp  # late: see client.py
+        from yarl import URL
+
         self._platform = platform
         self.base_url = base_url.rstrip("/") + "/"
         self._gate = gate
         self._before_write = before_write
+        self._timeout_s = timeout_s
         # Test servers and sites of one's own may be addressed by IP.
         self._jar = aiohttp.CookieJar(unsafe=True)
         if cookie:
@@ -145,7 +150,6 @@ class PlatformHttp:
             connector=connector,
             connector_owner=False,
             cookie_jar=self._jar,
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s)),
             headers={"User-Agent": "airflow-provider-likepion"},
         )
 
@@ -156,6 +160,8 @@ class PlatformHttp:
     @property
     def cookie(self) -> str:
         """The cookies for ``base_url``, as a ``Cookie`` header's value."""
+        from yarl import URL
+
         jar = self._jar.filter_cookies(URL(self.base_url))
         return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
 
@@ -176,20 +182,26 @@ class PlatformHttp:
         :raises Transient: no answer, 429 or 5xx.
         :raises LeaseLost: it would write without a valid claim.
         """
+        import aiohttp
+
         url = urljoin(self.base_url, path)
+        within_s = self._timeout_s
         async with self._gate.passage():
             if writes if writes is not None else method not in ("GET", "HEAD"):
-                await self._before_write()
+                within_s = min(self._timeout_s, await self._before_write())
             try:
-                page = await self._exchange(method, url, options)
+                page = await self._exchange(method, url, within_s, options)
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
                 host = urlsplit(url).hostname
                 raise Transient(f"{self._platform}: no answer from {host} ({type(error).__name__})") from error
         self._raise_for_passing_trouble(page)
         return page
 
-    async def _exchange(self, method: str, url: str, options: dict[str, Any]) -> Page:
-        async with self._session.request(method, url, **options) as response:
+    async def _exchange(self, method: str, url: str, within_s: float, options: dict[str, Any]) -> Page:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=within_s, sock_connect=min(10.0, within_s))
+        async with self._session.request(method, url, timeout=timeout, **options) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk

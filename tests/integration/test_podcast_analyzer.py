@@ -190,8 +190,8 @@ async def _feed_url() -> AsyncIterator[str]:
 async def _job(site: str, feed_url: str, password: str = PASSWORD, cookie: str = "") -> AsyncIterator[Job]:
     """A run's job, with a client that knows nothing but the cookie."""
 
-    async def before_write() -> None:
-        return
+    async def before_write() -> float:
+        return 60.0
 
     feed = await read_feed(feed_url, target=EPISODES, allow_private=True)
     platform, settings = PodcastAnalyzer(), PlatformSettings(f"{site}/podcasts")

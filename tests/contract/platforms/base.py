@@ -305,8 +305,9 @@ async def opened(platform: Platform, module: ModuleType, *, timeout_s: float = 1
     gate = WatchedGate()
     writes: list[str] = []
 
-    async def before_write() -> None:
+    async def before_write() -> float:
         writes.append("")
+        return timeout_s
 
     async with module.SERVER() as server, aiohttp.TCPConnector() as connector:
         settings, credentials = module.settings(server.url), module.credentials()
