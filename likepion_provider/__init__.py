@@ -60,7 +60,14 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "integer",
                         "example": None,
                         "default": "5",
-                    }
+                    },
+                    "recipes_folder": {
+                        "description": "Where recipes are; empty: likepion_recipes under AIRFLOW_HOME.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/recipes",
+                        "default": "",
+                    },
                 },
             }
         },

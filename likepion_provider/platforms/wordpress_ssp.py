@@ -210,7 +210,7 @@ class WordpressSsp(Platform):
     async def _login(self, job: Job, url: str) -> None:
         # The page also sets the cookie by which WordPress sees that cookies work.
         form = await job.http.get(url)
-        self.refuse_login_elsewhere(job, form)
+        self.refuse_login_elsewhere(job, form.url)
         inputs = _read(form).inputs
         for name in ("log", "pwd"):
             if name not in inputs:
