@@ -99,9 +99,7 @@ def test_needs_are_what_no_run_can_do_without() -> None:
 async def test_the_code_is_asked_for_only_where_the_site_does() -> None:
     platform = importer(parse(GOOD, "my.yaml"))()
     async with opened(platform, letters) as case:
-        case.credentials = letters.credentials().__class__(
-            username="ada", password=letters.PASSWORD, twofa="no base32!"
-        )
+        case.credentials = Credentials(username="ada", password=letters.PASSWORD, twofa="no base32!")
         with pytest.raises(LoginRefused, match="TOTP"):
             await case.platform.collect(case.job())
 
