@@ -133,6 +133,16 @@ class Platform(abc.ABC):
         :raises Transient: passing trouble.
         """
 
+    async def sign_in(self, job: Job) -> None:
+        """Prove that the account, or the connection's key, opens the platform; nothing is changed there.
+
+        By looking for the feed, as far as that takes a login.
+
+        :raises PlatformError: it does not.
+        :raises Transient: passing trouble.
+        """
+        await self.collect(job)
+
     def refused_key(self) -> PlatformError:
         """The error for a key that the platform does not take, or that the connection lacks."""
         connection = f"likepion_platform_{self.name}"

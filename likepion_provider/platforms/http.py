@@ -133,7 +133,8 @@ class PlatformHttp:
         cookie: str = "",
         timeout_s: float = 60.0,
     ) -> None:
-        self._platform = platform
+        self.platform = platform
+        self.timeout_s = timeout_s
         self.base_url = base_url.rstrip("/") + "/"
         self._gate = gate
         self._before_write = before_write
@@ -177,16 +178,27 @@ class PlatformHttp:
         :raises LeaseLost: it would write without a valid claim.
         """
         url = urljoin(self.base_url, path)
-        async with self._gate.passage():
-            if writes if writes is not None else method not in ("GET", "HEAD"):
-                await self._before_write()
+        async with self.turn(writes=writes if writes is not None else method not in ("GET", "HEAD")):
             try:
                 page = await self._exchange(method, url, options)
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-                host = urlsplit(url).hostname
-                raise Transient(f"{self._platform}: no answer from {host} ({type(error).__name__})") from error
-        self._raise_for_passing_trouble(page)
-        return page
+                raise self.no_answer(url, error) from error
+        return self.accept(page)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, *, writes: bool) -> AsyncIterator[None]:
+        """One request's turn at the domain, also for requests that somebody else sends.
+
+        :raises LeaseLost: it would write without a valid claim.
+        """
+        async with self._gate.passage():
+            if writes:
+                await self._before_write()
+            yield
+
+    def no_answer(self, url: str, error: BaseException) -> Transient:
+        """The error for a request without an answer."""
+        return Transient(f"{self.platform}: no answer from {urlsplit(url).hostname} ({type(error).__name__})")
 
     async def _exchange(self, method: str, url: str, options: dict[str, Any]) -> Page:
         async with self._session.request(method, url, **options) as response:
@@ -196,13 +208,17 @@ class PlatformHttp:
                 if len(body) > MAX_PAGE_BYTES:
                     raise aiohttp.ClientPayloadError(f"more than {MAX_PAGE_BYTES} bytes")
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Page(self._platform, str(response.url), response.status, headers, bytes(body))
+            return Page(self.platform, str(response.url), response.status, headers, bytes(body))
 
-    def _raise_for_passing_trouble(self, page: Page) -> None:
+    def accept(self, page: Page) -> Page:
+        """A page as it is, unless it says 429 or 5xx.
+
+        :raises Transient: it does; with ``Retry-After``, the domain's gate is closed for as long.
+        """
         if page.status < 500 and page.status != 429:
-            return
+            return page
         wait_s = retry_after_s(page.headers)
         if page.status == 429 or wait_s is not None:
             self._gate.close_for(DEFAULT_PAUSE_S if wait_s is None else wait_s)
         address = page.url.split("?")[0]
-        raise Transient(f"{self._platform}: {address} answered {page.status}", retry_after_s=wait_s)
+        raise Transient(f"{self.platform}: {address} answered {page.status}", retry_after_s=wait_s)

@@ -36,6 +36,10 @@ class Request:
 class Engine(Protocol):
     """What runs a recipe's steps; every page is the one after redirects."""
 
+    @property
+    def cookie(self) -> str:
+        """The session's cookies, for a later run."""
+
     async def send(self, request: Request) -> Page:
         """Open an address, or call an API."""
 
@@ -43,12 +47,7 @@ class Engine(Protocol):
         """Fill in a form of the page that was opened last, and send it.
 
         :raises PlatformChanged: the page has no such form.
-        :raises PlatformError: its secrets would go to another host.
         """
-
-    @property
-    def cookie(self) -> str:
-        """The session's cookies, for a later run."""
 
 
 class HttpEngine:

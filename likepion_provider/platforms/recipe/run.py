@@ -60,6 +60,11 @@ class ByRecipe(Platform):
         async with self._visit(job) as visit:
             return await visit.look()
 
+    async def sign_in(self, job: Job) -> None:
+        """Open what needs a login: the list of shows, and where the recipe's ``submit`` begins."""
+        async with self._visit(job) as visit:
+            await visit.sign_in()
+
     @contextlib.asynccontextmanager
     async def _visit(self, job: Job) -> AsyncIterator[_Visit]:
         kept = self._kept.setdefault(job.http, {})
@@ -111,6 +116,12 @@ class _Visit:
             return Progress(ImportState.NEW, cookie=self._engine.cookie)
         state = ImportState.LISTED if episodes else ImportState.SUBMITTED
         return Progress(state, self._reference, episodes, cookie=self._engine.cookie)
+
+    async def sign_in(self) -> None:
+        """Sign in where the site asks for it."""
+        await self._find()
+        if not self._signed_in and (form := self._recipe.submit[0].open):
+            await self._open("submit[0]", form)
 
     async def submit(self) -> Progress:
         """Hand the feed over."""
