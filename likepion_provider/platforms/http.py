@@ -156,9 +156,12 @@ class PlatformHttp:
 
     @property
     def cookie(self) -> str:
-        """The cookies for ``base_url``, as a ``Cookie`` header's value."""
-        jar = self._jar.filter_cookies(URL(self.base_url))
-        return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
+        """The cookies of ``base_url``'s host, as a ``Cookie`` header's value, those for some of its paths too."""
+        found = self._jar.filter_cookies(URL(self.base_url))
+        paths = {str(morsel["path"]) for morsel in self._jar} - {"/"}
+        for path in sorted(paths):
+            found.update(self._jar.filter_cookies(URL(self.base_url).with_path(path)))
+        return "; ".join(f"{name}={morsel.value}" for name, morsel in found.items())
 
     async def get(self, path: str, **options: Any) -> Page:
         """Read an address: see :meth:`request`."""
