@@ -3,8 +3,8 @@
 Source: SamTV12345/PodFetch (August 2026), in ``crates/podfetch-web/src``: ``auth_middleware.rs``,
 ``controllers/podcast_controller.rs``, ``controllers/podcast_episode_controller.rs``, ``services/podcast/service.rs``,
 ``podcast.rs``, ``podcast_episode_dto.rs``; ``ui/src/App.tsx``. ``POST api/v1/podcasts/feed`` takes ``rssFeedUrl``,
-reads the feed while it is waited for, and answers 409 where a podcast has that feed already. ``GET api/v1/podcasts`` has all
-podcasts; ``GET api/v1/podcasts/{id}/episodes`` 75 episodes, newest first, and the next ones after
+reads the feed while it is waited for, and answers 409 where a podcast has that feed already. ``GET api/v1/podcasts``
+has all podcasts; ``GET api/v1/podcasts/{id}/episodes`` 75 episodes, newest first, and the next ones after
 ``last_podcast_episode``, a date.
 
 **What is reported** is an episode's place in the server's own pages, ``/ui/podcasts/{id}/episodes/{id}``. It opens for
