@@ -68,6 +68,13 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "likepion",
                         "default": "default_pool",
                     },
+                    "recipes_folder": {
+                        "description": "Where recipes are; empty: likepion_recipes under AIRFLOW_HOME.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/recipes",
+                        "default": "",
+                    },
                 },
             }
         },

@@ -22,6 +22,7 @@ from likepion_provider.hooks.connections import (
     airflow_errors,
     allows_private_feeds,
     find,
+    importers,
     journal_of,
     platform_settings,
 )
@@ -30,7 +31,6 @@ from likepion_provider.journal import Journal
 from likepion_provider.keeper import Keeper
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import SecondaryTask
-from likepion_provider.platforms import registry
 from likepion_provider.protocol import MAX_PULL
 from likepion_provider.sealing import Seal
 from likepion_provider.worker import AccountReport, BatchImport, ImportOptions
@@ -274,7 +274,7 @@ class ImportRssOperator(LikepionOperator):
             manager=manager,
             journal=journal,
             keeper=self._keeper(context, manager, journal),
-            registry=registry(),
+            registry=importers(),
             clock=SYSTEM_CLOCK,
             settings=self._settings,
             options=options,

@@ -137,11 +137,11 @@ class PlatformHttp:
         import aiohttp  # late: see client.py
         from yarl import URL
 
-        self._platform = platform
+        self.platform = platform
+        self.timeout_s = timeout_s
         self.base_url = base_url.rstrip("/") + "/"
         self._gate = gate
         self._before_write = before_write
-        self._timeout_s = timeout_s
         # Test servers and sites of one's own may be addressed by IP.
         self._jar = aiohttp.CookieJar(unsafe=True)
         if cookie:
@@ -159,11 +159,14 @@ class PlatformHttp:
 
     @property
     def cookie(self) -> str:
-        """The cookies for ``base_url``, as a ``Cookie`` header's value."""
+        """The cookies of ``base_url``'s host, as a ``Cookie`` header's value, those for some of its paths too."""
         from yarl import URL
 
-        jar = self._jar.filter_cookies(URL(self.base_url))
-        return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
+        found = self._jar.filter_cookies(URL(self.base_url))
+        paths = {str(morsel["path"]) for morsel in self._jar} - {"/"}
+        for path in sorted(paths):
+            found.update(self._jar.filter_cookies(URL(self.base_url).with_path(path)))
+        return "; ".join(f"{name}={morsel.value}" for name, morsel in found.items())
 
     async def get(self, path: str, **options: Any) -> Page:
         """Read an address: see :meth:`request`."""
@@ -185,17 +188,26 @@ class PlatformHttp:
         import aiohttp
 
         url = urljoin(self.base_url, path)
-        within_s = self._timeout_s
-        async with self._gate.passage():
-            if writes if writes is not None else method not in ("GET", "HEAD"):
-                within_s = min(self._timeout_s, await self._before_write())
+        async with self.turn(writes=writes if writes is not None else method not in ("GET", "HEAD")) as within_s:
             try:
                 page = await self._exchange(method, url, within_s, options)
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-                host = urlsplit(url).hostname
-                raise Transient(f"{self._platform}: no answer from {host} ({type(error).__name__})") from error
-        self._raise_for_passing_trouble(page)
-        return page
+                raise self.no_answer(url, error) from error
+        return self.accept(page)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, *, writes: bool) -> AsyncIterator[float]:
+        """One request's turn at the domain, also for requests that somebody else sends.
+
+        :return: how long it may take, in seconds; a write ends before the claim does.
+        :raises LeaseLost: it would write without a valid claim.
+        """
+        async with self._gate.passage():
+            yield min(self.timeout_s, await self._before_write()) if writes else self.timeout_s
+
+    def no_answer(self, url: str, error: BaseException) -> Transient:
+        """The error for a request without an answer."""
+        return Transient(f"{self.platform}: no answer from {urlsplit(url).hostname} ({type(error).__name__})")
 
     async def _exchange(self, method: str, url: str, within_s: float, options: dict[str, Any]) -> Page:
         import aiohttp
@@ -208,13 +220,17 @@ class PlatformHttp:
                 if len(body) > MAX_PAGE_BYTES:
                     raise aiohttp.ClientPayloadError(f"more than {MAX_PAGE_BYTES} bytes")
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Page(self._platform, str(response.url), response.status, headers, bytes(body))
+            return Page(self.platform, str(response.url), response.status, headers, bytes(body))
 
-    def _raise_for_passing_trouble(self, page: Page) -> None:
+    def accept(self, page: Page) -> Page:
+        """A page as it is, unless it says 429 or 5xx.
+
+        :raises Transient: it does; with ``Retry-After``, the domain's gate is closed for as long.
+        """
         if page.status < 500 and page.status != 429:
-            return
+            return page
         wait_s = retry_after_s(page.headers)
         if page.status == 429 or wait_s is not None:
             self._gate.close_for(DEFAULT_PAUSE_S if wait_s is None else wait_s)
         address = page.url.split("?")[0]
-        raise Transient(f"{self._platform}: {address} answered {page.status}", retry_after_s=wait_s)
+        raise Transient(f"{self.platform}: {address} answered {page.status}", retry_after_s=wait_s)

@@ -210,7 +210,7 @@ def main(*, quick: bool) -> None:
 
 def _text(found: Figures) -> str:
     return (
-        f"{found.a_minute:,.0f} accounts/min, {found.wall_s:.1f} s, {found.cpu_s / found.accounts:.3f} CPU s an account, "
+        f"{found.a_minute:,.0f} accounts/min, {found.wall_s:.1f} s, {found.cpu_s / found.accounts:.3f} CPU s each, "
         f"{found.instances} task instances"
     )
 
