@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("feed", "journal", "batch")
+NAMES = ("feed", "journal", "batch", "board")
 
 
 def main() -> int:
