@@ -21,7 +21,7 @@ def state_of(row: AccountRow) -> str:
     """One short sentence."""
     if row.standing is Standing.UNKNOWN:
         return f"The answer for {_links(row.parked)} was lost"
-    if row.refused and row.state == ImportState.LISTED.value:
+    if _was_refused(row):
         return f"The manager refused {_links(row.refused)}"
     if row.standing is Standing.DELIVERED:
         return f"Delivered, {_links(row.stored)}"
@@ -34,8 +34,8 @@ def trouble_of(row: AccountRow) -> tuple[str, str]:
     """What happened last and what to do; both empty where nothing did."""
     if row.standing is Standing.UNKNOWN:
         return state_of(row), OutcomeUnknown.remedy
-    if row.refusal:
-        return row.refusal, Rejected.remedy
+    if _was_refused(row):
+        return row.refusal or "it gave no reason", Rejected.remedy
     return row.message, row.remedy
 
 
@@ -44,6 +44,10 @@ def seen_again(row: UnknownRow) -> str:
     if row.pulled_at and row.sent_at and row.pulled_at > row.sent_at:
         return "The manager handed the account out again after the send: it had no link of this post then"
     return "The account was not handed out again since the send"
+
+
+def _was_refused(row: AccountRow) -> bool:
+    return row.refused > 0 and row.state == ImportState.LISTED.value
 
 
 def _links(number: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, or_, select
+from sqlalchemy import Connection, Select, and_, case, func, or_, select, tuple_
 
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.schema import claim, link, submission
@@ -16,14 +16,14 @@ from likepion_provider.lease import Moment
 from likepion_provider.models import LinkState, PostAccount, Standing
 
 #: Rows of an export that are read at a time.
-EXPORT_ROWS = 2000
+EXPORT_ROWS = 500
 
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
     """Which accounts; an empty field filters nothing.
 
-    :param text: a part of a name, or the beginning of an account's, a group's or a post's id.
+    :param text: a part of a name, or of an account's, a group's or a post's id.
     """
 
     group_id: str = ""
@@ -126,20 +126,36 @@ class Overview:
         :param group_id: only groups whose id begins so.
         :return: how many there are in all, and the page.
         """
-        grouped = select(submission.c.group_id).group_by(submission.c.group_id)
-        if group_id:
-            grouped = grouped.where(_begins(submission.c.group_id, group_id))
-        counts = {standing: func.sum(case((submission.c.standing == standing.value, 1), else_=0)) for standing in Standing}
-        attention = counts[Standing.UNKNOWN] + counts[Standing.NEEDS_PERSON] + counts[Standing.FAILED]
-        page = grouped.add_columns(
-            *(count.label(standing.value) for standing, count in counts.items()),
+        # First along the index, a row a group and standing; only what is left is turned into columns.
+        by_standing = select(
+            submission.c.group_id,
+            submission.c.standing,
+            func.count().label("accounts"),
             func.sum(submission.c.links).label("links"),
             func.sum(submission.c.stored).label("stored"),
-        ).order_by(attention.desc(), counts[Standing.WAITING].desc(), submission.c.group_id)
+        ).group_by(submission.c.group_id, submission.c.standing)
+        if group_id:
+            by_standing = by_standing.where(submission.c.group_id.startswith(group_id, autoescape=True))
+        each = by_standing.subquery()
+        counts = {
+            standing: func.sum(case((each.c.standing == standing.value, each.c.accounts), else_=0))
+            for standing in Standing
+        }
+        attention = counts[Standing.UNKNOWN] + counts[Standing.NEEDS_PERSON] + counts[Standing.FAILED]
+        page = (
+            select(
+                each.c.group_id,
+                *(count.label(standing.value) for standing, count in counts.items()),
+                func.sum(each.c.links).label("links"),
+                func.sum(each.c.stored).label("stored"),
+                func.count().over().label("total"),
+            )
+            .group_by(each.c.group_id)
+            .order_by(attention.desc(), counts[Standing.WAITING].desc(), each.c.group_id)
+        )
         with self._database.reading() as connection:
-            total = connection.execute(select(func.count()).select_from(grouped.subquery())).scalar_one()
             rows = connection.execute(page.offset(offset).limit(limit)).all()
-        return total, [
+        return rows[0].total if rows else 0, [
             GroupRow(
                 row.group_id,
                 {standing.value: int(getattr(row, standing.value)) for standing in Standing},
@@ -155,18 +171,15 @@ class Overview:
         :return: how many there are in all, and the page.
         """
         conditions = self._conditions(which)
-        keys = (
-            select(submission.c.request_id, submission.c.account_id)
-            .where(*conditions)
-            .order_by(*_NEWEST)
-            .offset(offset)
-            .limit(limit)
-            .subquery()
-        )
-        same = and_(submission.c.request_id == keys.c.request_id, submission.c.account_id == keys.c.account_id)
-        page = select(submission).join(keys, same).order_by(*_NEWEST)
+        number = select(func.count()).select_from(submission).where(*conditions)
+        keys = select(*_KEY).where(*conditions).order_by(*_NEWEST).offset(offset).limit(limit)
+        if which.text:
+            # No index helps a search: count in the same pass.
+            keys = keys.add_columns(func.count().over())
         with self._database.reading() as connection:
-            total = connection.execute(select(func.count()).select_from(submission).where(*conditions)).scalar_one()
+            found = connection.execute(keys).all()
+            total = found[0][2] if which.text and found else connection.execute(number).scalar_one()
+            page = select(submission).where(tuple_(*_KEY).in_([row[:2] for row in found])).order_by(*_NEWEST)
             rows = [_account(row) for row in connection.execute(page)]
             return total, _with_details(connection, rows, now)
 
@@ -227,8 +240,7 @@ class Overview:
             )
             return [DeliveryDay(str(row.day), row.domain, int(row.links)) for row in connection.execute(query)]
 
-    @staticmethod
-    def _conditions(which: Filter) -> list[Any]:
+    def _conditions(self, which: Filter) -> list[Any]:
         wanted = {
             submission.c.group_id: which.group_id,
             submission.c.domain: which.domain,
@@ -239,23 +251,20 @@ class Overview:
         if which.map_index is not None:
             conditions.append(submission.c.map_index == which.map_index)
         if which.text:
-            ids = (submission.c.account_id, submission.c.group_id, submission.c.request_id)
-            name = submission.c.label.icontains(which.text, autoescape=True)
-            conditions.append(or_(name, *(_begins(column, which.text) for column in ids)))
+            # Not LIKE: what a person types has no wildcards.
+            place = func.instr if self._database.engine.dialect.name == "sqlite" else func.strpos
+            conditions.append(place(submission.c.search, func.lower(which.text)) > 0)
         return conditions
 
 
 _KEY = (submission.c.request_id, submission.c.account_id)
-_NEWEST = (submission.c.updated_at.desc(), *_KEY)
-
-
-def _begins(column: Any, text: str) -> Any:
-    return column.startswith(text, autoescape=True)
+_NEWEST = (submission.c.updated_at.desc(), submission.c.request_id.desc(), submission.c.account_id.desc())
 
 
 def _day(connection: Connection) -> Any:
     at = submission.c.delivered_at
-    return func.date(at if connection.dialect.name == "sqlite" else func.timezone("UTC", at))
+    # SQLite keeps times as text.
+    return func.substr(at, 1, 10) if connection.dialect.name == "sqlite" else func.date(func.timezone("UTC", at))
 
 
 def _account(row: Any) -> AccountRow:

@@ -58,6 +58,9 @@ STANDING = (
     " ELSE 'waiting' END"
 )
 
+#: What a person may type to find an account: its name, or an id of its own, its group's or its post's.
+SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_id)"
+
 submission = Table(
     "likepion_submission",
     metadata,
@@ -87,6 +90,7 @@ submission = Table(
     Column("parked", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("standing", String(16), Computed(STANDING, persisted=True), nullable=False),
+    Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
     # The newest pull that had it; when its newest link was stored.
     Column("pulled_at", UtcDateTime),
     Column("delivered_at", UtcDateTime),
@@ -96,8 +100,10 @@ submission = Table(
     Index("likepion_submission_account", "account_id"),
     Index("likepion_submission_group", "group_id", "standing", "links", "stored"),
     Index("likepion_submission_domain", "domain", "standing"),
-    Index("likepion_submission_standing", "standing", "updated_at"),
-    Index("likepion_submission_newest", "updated_at"),
+    # With the key, so that a far page is counted off in the index alone.
+    Index("likepion_submission_standing", "standing", "updated_at", "request_id", "account_id"),
+    Index("likepion_submission_newest", "updated_at", "request_id", "account_id"),
+    Index("likepion_submission_run", "run_id", "map_index"),
     Index("likepion_submission_delivered", "delivered_at", "domain", "stored"),
 )
 

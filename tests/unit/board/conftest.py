@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from fastapi import HTTPException
-from fastapi.testclient import TestClient
 from starlette.requests import Request
 
 from likepion_provider.board.access import Person
@@ -18,6 +17,7 @@ from likepion_provider.journal import Journal, open_journal
 from likepion_provider.lease import Lease, Moment
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
 from likepion_provider.protocol import Record
+from tests.unit.board.client import Client
 
 PEOPLE = {
     "admin": Person("admin", may_read=True, may_edit=True),
@@ -99,12 +99,12 @@ def access(journal: Journal) -> FakeAccess:
 
 
 @pytest.fixture
-def board(access: FakeAccess) -> TestClient:
-    return TestClient(create_app(access))
+def board(access: FakeAccess) -> Client:
+    return Client(create_app(access))
 
 
 @pytest.fixture
-def get(board: TestClient) -> Callable[..., Any]:
+def get(board: Client) -> Callable[..., Any]:
     """Reads JSON: ``get("accounts", domain="...")``."""
 
     def read(path: str, **params: Any) -> Any:

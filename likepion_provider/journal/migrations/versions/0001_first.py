@@ -16,6 +16,7 @@ _STANDING = (
     " WHEN links > 0 AND stored = links THEN 'delivered'"
     " ELSE 'waiting' END"
 )
+_SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_id)"
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -52,6 +53,7 @@ def upgrade() -> None:
         _number("parked"),
         _number("refused"),
         sa.Column("standing", sa.String(16), sa.Computed(_STANDING, persisted=True), nullable=False),
+        sa.Column("search", sa.Text, sa.Computed(_SEARCH, persisted=True), nullable=False),
         sa.Column("pulled_at", _TIME),
         sa.Column("delivered_at", _TIME),
         sa.Column("submitted_at", _TIME),
@@ -62,8 +64,9 @@ def upgrade() -> None:
     for name, columns in (
         ("group", ["group_id", "standing", "links", "stored"]),
         ("domain", ["domain", "standing"]),
-        ("standing", ["standing", "updated_at"]),
-        ("newest", ["updated_at"]),
+        ("standing", ["standing", "updated_at", "request_id", "account_id"]),
+        ("newest", ["updated_at", "request_id", "account_id"]),
+        ("run", ["run_id", "map_index"]),
         ("delivered", ["delivered_at", "domain", "stored"]),
     ):
         op.create_index(f"likepion_submission_{name}", "likepion_submission", columns)
