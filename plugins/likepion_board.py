@@ -1,4 +1,4 @@
-"""The board, for a deployment that loads plugins from a folder; where the package's entry point does, this is silent."""
+"""The board for deployments that load plugins from a folder; silent where the package's entry point brings it."""
 
 from importlib.metadata import entry_points
 

@@ -40,8 +40,10 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 ASSETS = {"board.css": "text/css", "board.js": "text/javascript"}
-CSV_COLUMNS = ("group_id", "account", "account_id", "request_id", "domain", "standing", "state", "links", "stored")
-CSV_COLUMNS += ("attempts", "last_error", "what_to_do", "run_id", "updated_at")
+CSV_COLUMNS = (
+    *("group_id", "account", "account_id", "request_id", "domain", "standing", "state", "links", "stored"),
+    *("attempts", "last_error", "what_to_do", "run_id", "updated_at"),
+)
 
 router = APIRouter()
 
@@ -197,8 +199,7 @@ def unknown(
 @router.get("/api/delivered")
 def delivered(_: Reader, journal: TheJournal, days: Annotated[int, Query(ge=1, le=90)] = 30) -> dict[str, Any]:
     """Links a day and domain."""
-    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    since = today - timedelta(days=days - 1)
+    since = datetime.now(timezone.utc).date() - timedelta(days=days - 1)
     rows = journal.overview.delivered(since)
     return {"since": since, "days": days, "rows": [dataclasses.asdict(row) for row in rows]}
 

@@ -28,7 +28,8 @@ class LazyApp:
 
 def _below(prefix: str) -> str:
     """The board's path where Airflow itself is served below one."""
-    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + prefix
+    base_url: str = conf.get("api", "base_url", fallback="")
+    return urlsplit(base_url).path.rstrip("/") + prefix
 
 
 class LikepionBoardPlugin(AirflowPlugin):

@@ -11,7 +11,7 @@ import hashlib
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, exists, func, or_, select, true, update
@@ -408,7 +408,7 @@ _TALLY = (
         stored=_STORED,
         parked=_number(link.c.state == _U),
         refused=_number(link.c.state == _NO),
-        delivered_at=case((_STORED > submission.c.stored, bindparam("at")), else_=submission.c.delivered_at),
+        delivered_on=case((submission.c.stored < _STORED, bindparam("day")), else_=submission.c.delivered_on),
         updated_at=bindparam("at"),
     )
 )
@@ -416,7 +416,8 @@ _TALLY = (
 
 def _tally(connection: Connection, keys: Iterable[PostAccount], at: datetime) -> None:
     """File how many links accounts have in each state, where what people ask need not count them."""
-    rows = [{"request": key.request_id, "account": key.account_id, "at": at} for key in sorted(keys)]
+    moment = {"at": at, "day": at.astimezone(timezone.utc).date().isoformat()}
+    rows = [{"request": key.request_id, "account": key.account_id} | moment for key in sorted(keys)]
     if rows:
         connection.execute(_TALLY, rows)
 

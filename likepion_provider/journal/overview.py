@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, or_, select, tuple_
+from sqlalchemy import Connection, Select, and_, case, func, literal, or_, select
 
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.schema import claim, link, submission
@@ -172,16 +172,15 @@ class Overview:
         """
         conditions = self._conditions(which)
         number = select(func.count()).select_from(submission).where(*conditions)
-        keys = select(*_KEY).where(*conditions).order_by(*_NEWEST).offset(offset).limit(limit)
-        if which.text:
-            # No index helps a search: count in the same pass.
-            keys = keys.add_columns(func.count().over())
+        # No index helps a search: it is counted in the same pass.
+        in_all = func.count().over() if which.text else literal(0)
+        keys = select(*_KEY, in_all).where(*conditions).order_by(*_NEWEST).offset(offset).limit(limit)
         with self._database.reading() as connection:
             found = connection.execute(keys).all()
             total = found[0][2] if which.text and found else connection.execute(number).scalar_one()
-            page = select(submission).where(tuple_(*_KEY).in_([row[:2] for row in found])).order_by(*_NEWEST)
-            rows = [_account(row) for row in connection.execute(page)]
-            return total, _with_details(connection, rows, now)
+            keys_found = [PostAccount(*row[:2]) for row in found]
+            by_key = {row.key: row for row in map(_account, connection.execute(_among(keys_found)))}
+            return total, _with_details(connection, [by_key[key] for key in keys_found], now)
 
     def every_account(self, which: Filter) -> Iterator[AccountRow]:
         """All accounts of a filter, a part at a time, for an export."""
@@ -190,7 +189,9 @@ class Overview:
             query = select(submission).where(*self._conditions(which)).order_by(*_KEY).limit(EXPORT_ROWS)
             if last:
                 post, account = _KEY
-                query = query.where(or_(post > last.request_id, and_(post == last.request_id, account > last.account_id)))
+                query = query.where(
+                    or_(post > last.request_id, and_(post == last.request_id, account > last.account_id))
+                )
             with self._database.reading() as connection:
                 rows = [_account(row) for row in connection.execute(query)]
             yield from rows
@@ -225,20 +226,17 @@ class Overview:
             rows = connection.execute(page.offset(offset).limit(limit)).all()
         return total, [_unknown(row) for row in rows]
 
-    def delivered(self, since: datetime) -> list[DeliveryDay]:
-        """Links delivered a day and domain.
-
-        :param since: aware.
-        """
+    def delivered(self, since: date) -> list[DeliveryDay]:
+        """Links delivered a day and domain."""
+        day = submission.c.delivered_on
+        query = (
+            select(day, submission.c.domain, func.sum(submission.c.stored).label("links"))
+            .where(day >= since.isoformat())
+            .group_by(day, submission.c.domain)
+            .order_by(day, submission.c.domain)
+        )
         with self._database.reading() as connection:
-            day = _day(connection)
-            query = (
-                select(day.label("day"), submission.c.domain, func.sum(submission.c.stored).label("links"))
-                .where(submission.c.delivered_at >= since)
-                .group_by(day, submission.c.domain)
-                .order_by(day, submission.c.domain)
-            )
-            return [DeliveryDay(str(row.day), row.domain, int(row.links)) for row in connection.execute(query)]
+            return [DeliveryDay(row.delivered_on, row.domain, int(row.links)) for row in connection.execute(query)]
 
     def _conditions(self, which: Filter) -> list[Any]:
         wanted = {
@@ -261,10 +259,12 @@ _KEY = (submission.c.request_id, submission.c.account_id)
 _NEWEST = (submission.c.updated_at.desc(), submission.c.request_id.desc(), submission.c.account_id.desc())
 
 
-def _day(connection: Connection) -> Any:
-    at = submission.c.delivered_at
-    # SQLite keeps times as text.
-    return func.substr(at, 1, 10) if connection.dialect.name == "sqlite" else func.date(func.timezone("UTC", at))
+def _among(keys: list[PostAccount]) -> Select[Any]:
+    """The rows of some keys, perhaps with others: SQLite finds no index for pairs of values."""
+    return select(submission).where(
+        submission.c.request_id.in_({key.request_id for key in keys}),
+        submission.c.account_id.in_({key.account_id for key in keys}),
+    )
 
 
 def _account(row: Any) -> AccountRow:

@@ -91,9 +91,9 @@ submission = Table(
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("standing", String(16), Computed(STANDING, persisted=True), nullable=False),
     Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
-    # The newest pull that had it; when its newest link was stored.
+    # The newest pull that had it; the day (UTC, YYYY-MM-DD) its newest link was stored.
     Column("pulled_at", UtcDateTime),
-    Column("delivered_at", UtcDateTime),
+    Column("delivered_on", String(10), nullable=False, server_default=""),
     Column("submitted_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -104,7 +104,7 @@ submission = Table(
     Index("likepion_submission_standing", "standing", "updated_at", "request_id", "account_id"),
     Index("likepion_submission_newest", "updated_at", "request_id", "account_id"),
     Index("likepion_submission_run", "run_id", "map_index"),
-    Index("likepion_submission_delivered", "delivered_at", "domain", "stored"),
+    Index("likepion_submission_delivered", "delivered_on", "domain", "stored"),
 )
 
 claim = Table(

@@ -52,7 +52,12 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
         state = "failed" if kind < 2 else "in_review" if 3 <= kind < 6 else "listed"
         link_state = "unknown" if kind == 2 else "prepared" if kind < 6 else "stored"
         at = now - timedelta(minutes=number % (60 * 24 * 30))
-        key = {"request_id": f"post-{group:05}", "account_id": f"account-{number:06}", "updated_at": at, "created_at": at}
+        key = {
+            "request_id": f"post-{group:05}",
+            "account_id": f"account-{number:06}",
+            "updated_at": at,
+            "created_at": at,
+        }
         stored = LINKS_AN_ACCOUNT if link_state == "stored" else 0
         account = key | {
             "group_id": f"group-{group:05}",
@@ -66,7 +71,7 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
             "links": LINKS_AN_ACCOUNT,
             "stored": stored,
             "parked": LINKS_AN_ACCOUNT if link_state == "unknown" else 0,
-            "delivered_at": at if stored else None,
+            "delivered_on": f"{at:%Y-%m-%d}" if stored else "",
         }
         yield (
             account,

@@ -14,7 +14,11 @@ from likepion_provider.protocol import Record
 DOMAINS = ("pocketcasts.com", "listennotes.com", "podcastindex.org", "gpodder.net", "spotify.com", "fyyd.de")
 SHOWS = ("harbour", "nightshift", "fieldnotes", "slowradio", "atlas", "kitchen", "orbit", "paperboat", "lowtide")
 TROUBLES = (
-    (ImportState.FAILED, "the platform does not accept the credentials", "Correct the account's password in the manager."),
+    (
+        ImportState.FAILED,
+        "the platform does not accept the credentials",
+        "Correct the account's password in the manager.",
+    ),
     (ImportState.NEEDS_VERIFICATION, "Spotify mailed a code", "Enter the code from the account's mail at Spotify."),
     (ImportState.LOCKED, "the feed says podcast:locked", "Ask the podcast's owner to unlock the feed at its host."),
 )

@@ -4,7 +4,7 @@ const NAMES = {
   delivered: "Delivered", waiting: "Waiting", needs_person: "Needs a person", failed: "Failed", unknown: "Unknown outcome",
 };
 const ACCOUNTS_A_PAGE = 50;
-const GROUPS_A_PAGE = 8;
+const GROUPS_A_PAGE = 7;
 const UNKNOWN_A_PAGE = 10;
 const REFRESH_MS = 15000;
 const COLOURS = 6;
@@ -204,16 +204,16 @@ async function showChart() {
 }
 
 function drawing(days, stacks, names, total) {
-  const [width, height, left, bottom, top] = [620, 210, 44, 22, 8];
+  const [width, height, left, bottom, top] = [620, 240, 44, 22, 8];
   const most = Math.max(...stacks.map((stack) => stack.reduce((sum, count) => sum + count, 0)));
   const power = 10 ** Math.floor(Math.log10(most));
-  const ceiling = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= most);
+  const ceiling = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((each) => each >= most);
   const y = (count) => height - bottom - (count / ceiling) * (height - bottom - top);
   const slot = (width - left) / days.length;
   const svg = shape("svg", {
     viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${plural(total, "link")} delivered in ${days.length} days`,
   });
-  for (const part of ceiling < 2 ? [0, 1] : [0, 0.5, 1]) {
+  for (const part of ceiling % 2 ? [0, 1] : [0, 0.5, 1]) {
     svg.append(
       shape("line", { class: "grid", x1: left, x2: width, y1: y(part * ceiling), y2: y(part * ceiling) }),
       shape("text", { x: left - 6, y: y(part * ceiling) + 4, "text-anchor": "end" }, number.format(part * ceiling)),
@@ -294,7 +294,7 @@ function accountRows(row) {
   const first = make("tr", { class: open ? "open" : null },
     make("td", {},
       make("div", { class: "who" }, row.account),
-      make("div", { class: "small" }, `${row.domain}, group `, make("button", {
+      make("div", { class: "small" }, "group ", make("button", {
         type: "button", class: "link", title: row.group_id, onclick: () => choose({ group_id: row.group_id }),
       }, row.group_id.slice(0, 8)))),
     cell("State", make("div", {},
@@ -328,7 +328,7 @@ async function showLinks(row, list) {
     const state = each.presumed ? "taken for stored" : words[each.state];
     return make("li", {}, outside(each.url), state ? make("span", { class: "muted", title: each.evidence }, ` (${state})`) : null);
   }));
-  if (told.rows.length < row.links) list.append(make("li", { class: "muted" }, `and ${plural(row.links - told.rows.length, "link")} more, in the CSV of likepion journal show`));
+  if (told.rows.length < row.links) list.append(make("li", { class: "muted" }, `and ${plural(row.links - told.rows.length, "link")} more: likepion journal show ${row.account_id}`));
 }
 
 function count() {

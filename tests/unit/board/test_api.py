@@ -41,9 +41,7 @@ def test_every_route_is_closed_to_the_anonymous_and_to_strangers(board: Client) 
         assert board.post(path, json=body, headers={"As": "stranger"} | FROM_BOARD).status_code == 403, path
 
 
-def test_a_viewer_reads_and_changes_nothing(
-    board: Client, story: Story, journal: Journal, access: FakeAccess
-) -> None:
+def test_a_viewer_reads_and_changes_nothing(board: Client, story: Story, journal: Journal, access: FakeAccess) -> None:
     story.send(story.account("pod"), None)
     overview = board.get("/api/overview", headers={"As": "viewer"}).json()
     assert overview["may_settle"] is False
@@ -230,9 +228,7 @@ def test_links_of_an_account(story: Story, get: Get) -> None:
     ]
 
 
-def test_the_csv_has_every_account_and_no_formula(
-    board: Client, story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_csv_has_every_account_and_no_formula(board: Client, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("likepion_provider.journal.overview.EXPORT_ROWS", 2)
     for number in range(5):
         story.account(f"pod{number}")
@@ -244,7 +240,7 @@ def test_the_csv_has_every_account_and_no_formula(
     assert len({row["account_id"] for row in rows}) == 6
     (evil,) = [row for row in rows if "HYPERLINK" in row["account"]]
     assert evil["account"].startswith("'=")
-    assert evil["last_error"] == "'@evil, \"quoted\""
+    assert evil["last_error"] == '\'@evil, "quoted"'
     assert len(board.get("/api/accounts.csv?standing=failed").text.splitlines()) == 2
 
 

@@ -55,7 +55,7 @@ def upgrade() -> None:
         sa.Column("standing", sa.String(16), sa.Computed(_STANDING, persisted=True), nullable=False),
         sa.Column("search", sa.Text, sa.Computed(_SEARCH, persisted=True), nullable=False),
         sa.Column("pulled_at", _TIME),
-        sa.Column("delivered_at", _TIME),
+        _text("delivered_on", 10),
         sa.Column("submitted_at", _TIME),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
@@ -67,7 +67,7 @@ def upgrade() -> None:
         ("standing", ["standing", "updated_at", "request_id", "account_id"]),
         ("newest", ["updated_at", "request_id", "account_id"]),
         ("run", ["run_id", "map_index"]),
-        ("delivered", ["delivered_at", "domain", "stored"]),
+        ("delivered", ["delivered_on", "domain", "stored"]),
     ):
         op.create_index(f"likepion_submission_{name}", "likepion_submission", columns)
     op.create_table(
