@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo test check bench faults clean
+.PHONY: help venv demo test check bench faults screenshots clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.ready ## the environment in .venv, quick when nothing changed
 
@@ -34,6 +34,9 @@ bench: venv ## measured performance, side by side in one run
 
 faults: venv ## the long campaign against leases and journal
 	$(BIN)/python -m tests.faults
+
+screenshots: venv ## the pictures of README.md, by Chromium from a real Airflow
+	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove the environment, the demo and all caches
 	rm -rf $(VENV) .demo dist .*_cache .hypothesis

@@ -6,14 +6,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from likepion_provider.board import DAG_ID
 from likepion_provider.cli.local import sandbox_process
 from likepion_provider.journal import open_journal
 from tests.browser.conftest import PATIENCE_MS, ROOT, board_of, chromium, running_airflow, running_browser, sign_in
 from tests.browser.seeds import fill
-from tests.integration.conftest import SandboxApi
+from tests.integration.conftest import Airflow, SandboxApi
 
 PICTURES = ROOT / "docs" / "screenshots"
 
@@ -36,20 +36,26 @@ def main() -> int:
             print(f"the run ended: {state}")
             fill(open_journal(f"sqlite:///{journal_of(home)}"), DAG_ID, run_id)
             with running_browser(executable) as browser:
-                for theme in ("light", "dark"):
-                    page = sign_in(browser, airflow, "admin", color_scheme=theme)
-                    board(page, f"board-{theme}")
-                    page.context.close()
-                page = sign_in(browser, airflow, "admin", color_scheme="light")
-                grid(page, airflow.url, run_id)
-                trigger_form(page, airflow.url)
-                connection_form(page, airflow.url)
-                page.context.close()
-                page = sign_in(browser, airflow, "admin", color_scheme="light", viewport={"width": 390, "height": 844})
-                page.goto(f"{airflow.url}/likepion/")
-                expect(page.locator("#rows tr").first).to_be_visible()
-                shoot(page, "board-phone")
+                take(browser, airflow, run_id)
     return 0
+
+
+def take(browser: Browser, airflow: Airflow, run_id: str) -> None:
+    """Every picture."""
+    for theme in ("light", "dark"):
+        page = sign_in(browser, airflow, "admin", color_scheme=theme)
+        board(page, f"board-{theme}")
+        page.context.close()
+    page = sign_in(browser, airflow, "admin", color_scheme="light")
+    grid(page, airflow.url, run_id)
+    trigger_form(page, airflow.url)
+    connection_form(page, airflow.url)
+    page.context.close()
+    page = sign_in(browser, airflow, "admin", color_scheme="light", viewport={"width": 390, "height": 844})
+    page.goto(f"{airflow.url}/likepion/")
+    expect(page.locator("#rows tr").first).to_be_visible()
+    shoot(page, "board-phone")
+    page.context.close()
 
 
 def journal_of(home: Path) -> Path:
