@@ -23,6 +23,7 @@ from likepion_provider.intake import Batch
 from likepion_provider.journal import Journal
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.operators.likepion import scope_of
+from likepion_provider.operators.links import LikepionBoardLink
 from likepion_provider.triggers.likepion import LinkRssTrigger
 from likepion_provider.wait import Waits
 
@@ -47,6 +48,7 @@ class LinkRssSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("batch", "likepion_conn_id")
+    operator_extra_links = (LikepionBoardLink(),)
     ui_color = "#e8e4f3"
 
     def __init__(

@@ -8,7 +8,7 @@ import time
 
 from tests.benchmarks import report
 
-NAMES = ("feed", "journal", "batch", "growth", "imports", "waiting", "runs", "cluster")
+NAMES = ("feed", "journal", "batch", "board", "growth", "imports", "waiting", "runs", "cluster")
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
+from likepion_provider.board import DAG_ID
 from likepion_provider.cli.local import (
-    DAG_ID,
     AirflowApi,
     airflow_environment,
     free_port,
