@@ -9,8 +9,8 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from likepion_provider.cli.configured import configured_journal
 from likepion_provider.board import DAG_ID
+from likepion_provider.cli.configured import configured_journal
 from likepion_provider.errors import BadRequest, Transient
 
 TRIGGER_TIMEOUT_S = 120
