@@ -32,6 +32,9 @@ from likepion_provider.platforms.recipe.shape import SECRET_PLACES, Detail, List
 #: A list is not read beyond so many pages.
 MAX_PAGES = 500
 
+#: How a site says that it does not take a login; others show the form again.
+_REFUSALS = (400, 401, 403, 422)
+
 #: What a recipe does, step by step, at DEBUG; ``likepion platforms try`` shows it. Nothing secret is said.
 log = logging.getLogger(__name__)
 
@@ -269,7 +272,9 @@ class _Visit:
             raise self._login_refused() if place.startswith("login") else self._refused(words)
         if step.expect and not page.has(step.expect):
             raise page.page.changed(f"{step.expect} ({place})")
-        if page.page.status >= 400 and not place.startswith("login"):
+        if place.startswith("login") and page.page.status in _REFUSALS:
+            raise self._login_refused()
+        if page.page.status >= 400:
             raise page.page.changed(f"a page after {place}")
         for name, selector in step.keep.items():
             self._kept[name] = page.needed(f"{place}.keep.{name}", selector)

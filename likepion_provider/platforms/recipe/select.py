@@ -128,7 +128,10 @@ def form_of(page: Page, form: Form) -> bs4.Tag:
     lacking = [_lacks(each, (*form.fields, *form.hidden)) for each in forms]
     if all(lacking):
         raise page.changed(f"the input {lacking[0]}")
-    return forms[lacking.index("")]
+    found = forms[lacking.index("")]
+    if form.button and not found.select_one(form.button):
+        raise page.changed(f"the button {form.button}")
+    return found
 
 
 def _lacks(tag: bs4.Tag, names: tuple[str, ...]) -> str:

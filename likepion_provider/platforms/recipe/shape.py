@@ -269,11 +269,21 @@ class Recipe(_Part):
     poll_s: Annotated[tuple[Annotated[float, Field(gt=0, le=600)], ...], Field(min_length=1)] = (1, 2, 5, 10, 20, 30)
     max_concurrency: Annotated[int, Field(ge=1, le=32)] = 2
 
+    @model_validator(mode="after")
+    def _kept_before_used(self) -> Self:
+        kept = {f"kept.{name}" for step in self._all_steps() for name in step.keep}
+        used = {place for text in _texts(self.model_dump()) for place in places(text) if place.startswith("kept.")}
+        if unknown := sorted(used - kept):
+            raise ValueError(f"no step keeps {{{unknown[0]}}}")
+        return self
+
+    def _all_steps(self) -> tuple[Step, ...]:
+        return (*(self.login.steps if self.login else ()), *self.submit)
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The account's fields that no run can do without."""
-        steps = (*(self.login.steps if self.login else ()), *self.submit)
-        always = [text for step in steps if step.when is None for text in _texts(step.model_dump())]
+        always = [text for step in self._all_steps() if step.when is None for text in _texts(step.model_dump())]
         used = {place for text in (*always, *self.headers.values()) for place in places(text)}
         fields = ("email", "username", "password", "app_password", "totp")
         return tuple("twofa" if name == "totp" else name for name in fields if f"account.{name}" in used)

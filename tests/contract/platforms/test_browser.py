@@ -90,7 +90,7 @@ class ScriptedServer(PlatformServer):
         if self.busy:
             return web.json_response({}, status=429, headers={"Retry-After": "37"})
         if request.cookies.get("session") != letters.TOKEN:
-            login = "<form id=login><input name=name><input name=password type=password><button>Go</button></form>"
+            login = "<form id=login><input name=name><input name=password type=password></form>"
             return web.json_response({"html": login})
         add = (
             "<form id=add><input name=feed><select name=kind><option>video<option>audio</select>"

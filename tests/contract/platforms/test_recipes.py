@@ -44,6 +44,7 @@ GOOD = (FOLDER / "letters.yaml").read_text()
         ("{json: $.page}", "{json: $.page}, link: {json: $.page}", 29, "knows no field 'link'"),
         ("  next: {json: $.next}", "  next: {json: $.next}\nlist: {}", 34, "list is given twice"),
         ("title: A site", "title: [A site", 3, "is no YAML"),
+        ("Bearer {kept.token}", "Bearer {kept.tokn}", 1, "no step keeps {kept.tokn}"),
         ("recipe: letters", "recipe: !!python/name:os.system x", 1, "is no YAML"),
     ],
 )
