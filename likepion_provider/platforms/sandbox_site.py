@@ -9,13 +9,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import pyotp
-
 from likepion_provider.errors import FeedLocked, LoginRefused, PlatformError
 from likepion_provider.models import ImportState, SecondaryTask
 from likepion_provider.platforms.base import Job, ListedEpisode, Platform, PlatformSettings, Progress
 from likepion_provider.platforms.forms import hidden_fields
 from likepion_provider.platforms.http import Page
+from likepion_provider.platforms.totp import totp_code
 
 _STATES = {
     "queued": ImportState.SUBMITTED,
@@ -102,22 +101,13 @@ class SandboxSite(Platform):
         fields = {"csrf": _csrf(form), "username": credentials.username, "password": credentials.password}
         answer = await job.http.post("login", data=fields, allow_redirects=False)
         if answer.status in _REDIRECTS and answer.headers.get("location", "").endswith("/login/totp"):
-            if not credentials.twofa:
-                raise LoginRefused(f"{self.title} asks {job.task.label} for a TOTP code", platform=self.name)
             form = await job.http.get("login/totp")
-            fields = {"csrf": _csrf(form), "code": self._code(job)}
+            fields = {"csrf": _csrf(form), "code": totp_code(self, job)}
             answer = await job.http.post("login/totp", data=fields, allow_redirects=False)
         if answer.status == 401:
             raise LoginRefused(f"{self.title} does not accept the credentials of {job.task.label}", platform=self.name)
         if answer.status not in _REDIRECTS:
             raise answer.changed("a redirect after the login")
-
-    def _code(self, job: Job) -> str:
-        try:
-            return pyotp.TOTP(job.credentials.twofa).now()
-        except ValueError:
-            message = f"{self.title}: the TOTP secret of {job.task.label} is not base32"
-            raise LoginRefused(message, platform=self.name) from None
 
 
 def _csrf(page: Page) -> str:

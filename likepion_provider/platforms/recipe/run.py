@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote, urljoin
 
-import pyotp
-
 from likepion_provider.errors import LoginRefused, PlatformError
 from likepion_provider.models import ImportState, SecondaryTask
 from likepion_provider.platforms.base import (
@@ -28,6 +26,7 @@ from likepion_provider.platforms.http import Page, PlatformHttp
 from likepion_provider.platforms.recipe.engine import Engine, Request, engine_for
 from likepion_provider.platforms.recipe.select import Scope, form_of, read_date, soup
 from likepion_provider.platforms.recipe.shape import SECRET_PLACES, Detail, Listing, Recipe, Step, fill, places
+from likepion_provider.platforms.totp import totp_code
 
 #: A list is not read beyond so many pages.
 MAX_PAGES = 500
@@ -343,7 +342,7 @@ class _Visit:
     def _value(self, place: str) -> str:
         kind, _, name = place.partition(".")
         if kind == "account":
-            return self._code() if name == "totp" else str(getattr(self._job.credentials, name))
+            return totp_code(self._platform, self._job) if name == "totp" else str(getattr(self._job.credentials, name))
         if kind == "kept":
             return self._kept.get(name, "")
         feed, settings = self._job.feed, self._job.settings
@@ -356,15 +355,6 @@ class _Visit:
             "connection.password": settings.password,
         }
         return known.get(place, "")
-
-    def _code(self) -> str:
-        """The account's code of this half minute."""
-        with contextlib.suppress(Exception):
-            return pyotp.TOTP(self._job.credentials.twofa.replace(" ", "")).now()
-        raise LoginRefused(
-            f"{self._platform.title} asks {self._job.task.label} for a code, and the account's TOTP secret gives none",
-            platform=self._platform.name,
-        )
 
     def _text(self, text: str) -> str:
         return fill(text, self._value)
