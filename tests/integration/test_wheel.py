@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,6 +92,13 @@ def test_the_wheel_holds_the_package_and_the_dag_and_no_test(installed: Installe
     assert "likepion_provider/example_dags/likepion_podcast_secondary.py" in names
     assert "likepion_provider/journal/migrations/versions/0001_first.py" in names
     assert "tests/" not in names
+
+
+def test_the_readmes_way_to_the_dag_leads_to_it(installed: Installed) -> None:
+    words = re.search(r'cp "\$\(python -c \'(.+)\'\)"', (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert words
+    folder = Path(installed.run("python", "-c", words[1]).strip())
+    assert (folder / "likepion_podcast_secondary.py").is_file()
 
 
 def test_airflow_finds_everything_in_it(installed: Installed) -> None:
