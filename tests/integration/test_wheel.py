@@ -29,7 +29,7 @@ from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 points = distribution("airflow-provider-likepion").entry_points
 print("entry points", sorted(each.name for each in points if each.load()))
 form = next(each for each in HookMetaService.hook_meta_data() if each.connection_type == "likepion")
-print("form", form.default_conn_name, sorted(form.extra_fields), form.standard_fields.password.title)
+print("form", sorted(form.extra_fields), form.standard_fields.password.title)
 """
 
 
@@ -108,7 +108,7 @@ def test_airflow_finds_everything_in_it(installed: Installed) -> None:
     assert "likepion_provider.triggers.likepion" in installed.run("airflow", "providers", "triggers")
     seen = installed.run("python", "-c", LOOK)
     assert "provider_info" in seen
-    assert "form likepion_default ['allow_private_feeds', 'timeout_s'] API key" in seen
+    assert "form ['allow_private_feeds', 'timeout_s'] API key" in seen
 
 
 def test_its_command_and_importers_are_there(installed: Installed) -> None:
