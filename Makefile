@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo test check bench faults cluster matrix clean
+.PHONY: help venv demo test check bench faults cluster matrix screenshots clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.ready ## the environment in .venv, quick when nothing changed
 
@@ -32,7 +32,7 @@ check: venv ## format, lint, types, layers
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 bench: venv ## measured performance, side by side in one run
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks --write $(ARGS)
 
 faults: venv ## the long campaign against leases and journal
 	$(BIN)/python -m tests.faults
@@ -43,6 +43,9 @@ cluster: venv ## the demo's job on two Celery workers, one of which dies; needs 
 
 matrix: venv ## unit tests and a run on the oldest and newest Airflow and Python
 	$(BIN)/python -m tests.matrix
+
+screenshots: venv ## the pictures of README.md, by Chromium from a real Airflow
+	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove the environment, the demo and all caches
 	rm -rf $(VENV) .demo dist .*_cache .hypothesis

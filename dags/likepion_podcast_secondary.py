@@ -32,6 +32,7 @@ from likepion_provider.operators.likepion import (
 from likepion_provider.operators.report import LikepionReportOperator
 from likepion_provider.sensors.likepion import LinkRssSensor
 
+NOTIFIER = conf.getimport("likepion", "notifier", fallback=None)
 SCHEDULE_MINUTES = conf.getint("likepion", "schedule_minutes", fallback=5)
 # A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
 POOL = conf.get("likepion", "pool", fallback="default_pool")
@@ -48,20 +49,21 @@ PARAMS = {
     "group_id": Param(
         None,
         type=["null", "string"],
+        pattern=r"^\S{1,64}$",
         title="Group",
         description="Take this group's accounts that are not done, without pulling others.",
     ),
     "domains": Param(
         None,
         type=["null", "array"],
-        items={"type": "string"},
+        items={"type": "string", "pattern": r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"},
         title="Domains",
         description="Take the accounts of these platforms only, e.g. anchor.fm; one a line.",
     ),
     "account_ids": Param(
         None,
         type=["null", "array"],
-        items={"type": "string"},
+        items={"type": "string", "pattern": r"^\S{1,64}$"},
         title="Accounts",
         description="Take these accounts, even such as were set aside after failures; one id a line.",
     ),
@@ -134,7 +136,7 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         )
         wait >> import_rss >> insert_links
 
-    report = LikepionReportOperator(task_id="report", trigger_rule="all_done", retries=0)
+    report = LikepionReportOperator(task_id="report", trigger_rule="all_done", retries=0, on_failure_callback=NOTIFIER)
     import_batch.expand(batch=claim.output) >> report
 
 

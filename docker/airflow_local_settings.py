@@ -1,33 +1,48 @@
 """Warm starts: the scheduler and the workers import once what every task would import again.
 
 Put it on Airflow's ``PYTHONPATH``, e.g. into ``$AIRFLOW_HOME/config/``. Airflow imports it when a component starts, and
-tasks are forked from there. Costs a component a few seconds of its start and about 60 MB that its tasks share.
+tasks are forked from there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 
-#: Components that fork tasks; the others start quicker without.
-FORKING = {"scheduler", "standalone", "celery", "triggerer", "dag-processor"}
+#: Components that fork tasks or DAG files; the others start quicker without.
+FORKING = {"scheduler", "standalone", "celery", "dag-processor"}
 WARM = (
-    "airflow.sdk.execution_time.task_runner",
+    # What the runner of a task and a DAG file import of Airflow.
+    "airflow.dag_processing.bundles.local",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk.definitions.decorators",
+    "airflow.sdk.execution_time.cache",
     "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.timetables.trigger",
+    # What the steps import.
     "likepion_provider.operators.likepion",
     "likepion_provider.operators.report",
     "likepion_provider.sensors.likepion",
-    "likepion_provider.worker",
-    "likepion_provider.platforms.http",
-    "likepion_provider.feed.fetch",
-    "feedparser",
-    "pyotp",
     "aiohttp",
     "cryptography.fernet",
-    "sqlalchemy.dialects.postgresql",
+    "cryptography.hazmat.primitives.kdf.hkdf",
+    "feedparser",
+    "likepion_provider.feed.fetch",
+    "packaging.requirements",
+    "pyotp",
+    "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
+    "xml.sax.expatreader",
 )
 
-if FORKING.intersection(sys.argv[1:3]):
+if FORKING.intersection(sys.argv[1:2]):
     for name in WARM:
-        importlib.import_module(name)
+        # What another version of Airflow does not have makes a task slower, not the scheduler fail.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        from likepion_provider.platforms import registry
+
+        registry()

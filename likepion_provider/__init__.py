@@ -27,25 +27,29 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [{"integration-name": integration, "python-modules": ["likepion_provider.sensors.likepion"]}],
         "triggers": [{"integration-name": integration, "python-modules": ["likepion_provider.triggers.likepion"]}],
+        "extra-links": [f"likepion_provider.operators.links.Likepion{name}Link" for name in ("Board", "Feed", "Show")],
         "connection-types": [
             {
                 "connection-type": "likepion",
                 "hook-class-name": "likepion_provider.hooks.likepion.LikepionHook",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "login"],
+                    "hidden-fields": ["schema", "login", "port"],
                     "relabeling": {"password": "API key", "host": "Manager's address"},
-                    "placeholders": {"host": "https://manager.likepion.com"},
+                    "placeholders": {
+                        "host": "https://manager.likepion.com",
+                        "password": "sent as the header X-API-Key, shown nowhere",
+                    },
                 },
                 "conn-fields": {
                     "timeout_s": {
                         "label": "Timeout (seconds)",
-                        "description": "For one call; 0.1 to 600, 60 by default.",
-                        "schema": {"type": ["number", "null"], "minimum": 0.1, "maximum": 600},
+                        "description": "For one call to the manager; 0.1 to 600, 60 where empty.",
+                        "schema": {"type": ["number", "null"], "minimum": 0.1, "maximum": 600, "default": 60},
                     },
                     "allow_private_feeds": {
                         "label": "Allow private feeds",
-                        "description": "Read feeds from private and loopback addresses.",
-                        "schema": {"type": ["boolean", "null"]},
+                        "description": "Read feeds from private and loopback addresses; leave it off but for tests.",
+                        "schema": {"type": ["boolean", "null"], "default": False},
                     },
                 },
             }
@@ -67,6 +71,23 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "likepion",
                         "default": "default_pool",
+                    },
+                    "recipes_folder": {
+                        "description": "Where recipes are; empty: likepion_recipes under AIRFLOW_HOME.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/recipes",
+                        "default": "",
+                    },
+                    "notifier": {
+                        "description": (
+                            "The import path of a notifier that is called when a run's report is red; "
+                            "likepion_provider.notifications.likepion.REPORT_TEXT is its text."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "my_company.alerts.likepion_notifier",
+                        "default": None,
                     },
                 },
             }

@@ -6,21 +6,29 @@ import asyncio
 import dataclasses
 import json
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import aiohttp
 from typing_extensions import Self
-from yarl import URL
 
 from likepion_provider import protocol
 from likepion_provider.errors import BadRequest, NotAuthorised
 from likepion_provider.models import Account
-from likepion_provider.protocol import API_KEY_HEADER, Answer, Call, Claimed, LinkReport, Loss, Record, Request
+from likepion_provider.protocol import (
+    API_KEY_HEADER,
+    Answer,
+    Call,
+    Claimed,
+    Endpoint,
+    LinkReport,
+    Loss,
+    Record,
+    Request,
+)
+
+if TYPE_CHECKING:  # aiohttp takes longer to import than all of this package: only what sends something pays for it
+    import aiohttp
 
 T = TypeVar("T")
-
-#: What aiohttp raises before a byte of the request left.
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +63,10 @@ class ManagerClient:
         self._address = address
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
+    def open(self) -> None:
+        """Make the session, in the running event loop; nothing is sent."""
+        import aiohttp
+
         timeout = aiohttp.ClientTimeout(total=self._address.timeout_s, sock_connect=self._address.connect_timeout_s)
         self._session = aiohttp.ClientSession(
             base_url=self._address.url.rstrip("/") + "/",
@@ -64,13 +75,20 @@ class ManagerClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(_sent_once,),
         )
+
+    async def close(self) -> None:
+        """End the session; what is under way is lost."""
+        if self._session:
+            await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        self.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session:
-            await self._session.close()
+        await self.close()
 
     async def pull(self, limit: int) -> list[Account]:
         """Pull and claim up to ``limit`` tasks: see :func:`likepion_provider.protocol.pull`."""
@@ -92,17 +110,23 @@ class ManagerClient:
             ttl_s=min((part.ttl_s for part in parts), default=protocol.CLAIM_TTL_S),
         )
 
-    async def insert(self, report: LinkReport) -> list[Record]:
+    async def insert(self, report: LinkReport, *, within_s: float | None = None) -> list[Record]:
         """Report one account's links.
 
+        :param within_s: wait no longer than this for the answer, whatever the address allows.
         :raises OutcomeUnknown: the links may have been stored.
         """
-        return await self._call(protocol.insert(report))
+        try:
+            return await asyncio.wait_for(self._call(protocol.insert(report)), within_s)
+        except asyncio.TimeoutError:
+            raise protocol.lost(Endpoint.INSERT, Loss.ANSWER_LOST, "none while the claim held") from None
 
     async def _call(self, call: Call[T]) -> T:
         return call.read(await self._exchange(call.request))
 
     async def _exchange(self, request: Request) -> Answer:
+        import aiohttp
+
         if self._session is None:
             raise RuntimeError("use the client in an async with block")
         body = None if request.body is None else json.dumps(request.body).encode()
@@ -119,7 +143,7 @@ class ManagerClient:
                 content = await _bounded(response)
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, lowered, content)
-        except _NOT_SENT as error:
+        except _not_sent() as error:
             raise protocol.lost(request.endpoint, Loss.NOT_SENT, type(error).__name__) from error
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, _AnswerLost) as error:
             reason = error.__cause__ or error
@@ -127,6 +151,8 @@ class ManagerClient:
 
 
 def _refuse_unusable(address: ManagerAddress) -> None:
+    from yarl import URL
+
     if not (address.api_key.isascii() and address.api_key.isprintable()):
         raise NotAuthorised("the API key holds a character that no header can carry", status=401)
     try:
@@ -139,15 +165,24 @@ def _refuse_unusable(address: ManagerAddress) -> None:
         )
 
 
+def _not_sent() -> tuple[type[Exception], ...]:
+    """What aiohttp raises before a byte of the request left."""
+    import aiohttp
+
+    return aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
+
+
 class _AnswerLost(Exception):
     """A connection that ended early; see :func:`_sent_once`."""
 
 
 async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Hide early disconnects from aiohttp, which would send a GET a second time: a pull must not be."""
+    import aiohttp
+
     try:
         return await handler(request)
-    except _NOT_SENT:
+    except _not_sent():
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _AnswerLost from error

@@ -22,7 +22,7 @@ from likepion_provider.keeper import Claimer, Keeper
 from likepion_provider.lease import Clock, Moment
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
 from likepion_provider.protocol import LinkReport, Record, split_urls
-from likepion_provider.worker import AccountReport, failed
+from likepion_provider.worker import AccountReport, StepCounter, failed
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ PERSISTENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 class Manager(Claimer, Protocol):
     """What of the manager a delivery needs."""
 
-    async def insert(self, report: LinkReport) -> list[Record]:
+    async def insert(self, report: LinkReport, *, within_s: float) -> list[Record]:
         """Report one account's links."""
         ...
 
@@ -72,8 +72,9 @@ class Delivery:
         :raises JournalUnusable: the journal failed for longer than this waits.
         """
         held = await self._keeper.take_over([task.key for task in tasks])
+        progress = StepCounter(len(held), self._clock)
         async with self._keeper.keeping():
-            troubles = await asyncio.gather(*(self._deliver(task) for task in tasks if task.key in held))
+            troubles = await asyncio.gather(*(self._deliver(task, progress) for task in tasks if task.key in held))
         ids = [task.account_id for task in tasks]
         await self._journal.commit(self._journal.claims.let_go, self._keeper.scope, ids, self._keeper.holder)
         for trouble in troubles:
@@ -82,7 +83,7 @@ class Delivery:
         states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
         return [self._report(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
 
-    async def _deliver(self, task: SecondaryTask) -> LikepionError | None:
+    async def _deliver(self, task: SecondaryTask, progress: StepCounter) -> LikepionError | None:
         async with self._slots:
             try:
                 urls = await asyncio.to_thread(self._journal.links.to_send, task.key)
@@ -96,6 +97,7 @@ class Delivery:
                 return error
             finally:
                 self._keeper.done(task.key)
+                progress.step(task.label)
         return None
 
     async def _send(self, task: SecondaryTask, urls: Sequence[str]) -> None:
@@ -119,8 +121,7 @@ class Delivery:
         key = task.key
         report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
         try:
-            self._keeper.check_now(key)
-            records = await self._manager.insert(report)
+            records = await self._manager.insert(report, within_s=self._keeper.check_now(key))
         except (Transient, NotAuthorised, LeaseLost) as error:
             await self._end(key, sending, LinkState.PREPARED, error)
             raise

@@ -105,7 +105,7 @@ class Intake:
         pulled = [account.task for account in await self._manager.pull(limit)]
         lease = Lease.granted(asked)
         await self._journal.commit(self._journal.claims.grant, self._scope, {task.key: lease for task in pulled})
-        await self._journal.commit(self._journal.submissions.note, pulled, self._run_id, asked.at)
+        await self._journal.commit(self._journal.submissions.note, pulled, self._run_id, asked.at, pulled=True)
         await self._settle(pulled, asked, exhaustive=len(pulled) < limit)
         leftovers = await self._leftovers({task.account_id for task in pulled})
         log.info("Pulled %d accounts (limit %d) and took %d leftovers along", len(pulled), limit, len(leftovers))

@@ -197,6 +197,21 @@ class ImportState(str, Enum):
     FAILED = "failed"
 
 
+class Standing(str, Enum):
+    """Where an account stands as a whole, for people; the journal's database derives it from what is filed."""
+
+    #: Every link found is stored at the manager.
+    DELIVERED = "delivered"
+    #: It goes on by itself.
+    WAITING = "waiting"
+    #: A person must act on the platform.
+    NEEDS_PERSON = "needs_person"
+    #: Failed for good, or the manager refused links.
+    FAILED = "failed"
+    #: Links are parked: an insert's answer was lost.
+    UNKNOWN = "unknown"
+
+
 class LinkState(str, Enum):
     """Where one episode's URL stands on its way to the manager."""
 

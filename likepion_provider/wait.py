@@ -1,21 +1,35 @@
-"""Waits until a post's ``link_rss`` is set, and keeps the accounts' claims meanwhile."""
+"""Waits until a post's ``link_rss`` is set, and keeps the accounts' claims meanwhile: many posts at little cost.
+
+The manager has no call that reads several accounts without claiming them, so a post costs one request an interval,
+however many wait for it; a run's claims are renewed in bulk.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.errors import LikepionError, NotAuthorised, Rejected, Transient
 from likepion_provider.journal import Journal
+from likepion_provider.journal.database import Database
 from likepion_provider.keeper import Claimer, Keeper
-from likepion_provider.lease import Clock
-from likepion_provider.models import Account, SecondaryTask
+from likepion_provider.lease import SYSTEM_CLOCK, Clock
+from likepion_provider.models import Account, PostAccount, SecondaryTask
+from likepion_provider.shared import Shared
 
 log = logging.getLogger(__name__)
 
-#: Polls that may fail one after the other before the wait is given up.
+#: Polls of a post that may fail one after the other before its wait is given up.
 MAX_FAILURES = 10
+#: Polls begin at least this far apart: where very many posts wait, each is asked for less often.
+PACE_S = 1 / 35
+#: Polls that may be under way; the client's other connections are left to renewals.
+MAX_POLLS = 32
 
 
 class Manager(Claimer, Protocol):
@@ -26,52 +40,201 @@ class Manager(Claimer, Protocol):
         ...
 
 
-async def feed_is_set(
-    *,
-    manager: Manager,
-    journal: Journal,
-    clock: Clock,
-    scope: str,
-    tasks: Sequence[SecondaryTask],
-    poke_interval_s: float,
-    timeout_s: float,
-) -> bool:
-    """Poll one account of the post; it polls and renews only, so two of these may run at once.
+class Waits:
+    """All that wait for feeds of one manager, in one event loop; they poll and renew only.
 
-    :param tasks: at least one, all of the same post.
-    :param poke_interval_s: between polls; at least 0.1.
-    :param timeout_s: from now on; then the accounts are let go.
-    :return: whether the feed is set. False: the time is up, another post runs, or no claim is left.
-    :raises NotAuthorised: the manager refuses the key.
-    :raises Transient: the manager failed :data:`MAX_FAILURES` times in a row.
+    So another process may do the same at the same time. Where renewing fails, claims lapse, and their waits end.
     """
-    keeper = Keeper(manager, journal, clock, scope, holder=None)
-    await keeper.resume([task.key for task in tasks])
-    give_up_s = clock.boot_s() + timeout_s
-    failures = 0
-    async with keeper.keeping():
-        while keeper.any_left():
-            pause_s = poke_interval_s
+
+    def __init__(self, manager: Manager, journal: Journal, clock: Clock) -> None:
+        self._manager = manager
+        self._journal = journal
+        self._clock = clock
+        self._keepers: Shared[str, Keeper] = Shared(self._keeper, Keeper.stop)
+        #: How many waits keep each of a scope's accounts.
+        self._kept: Counter[tuple[str, PostAccount]] = Counter()
+        self._polls: Shared[str, _Poll] = Shared(self._poll, _Poll.stop)
+        self._turn = _Turn(clock)
+
+    async def feed_is_set(
+        self, *, scope: str, tasks: Sequence[SecondaryTask], poke_interval_s: float, timeout_s: float
+    ) -> bool:
+        """Poll the post until its feed is set.
+
+        :param scope: the run that holds the claims.
+        :param tasks: at least one, all of the same post.
+        :param poke_interval_s: between polls; at least 0.1.
+        :param timeout_s: from now on; then the accounts are let go.
+        :return: whether the feed is set. False: the time is up, another post runs, or no claim is left.
+        :raises NotAuthorised: the manager refuses the key.
+        :raises Transient: the manager failed :data:`MAX_FAILURES` times in a row.
+        """
+        give_up_s = self._clock.boot_s() + timeout_s
+        keys = [task.key for task in tasks]
+        first = tasks[0]
+        async with self._keeping(scope, keys) as keeper, self._polls.use(first.request_id) as poll:
+            while keeper.any_left(keys):
+                account = await poll.account(first, poke_interval_s)
+                if account and account.task.request_id != first.request_id:
+                    log.warning("Post %s no longer runs in its group", first.request_id)
+                    break
+                if account and account.task.feed_ready:
+                    return True
+                pause_s = poll.pause_s(poke_interval_s)
+                if self._clock.boot_s() + pause_s > give_up_s:
+                    log.warning("link_rss was not set within %.0f s", timeout_s)
+                    break
+                await self._clock.sleep(pause_s)
+        await self._journal.commit(self._journal.claims.let_go, scope, [task.account_id for task in tasks])
+        return False
+
+    @contextlib.asynccontextmanager
+    async def _keeping(self, scope: str, keys: Sequence[PostAccount]) -> AsyncIterator[Keeper]:
+        """Have the scope's keeper renew these accounts, until the last wait that wants it has ended."""
+        async with self._keepers.use(scope) as keeper:
+            self._kept.update((scope, key) for key in keys)
             try:
-                account = await manager.account(tasks[0].account_id)
-                failures = 0
+                await keeper.resume(keys)
+                yield keeper
+            finally:
+                for key in keys:
+                    self._kept[scope, key] -= 1
+                    if not self._kept[scope, key]:
+                        del self._kept[scope, key]
+                        keeper.done(key)
+
+    def _keeper(self, scope: str) -> Keeper:
+        keeper = Keeper(self._manager, self._journal, self._clock, scope, holder=None)
+        keeper.start()
+        return keeper
+
+    def _poll(self, _: str) -> _Poll:
+        return _Poll(self._manager, self._clock, self._turn)
+
+
+class _Turn:
+    """Spreads the polls of all posts, and holds them all up where the manager asks for it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._one_by_one = asyncio.Lock()
+        self._slots = asyncio.Semaphore(MAX_POLLS)
+        self._not_before_s = 0.0
+
+    @contextlib.asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        async with self._slots:
+            async with self._one_by_one:
+                if self.early_s > 0:
+                    await self._clock.sleep(self.early_s)
+                self.close_for(PACE_S)
+            yield
+
+    @property
+    def early_s(self) -> float:
+        """Until the next poll may begin; not positive if it may now."""
+        return self._not_before_s - self._clock.boot_s()
+
+    def close_for(self, pause_s: float) -> None:
+        self._not_before_s = max(self._not_before_s, self._clock.boot_s() + pause_s)
+
+
+class _Poll:
+    """The newest answer about one post, for all that wait for it."""
+
+    def __init__(self, manager: Manager, clock: Clock, turn: _Turn) -> None:
+        self._manager = manager
+        self._clock = clock
+        self._turn = turn
+        self._asked_s = 0.0
+        self._asked_for = ""
+        self._failures = 0
+        self._asking: asyncio.Task[Account | None] | None = None
+
+    async def account(self, task: SecondaryTask, max_age_s: float) -> Account | None:
+        """An account of the post, asked for no longer ago than ``max_age_s``; None where the manager failed.
+
+        :raises LikepionError: it failed for good, or too often.
+        """
+        if not self._is_fresh(max_age_s):
+            self._ask(task)
+        asked_for = self._asked_for
+        try:
+            return await self._answer()
+        except NotAuthorised:
+            raise
+        except Rejected:
+            if asked_for == task.account_id:
+                raise
+            # That another account is gone says nothing of this one.
+            self._ask(task)
+            return await self._answer()
+
+    def _is_fresh(self, max_age_s: float) -> bool:
+        if self._asking is None:
+            return False
+        return not self._asking.done() or self._clock.boot_s() < self._asked_s + max_age_s
+
+    def _ask(self, task: SecondaryTask) -> None:
+        self._asked_for = task.account_id
+        self._asking = asyncio.create_task(self._exchange(task.account_id))
+
+    async def _answer(self) -> Account | None:
+        # A wait that is cancelled leaves the answer to the others.
+        return await asyncio.shield(self._asking) if self._asking else None
+
+    def pause_s(self, interval_s: float) -> float:
+        """Until the post is to be asked for again; one moment for all that wait with the same interval."""
+        return max(0.1, self._asked_s + interval_s - self._clock.boot_s(), self._turn.early_s)
+
+    async def _exchange(self, account_id: str) -> Account | None:
+        async with self._turn.taken():
+            self._asked_s = self._clock.boot_s()
+            try:
+                account = await self._manager.account(account_id)
             except NotAuthorised:
                 raise
             except LikepionError as error:
-                failures += 1
-                if failures >= MAX_FAILURES or isinstance(error, Rejected):
+                self._failures += 1
+                if self._failures >= MAX_FAILURES or isinstance(error, Rejected):
                     raise
                 log.warning("%s", error)
-                pause_s = max(pause_s, (error.retry_after_s or 0) if isinstance(error, Transient) else 0)
-            else:
-                if account.task.request_id != tasks[0].request_id:
-                    log.warning("Post %s no longer runs in its group", tasks[0].request_id)
-                    break
-                if account.task.feed_ready:
-                    return True
-            if clock.boot_s() + pause_s > give_up_s:
-                log.warning("link_rss was not set within %.0f s", timeout_s)
-                break
-            await clock.sleep(pause_s)
-    await journal.commit(journal.claims.let_go, scope, [task.account_id for task in tasks])
-    return False
+                if isinstance(error, Transient):
+                    self._turn.close_for(error.retry_after_s or 0)
+                return None
+            self._failures = 0
+            return account
+
+    async def stop(self) -> None:
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+
+#: By event loop, manager and journal.
+_Key = tuple[asyncio.AbstractEventLoop, ManagerAddress, Database]
+
+
+def _open(key: _Key) -> tuple[ManagerClient, Waits]:
+    _, address, database = key
+    client = ManagerClient(address)
+    client.open()
+    return client, Waits(client, Journal(database), SYSTEM_CLOCK)
+
+
+async def _close(opened: tuple[ManagerClient, Waits]) -> None:
+    await opened[0].close()
+
+
+_shared: Shared[_Key, tuple[ManagerClient, Waits]] = Shared(_open, _close)
+
+
+@contextlib.asynccontextmanager
+async def shared_waits(address: ManagerAddress, journal: Journal) -> AsyncIterator[Waits]:
+    """The event loop's one :class:`Waits` for a manager, open while somebody uses it.
+
+    :raises NotAuthorised: the address has no API key that could be sent.
+    :raises BadRequest: the address is none.
+    """
+    async with _shared.use((asyncio.get_running_loop(), address, journal.database)) as (_, waits):
+        yield waits

@@ -11,9 +11,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from likepion_provider import feed as feeds
 from likepion_provider import protocol
@@ -44,6 +42,9 @@ from likepion_provider.platforms import (
     match,
     refuse_locked,
 )
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -191,22 +192,31 @@ class BatchImport:
         self._connector: aiohttp.BaseConnector | None = None
         self._submissions: dict[PostAccount, Submission] = {}
 
+    @property
+    def feed_urls(self) -> list[str]:
+        """The addresses of the feeds that were read, redacted."""
+        read = [each for each in self._feeds.values() if each.done() and not each.cancelled() and not each.exception()]
+        return [each.result().display_url for each in read]
+
     async def run(self, tasks: Sequence[SecondaryTask]) -> list[AccountReport]:
         """Work the accounts side by side; one's failure is its own.
 
         :raises NotAuthorised: the manager refuses the key.
         :raises JournalUnusable: nothing can be noted, so nothing is done.
         """
+        import aiohttp  # late: see client.py
+
         held = await self._keeper.take_over([task.key for task in tasks])
         self._submissions = await asyncio.to_thread(self._journal.submissions.get, held)
         slots = asyncio.Semaphore(self._options.max_concurrency)
-        progress = _Counter(len(tasks), self._clock)
+        progress = StepCounter(len(tasks), self._clock)
 
         async def work(task: SecondaryTask) -> AccountReport:
             async with slots:
                 report = await self._report(task, held)
             self._keeper_done(report)
-            progress.step(report)
+            words = report.message or f"{report.found} episodes, {report.new} new"
+            progress.step(f"{task.label}: {report.outcome.value}, {words}")
             return report
 
         async with aiohttp.TCPConnector(limit=0, limit_per_host=0) as self._connector, self._keeper.keeping():
@@ -480,8 +490,11 @@ async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-class _Counter:
-    """A log line an account, and how it goes."""
+class StepCounter:
+    """A log line an account, and how it goes.
+
+    :param total: accounts in all.
+    """
 
     def __init__(self, total: int, clock: Clock) -> None:
         self._total = total
@@ -489,16 +502,15 @@ class _Counter:
         self._clock = clock
         self._began_s = clock.boot_s()
 
-    def step(self, report: AccountReport) -> None:
+    def step(self, words: str) -> None:
+        """One account more is done."""
         self._done += 1
         passed_s = max(self._clock.boot_s() - self._began_s, 0.001)
         log.info(
-            "%d/%d %s: %s%s (%.1f accounts/s, about %.0f s left)",
+            "%d/%d %s (%.1f accounts/s, about %.0f s left)",
             self._done,
             self._total,
-            report.task.label,
-            report.outcome.value,
-            f", {report.message}" if report.message else f", {report.found} episodes, {report.new} new",
+            words,
             self._done / passed_s,
             (self._total - self._done) * passed_s / self._done,
         )

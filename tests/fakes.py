@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from likepion_provider import protocol
 from likepion_provider.client import ManagerAddress, ManagerClient
@@ -148,17 +148,33 @@ def feed_of(url: str, episodes: int = 3) -> Feed:
 class Worker:
     """Runs of ours against one manager and one journal; every step as the operators do it."""
 
-    def __init__(self, manager: Manager, journal: Journal, clock: VirtualClock, name: str = "ours") -> None:
-        self.client = InProcessClient(manager, name)
+    def __init__(
+        self,
+        manager: Manager,
+        journal: Journal,
+        clock: VirtualClock,
+        name: str = "ours",
+        client: ManagerClient | None = None,
+    ) -> None:
+        self.client: Any = client or InProcessClient(manager, name)
         self.journal = journal
         self.clock = clock
-        self.platform = ScriptedPlatform()
         self.registry = Registry()
         self.registry.add("scripted", ScriptedPlatform)
-        self.registry._by_name["scripted"] = self.platform
+        self.use(ScriptedPlatform())
         self.feeds_read: list[str] = []
         self.episodes = 3
         self.attempts = 0
+
+    def use(self, platform: ScriptedPlatform) -> None:
+        """Let a platform of a test's own serve the domain."""
+        self.platform = platform
+        self.registry._by_name["scripted"] = platform
+
+    async def read_feed(self, url: str, **_: object) -> Feed:
+        """Stands in for the network."""
+        self.feeds_read.append(url)
+        return feed_of(url, self.episodes)
 
     def intake(self, run: str) -> Intake:
         return Intake(manager=self.client, journal=self.journal, clock=self.clock, scope=run, run_id=run)
@@ -168,10 +184,6 @@ class Worker:
         return Keeper(self.client, self.journal, self.clock, run, f"holder-{self.attempts}")
 
     def batch(self, run: str, **options: object) -> BatchImport:
-        async def read(url: str, **_: object) -> Feed:
-            self.feeds_read.append(url)
-            return feed_of(url, self.episodes)
-
         return BatchImport(
             manager=self.client,
             journal=self.journal,
@@ -180,7 +192,7 @@ class Worker:
             clock=self.clock,
             settings={DOMAIN: PlatformSettings(base_url="http://scripted.invalid")},
             options=ImportOptions(**options),  # type: ignore[arg-type]
-            read_feed=read,
+            read_feed=self.read_feed,
         )
 
     def delivery(self, run: str) -> Delivery:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import requests
 
+from likepion_provider.board import DAG_ID
 from likepion_provider.cli.local import (
-    DAG_ID,
     AirflowApi,
     airflow_environment,
     free_port,

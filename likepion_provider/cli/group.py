@@ -9,7 +9,8 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from likepion_provider.cli.local import DAG_ID
+from likepion_provider.cli.configured import configured_journal
+from likepion_provider.board import DAG_ID
 from likepion_provider.errors import BadRequest, Transient
 
 TRIGGER_TIMEOUT_S = 120
@@ -46,10 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_known(groups: list[str]) -> None:
-    # Late: Airflow takes a second to import.
-    from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
-
-    known = {each.group_id for each in journal_of(find(JOURNAL_CONN_ID)).submissions.of_groups(groups)}
+    known = {each.group_id for each in configured_journal().submissions.of_groups(groups)}
     if unknown := [group_id for group_id in groups if group_id not in known]:
         raise BadRequest(
             f"the journal has never seen group {', '.join(unknown)}; no run was started",

@@ -7,6 +7,7 @@ import getpass
 import re
 from datetime import datetime, timedelta, timezone
 
+from likepion_provider.cli.configured import configured_journal
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal import Journal, Link, open_journal
 from likepion_provider.journal.links import BY_HAND, BY_REAPPEARANCE
@@ -46,18 +47,11 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises BadRequest: there is nothing like what was named.
     """
-    journal = open_journal(args.url) if args.url else _configured()
+    journal = open_journal(args.url) if args.url else configured_journal()
     {"list": _list, "show": _show, "settle": _settle, "settling": _settling, "prune": _prune}[args.action](
         journal, args
     )
     return 0
-
-
-def _configured() -> Journal:
-    # Late: Airflow takes a second to import.
-    from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
-
-    return journal_of(find(JOURNAL_CONN_ID))
 
 
 def _list(journal: Journal, args: argparse.Namespace) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 import requests
 
+from likepion_provider.board import DAG_ID
 from likepion_provider.errors import Transient
 
-DAG_ID = "likepion_podcast_secondary"
 #: Airflow on a fresh SQLite is healthy after about 25 s; a slow machine gets ten times that.
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 20.0

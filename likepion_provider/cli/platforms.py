@@ -1,12 +1,27 @@
-"""``likepion platforms``: who serves what."""
+"""``likepion platforms``: who serves what, whether an account can sign in, and what a recipe does."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
+import dataclasses
+import getpass
+import logging
+import math
+import os
 import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
-from likepion_provider.errors import NoImporter
-from likepion_provider.platforms import registry
+from likepion_provider.errors import BadRequest, LikepionError, NoImporter
+from likepion_provider.models import Credentials, Feed, SecondaryTask
+from likepion_provider.platforms import DomainGate, Job, Platform, PlatformHttp, PlatformSettings, match
+
+#: Where an account's fields are read from, each with the field's name in capitals: ``LIKEPION_TRY_PASSWORD``.
+VARIABLE_PREFIX = "LIKEPION_TRY_"
+#: How long ``try`` waits for the episodes after a submission, in seconds.
+DEFAULT_WAIT_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,36 +30,184 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="every importer, and what is wrong with those that do not work")
     checking = actions.add_parser("check", help="which importer serves a domain, and what it needs")
     checking.add_argument("domain")
+    checking.add_argument("--login", action="store_true", help="sign in with an account, and change nothing there")
+    trying = actions.add_parser("try", help="run a recipe step by step, and say what each step met")
+    trying.add_argument("recipe", type=Path, help="the recipe's file")
+    trying.add_argument("--feed", required=True, help="the feed's URL")
+    trying.add_argument("--address", default="", help="where the site is; the recipe's or the connection's by default")
+    trying.add_argument("--target", type=int, default=10, help="newest episodes wanted, 1 to 1000; 10 by default")
+    trying.add_argument("--wait", type=float, default=DEFAULT_WAIT_S, help="seconds to wait for them; 60 by default")
+    trying.add_argument("--look-only", action="store_true", help="submit nothing")
+    trying.add_argument("--allow-private", action="store_true", help="read the feed from a private address")
+    for each in (checking, trying):
+        each.epilog = (
+            f"The account's fields come from {VARIABLE_PREFIX}USERNAME, {VARIABLE_PREFIX}PASSWORD, "
+            f"{VARIABLE_PREFIX}TWOFA and so on; what is missing is asked for."
+        )
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked.
 
-    :return: 1 where nobody serves the domain, or an importer is broken.
+    :return: 1 where nobody serves the domain, or an importer is broken; of ``try``, where no episode is listed.
     """
-    return _check(args.domain.strip().lower()) if args.action == "check" else _list()
+    if args.action == "check":
+        return _check(args.domain.strip().lower(), login=args.login)
+    return _try(args) if args.action == "try" else _list()
 
 
 def _list() -> int:
-    for platform in registry().platforms.values():
+    from likepion_provider.hooks.connections import importers
+
+    for platform in importers().platforms.values():
         print(f"{platform.name:<20} {platform.title}: {', '.join(platform.domains) or 'any domain, by its connection'}")
-    for name, trouble in registry().broken.items():
+    for name, trouble in importers().broken.items():
         print(f"broken: {name}: {trouble}", file=sys.stderr)
-    return 1 if registry().broken else 0
+    return 1 if importers().broken else 0
 
 
-def _check(domain: str) -> int:
-    from likepion_provider.hooks.connections import platform_settings
+def _check(domain: str, *, login: bool) -> int:
+    from likepion_provider.hooks.connections import importers, platform_settings
 
     settings = platform_settings(domain)
     try:
-        platform = registry().for_domain(domain, str(settings.extra.get("platform", "")))
+        platform = importers().for_domain(domain, str(settings.extra.get("platform", "")))
     except NoImporter as error:
         print(error.advice)
         return 1
-    address = settings.base_url or platform.base_url
     print(f"{domain} is served by {platform.name} ({platform.title})")
-    print(f"  address      {address or 'not set'}")
+    print(f"  address      {settings.base_url or platform.base_url or 'not set'}")
     print(f"  account      {', '.join(platform.needs) or 'no credentials'}")
     print(f"  connection   likepion_platform_{platform.name}: {platform.needs_connection or 'not needed'}")
+    return _check_login(platform, domain, settings) if login else 0
+
+
+def _check_login(platform: Platform, domain: str, settings: PlatformSettings) -> int:
+    """Sign in, with a feed that nobody has."""
+    nothing = Feed("https://feeds.invalid/none.xml", "https://feeds.invalid/none.xml", "likepion login check", ())
+
+    async def sign_in() -> None:
+        async with _job(platform, domain, settings, _credentials(platform), nothing) as job:
+            await platform.sign_in(job)
+
+    try:
+        asyncio.run(sign_in())
+    except LikepionError as error:
+        print(f"  login        failed: {error.advice}")
+        return 1
+    print(f"  login        {'works' if platform.needs else 'no account is needed, and the platform answers'}")
     return 0
+
+
+# --- try ---
+
+
+def _try(args: argparse.Namespace) -> int:
+    from likepion_provider.feed import read_feed
+    from likepion_provider.hooks.connections import platform_settings
+    from likepion_provider.platforms.recipe import importer, read
+
+    if not 1 <= args.target <= 1000:
+        raise BadRequest("--target must be from 1 to 1000")
+    platform = importer(read(args.recipe))()
+    domain = platform.domains[0] if platform.domains else platform.name.replace("_", "-") + ".example"
+    settings = platform_settings(domain)
+    if args.address:
+        settings = dataclasses.replace(settings, base_url=args.address)
+    elif not (settings.base_url or platform.base_url):
+        raise BadRequest("nothing says where the site is", remedy="Name it with --address.")
+    credentials = _credentials(platform)
+
+    async def go() -> int:
+        feed = await read_feed(args.feed, target=args.target, allow_private=args.allow_private)
+        print(f"feed: {feed.title!r}, {len(feed.episodes)} episodes wanted")
+        async with _job(platform, domain, settings, credentials, feed, args.target) as job:
+            return await _bring_in(platform, job, look_only=args.look_only, wait_s=args.wait)
+
+    with _told({*credentials.secrets(), settings.password, args.feed} - {""}):
+        return asyncio.run(go())
+
+
+async def _bring_in(platform: Platform, job: Job, *, look_only: bool, wait_s: float) -> int:
+    """Submit and look, as the DAG does; print the episodes' pages."""
+    progress = await (platform.collect(job) if look_only else platform.submit(job))
+    pauses_s = iter([*platform.poll_s, *[platform.poll_s[-1]] * 1000])
+    wanted = len(job.feed.episodes)
+    while True:
+        urls = [each.url for each in match(job.feed, progress.episodes, max(wanted, 1))]
+        print(f"state: {progress.state.value}, {len(urls)} of {wanted} episodes, reference {progress.reference!r}")
+        pause_s = next(pauses_s)
+        wait_s -= pause_s
+        if look_only or len(urls) >= wanted or wait_s < 0:
+            break
+        await asyncio.sleep(pause_s)
+        progress = await platform.collect(dataclasses.replace(job, reference=progress.reference))
+    print(*urls, sep="\n")
+    return 0 if urls else 1
+
+
+def _credentials(platform: Platform) -> Credentials:
+    """The account's fields, from the environment; what the platform cannot do without is asked for."""
+    names = [field.name for field in dataclasses.fields(Credentials)]
+    found = {name: os.environ.get(VARIABLE_PREFIX + name.upper(), "") for name in names}
+    for name in platform.needs:
+        if not found[name]:
+            if not sys.stdin.isatty():
+                raise BadRequest(f"{platform.title} needs the account's {name}: set {VARIABLE_PREFIX}{name.upper()}")
+            found[name] = getpass.getpass(f"{name}: ")
+    return Credentials(**found)
+
+
+@contextlib.asynccontextmanager
+async def _job(
+    platform: Platform, domain: str, settings: PlatformSettings, credentials: Credentials, feed: Feed, target: int = 1
+) -> AsyncIterator[Job]:
+    """What an importer is handed, without a claim: nobody else works on this account."""
+    import aiohttp
+
+    async def before_write() -> float:
+        return math.inf
+
+    task = SecondaryTask("by-hand", "by-hand", "by-hand", domain, username=credentials.username, target=target)
+    async with aiohttp.TCPConnector() as connector:
+        http = PlatformHttp(
+            platform=platform.name,
+            base_url=platform.address(task, settings),
+            connector=connector,
+            gate=DomainGate(platform.max_concurrency),
+            before_write=before_write,
+            cookie=credentials.cookie,
+        )
+        try:
+            yield Job(task, credentials, feed, settings, http)
+        finally:
+            await http.close()
+
+
+@contextlib.contextmanager
+def _told(secrets: set[str]) -> Iterator[None]:
+    """Print what the recipe's steps meet; secrets as ``***``, should a site repeat one."""
+    log = logging.getLogger("likepion_provider.platforms.recipe")
+    handler = _Print(secrets)
+    level, propagates = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagates
+
+
+class _Print(logging.Handler):
+    def __init__(self, secrets: set[str]) -> None:
+        super().__init__()
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        print(f"  {text}")

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from likepion_provider.client import ManagerAddress
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
 from likepion_provider.journal import Journal, open_journal
-from likepion_provider.platforms import PlatformSettings, registry
+from likepion_provider.platforms import PlatformSettings, Registry, registry
 from likepion_provider.protocol import API_PATH, DEFAULT_HOST
 
 LIKEPION_CONN_ID = "likepion_default"
@@ -98,12 +98,24 @@ def allows_private_feeds(connection: Any | None) -> bool:
     return str(value).strip().lower() in ("true", "1", "yes", "on")
 
 
+def importers() -> Registry:
+    """All importers, those of the recipes in ``[likepion] recipes_folder`` too."""
+    return registry(recipes_folder())
+
+
+def recipes_folder() -> Path:
+    """Where recipes are; ``likepion_recipes`` under ``AIRFLOW_HOME`` where nothing is configured."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(conf.get("likepion", "recipes_folder", fallback="") or Path(AIRFLOW_HOME) / "likepion_recipes")
+
+
 def platform_settings(domain: str) -> PlatformSettings:
     """What is set for a platform: ``likepion_platform_<domain>``, else ``likepion_platform_<importer's name>``.
 
     In a connection's id, every character of the domain but letters and digits is an underscore. Blocks.
     """
-    owners = [name for name, each in registry().platforms.items() if domain in each.domains]
+    owners = [name for name, each in importers().platforms.items() if domain in each.domains]
     for suffix in (re.sub(r"[^a-z0-9]", "_", domain), *owners):
         connection = find(PLATFORM_CONN_PREFIX + suffix)
         if connection is not None:

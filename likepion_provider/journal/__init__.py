@@ -15,10 +15,11 @@ from likepion_provider.journal.claims import Claims
 from likepion_provider.journal.database import Database, open_database
 from likepion_provider.journal.group import GroupCommit
 from likepion_provider.journal.links import Link, Links, Sending
+from likepion_provider.journal.overview import Overview
 from likepion_provider.journal.settings import Settings
-from likepion_provider.journal.submissions import Submission, Submissions
+from likepion_provider.journal.submissions import Submission, Submissions, TaskName
 
-__all__ = ["Journal", "Link", "Sending", "Submission", "open_journal"]
+__all__ = ["Journal", "Link", "Sending", "Submission", "TaskName", "open_journal"]
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Journal:
         self.submissions = Submissions(database)
         self.links = Links(database)
         self.settings = Settings(database)
+        self.overview = Overview(database)
 
     async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a writing method off the event loop; it is committed when this returns.

@@ -11,10 +11,10 @@ import hashlib
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, true, update
+from sqlalchemy import Connection, and_, bindparam, case, exists, func, or_, select, true, update
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import lock, require
@@ -87,7 +87,10 @@ class Links:
             lock(connection, key.account_id)
             before = _count(connection, key)
             connection.execute(insert_for(connection)(link).on_conflict_do_nothing(), rows)
-            return _count(connection, key) - before
+            after = _count(connection, key)
+            if after > before:
+                connection.execute(_submission_of(key).values(links=after))
+            return after - before
 
     def to_send(self, key: PostAccount) -> list[str]:
         """The URLs that may be sent now, in the order in which they were found."""
@@ -127,6 +130,7 @@ class Links:
         with self._database.writing() as connection:
             for (state, words), hashes in by_outcome.items():
                 self._end(connection, key, sending.send_id, state, words, at, hashes)
+            _tally(connection, [key], at)
 
     def fail_send(self, key: PostAccount, sending: Sending, state: LinkState, evidence: str, at: datetime) -> None:
         """Note that a whole POST failed.
@@ -135,6 +139,7 @@ class Links:
         """
         with self._database.writing() as connection:
             self._end(connection, key, sending.send_id, state.value, evidence, at)
+            _tally(connection, [key], at)
 
     @staticmethod
     def _end(
@@ -156,11 +161,13 @@ class Links:
         """Park what an earlier attempt left between POST and answer; to be called by who took its accounts over."""
         with self._database.writing() as connection:
             for key in sorted(keys):
-                connection.execute(
+                parked = connection.execute(
                     update(link)
                     .where(_of(key), link.c.state == _S)
                     .values(state=_U, evidence="the task ended between the request and its answer", updated_at=at)
                 )
+                if parked.rowcount:
+                    _tally(connection, [key], at)
 
     # --- settling what is unknown ---
 
@@ -170,12 +177,15 @@ class Links:
         :param at: aware; a POST of a claim's length before that has no attempt left that could end it.
         :return: how many links.
         """
+        stale = and_(link.c.state == _S, link.c.sent_at <= at - timedelta(seconds=CLAIM_TTL_S))
         with self._database.writing() as connection:
+            keys = _keys(connection, stale)
             parked = connection.execute(
                 update(link)
-                .where(link.c.state == _S, link.c.sent_at <= at - timedelta(seconds=CLAIM_TTL_S))
+                .where(stale)
                 .values(state=_U, evidence="the task ended between the request and its answer", updated_at=at)
             )
+            _tally(connection, keys, at)
         return parked.rowcount
 
     def reappeared(self, pulled: Collection[PostAccount], pulled_at: datetime) -> tuple[int, set[PostAccount]]:
@@ -202,11 +212,14 @@ class Links:
                     .where(link.c.id.in_(part))
                     .values(
                         state=_P,
+                        # Nothing is there: the next POST counts as the account's first, see presumable().
+                        sends=0,
                         presumed=False,
                         evidence=f"handed out again at {pulled_at:%Y-%m-%d %H:%M:%S}Z: was not stored",
                         updated_at=pulled_at,
                     )
                 )
+            _tally(connection, of_pulled, at=pulled_at)
             return len(due), proof
 
     def presumable(self, pulled: Collection[PostAccount], pulled_at: datetime) -> list[PostAccount]:
@@ -218,8 +231,7 @@ class Links:
         with self._database.reading() as connection:
             if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return []
-            unsettled = select(link.c.request_id, link.c.account_id).where(_UNSETTLED).distinct()
-            keys = [PostAccount(*row) for row in connection.execute(unsettled)]
+            keys = _keys(connection, _UNSETTLED)
             rows = _by_key(connection, keys, link.c.sends > 0)
             busy = _claimed_until(connection, keys)
         absent = set(keys) - set(pulled)
@@ -245,6 +257,7 @@ class Links:
                     updated_at=at,
                 )
             )
+            _tally(connection, [key], at)
 
     def settle(self, link_id: int, *, is_there: bool, who: str, note: str, at: datetime) -> Link:
         """A person's word on one unknown link.
@@ -261,6 +274,8 @@ class Links:
                 .values(state=_OK if is_there else _P, presumed=False, evidence=evidence, updated_at=at)
             )
             row = connection.execute(select(link).where(link.c.id == link_id)).one_or_none()
+            if row is not None and changed.rowcount:
+                _tally(connection, [PostAccount(row.request_id, row.account_id)], at)
         if row is None:
             raise BadRequest(f"the journal has no link {link_id}")
         if changed.rowcount != 1:
@@ -285,6 +300,7 @@ class Links:
                 ).rowcount
                 for key in sorted(keys)
             ]
+            _tally(connection, keys, at)
         return sum(changed)
 
     def prune(self, older_than: datetime) -> int:
@@ -400,6 +416,46 @@ def _link(row: Any) -> Link:
         row.presumed,
         row.evidence,
     )
+
+
+def _keys(connection: Connection, condition: Any) -> list[PostAccount]:
+    query = select(link.c.request_id, link.c.account_id).where(condition).distinct()
+    return [PostAccount(*row) for row in connection.execute(query)]
+
+
+def _submission_of(key: PostAccount) -> Any:
+    return update(submission).where(
+        submission.c.request_id == key.request_id, submission.c.account_id == key.account_id
+    )
+
+
+def _number(*conditions: Any) -> Any:
+    """How many of a submission's links there are."""
+    same = and_(link.c.request_id == submission.c.request_id, link.c.account_id == submission.c.account_id)
+    return select(func.count()).select_from(link).where(same, *conditions).correlate(submission).scalar_subquery()
+
+
+_STORED = _number(link.c.state == _OK)
+_TALLY = (
+    update(submission)
+    .where(submission.c.request_id == bindparam("request"), submission.c.account_id == bindparam("account"))
+    .values(
+        links=_number(),
+        stored=_STORED,
+        parked=_number(link.c.state == _U),
+        refused=_number(link.c.state == _NO),
+        delivered_on=case((submission.c.stored < _STORED, bindparam("day")), else_=submission.c.delivered_on),
+        updated_at=bindparam("at"),
+    )
+)
+
+
+def _tally(connection: Connection, keys: Iterable[PostAccount], at: datetime) -> None:
+    """File how many links accounts have in each state, where what people ask need not count them."""
+    moment = {"at": at, "day": at.astimezone(timezone.utc).date().isoformat()}
+    rows = [{"request": key.request_id, "account": key.account_id} | moment for key in sorted(keys)]
+    if rows:
+        connection.execute(_TALLY, rows)
 
 
 def _count(connection: Connection, key: PostAccount) -> int:

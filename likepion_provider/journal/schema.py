@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     DateTime,
     Float,
     Index,
@@ -48,6 +49,18 @@ metadata = MetaData()
 #: SQLite numbers rows by itself only for INTEGER; elsewhere a link's number may outgrow 32 bits.
 _RowNumber = BigInteger().with_variant(Integer, "sqlite")
 
+#: models.Standing, derived by the database itself so that no writer can forget it.
+STANDING = (
+    "CASE WHEN parked > 0 THEN 'unknown'"
+    " WHEN state = 'needs_verification' THEN 'needs_person'"
+    " WHEN state IN ('failed', 'locked') OR refused > 0 THEN 'failed'"
+    " WHEN links > 0 AND stored = links THEN 'delivered'"
+    " ELSE 'waiting' END"
+)
+
+#: What a person may type to find an account: its name, or an id of its own, its group's or its post's.
+SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_id)"
+
 submission = Table(
     "likepion_submission",
     metadata,
@@ -69,13 +82,32 @@ submission = Table(
     Column("not_before", UtcDateTime),
     Column("message", Text, nullable=False, server_default=""),
     Column("remedy", Text, nullable=False, server_default=""),
+    # The task that worked it last, for a person who follows it into Airflow; empty until one did.
+    Column("dag_id", String(250), nullable=False, server_default=""),
     Column("run_id", String(250), nullable=False, server_default=""),
+    Column("task_id", String(250), nullable=False, server_default=""),
+    Column("map_index", Integer, nullable=False, server_default="-1"),
+    # Its links by state, kept by what changes them.
+    Column("links", Integer, nullable=False, server_default="0"),
+    Column("stored", Integer, nullable=False, server_default="0"),
+    Column("parked", Integer, nullable=False, server_default="0"),
+    Column("refused", Integer, nullable=False, server_default="0"),
+    Column("standing", String(16), Computed(STANDING, persisted=True), nullable=False),
+    Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
+    # The newest pull that had it; the day (UTC, YYYY-MM-DD) its newest link was stored.
+    Column("pulled_at", UtcDateTime),
+    Column("delivered_on", String(10), nullable=False, server_default=""),
     Column("submitted_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("likepion_submission_account", "account_id"),
-    Index("likepion_submission_group", "group_id", "state"),
-    Index("likepion_submission_state", "state", "updated_at"),
+    Index("likepion_submission_group", "group_id", "standing", "links", "stored"),
+    Index("likepion_submission_domain", "domain", "standing"),
+    # With the key, so that a far page is counted off in the index alone.
+    Index("likepion_submission_standing", "standing", "updated_at", "request_id", "account_id"),
+    Index("likepion_submission_newest", "updated_at", "request_id", "account_id"),
+    Index("likepion_submission_run", "run_id", "map_index"),
+    Index("likepion_submission_delivered", "delivered_on", "domain", "stored"),
 )
 
 claim = Table(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, bindparam, select, update
 
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
@@ -22,6 +22,19 @@ IDS_A_QUERY = 10_000
 LABEL_CHARS = 320
 
 _Id = TypeVar("_Id", str, int)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskName:
+    """A task instance of Airflow.
+
+    :param map_index: -1 where the task is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,22 +68,34 @@ class Submissions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note(self, tasks: Iterable[SecondaryTask], run_id: str, at: datetime) -> None:
+    def note(self, tasks: Iterable[SecondaryTask], run_id: str, at: datetime, *, pulled: bool = False) -> None:
         """File tasks that a run takes up; what is known of their imports stays.
 
         :param at: aware.
+        :param pulled: the manager handed them out just now.
         """
-        rows = [_row(task, run_id, at) for task in sorted(tasks, key=lambda task: task.key)]
+        rows = [
+            _row(task, run_id, at) | {"pulled_at": at if pulled else None}
+            for task in sorted(tasks, key=lambda task: task.key)
+        ]
         if not rows:
             return
         with self._database.writing() as connection:
             statement = insert_for(connection)(submission)
-            fresh = {
-                name: statement.excluded[name]
-                for name in ("group_id", "domain", "label", "target", "run_id", "updated_at")
-            }
+            names = ["group_id", "domain", "label", "target", "run_id", "task_id", "map_index", "updated_at"]
+            fresh = {name: statement.excluded[name] for name in (*names, *(["pulled_at"] if pulled else []))}
             keys = [submission.c.request_id, submission.c.account_id]
             connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=fresh), rows)
+
+    def worked_by(self, keys: Collection[PostAccount], task: TaskName) -> None:
+        """Note which task works accounts now, so that a person finds its log."""
+        rows = [{"request": key.request_id, "account": key.account_id} for key in sorted(keys)]
+        if rows:
+            statement = update(submission).where(
+                submission.c.request_id == bindparam("request"), submission.c.account_id == bindparam("account")
+            )
+            with self._database.writing() as connection:
+                connection.execute(statement.values(dataclasses.asdict(task)), rows)
 
     def begin(self, key: PostAccount, holder: str, now: Moment) -> None:
         """Note, before the platform is asked, that an import begins.
@@ -184,6 +209,8 @@ def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:
         "target": task.target,
         "state": ImportState.NEW.value,
         "run_id": run_id,
+        "task_id": "",
+        "map_index": -1,
         "created_at": at,
         "updated_at": at,
     }

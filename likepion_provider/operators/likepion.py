@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import BaseAsyncOperator, Context
+from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 from airflow.sdk.log import mask_secret
 
@@ -22,15 +22,16 @@ from likepion_provider.hooks.connections import (
     airflow_errors,
     allows_private_feeds,
     find,
+    importers,
     journal_of,
     platform_settings,
 )
 from likepion_provider.intake import Batch, Choice, Intake, batches
-from likepion_provider.journal import Journal
+from likepion_provider.journal import Journal, TaskName
 from likepion_provider.keeper import Keeper
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import SecondaryTask
-from likepion_provider.platforms import registry
+from likepion_provider.operators.links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
 from likepion_provider.protocol import MAX_PULL
 from likepion_provider.sealing import Seal
 from likepion_provider.worker import AccountReport, BatchImport, ImportOptions
@@ -54,6 +55,7 @@ class LikepionOperator(BaseAsyncOperator):
     """
 
     template_fields: Sequence[str] = ("likepion_conn_id",)
+    operator_extra_links: Collection[BaseOperatorLink] = (LikepionBoardLink(),)
     ui_color = "#e8e4f3"
 
     def __init__(self, *, likepion_conn_id: str = LIKEPION_CONN_ID, **kwargs: Any) -> None:
@@ -69,7 +71,11 @@ class LikepionOperator(BaseAsyncOperator):
     async def aexecute(self, context: Context) -> Any:
         """The step, with a client for the manager."""
         async with ManagerClient(self._address) as manager:
-            return await self.work(context, manager, self._journal)
+            self.log.info("::group::Step by step")
+            try:
+                return await self.work(context, manager, self._journal)
+            finally:
+                self.log.info("::endgroup::")
 
     def _gather(self, context: Context) -> None:
         """Read connections and XComs; they block, so it is done before the event loop begins."""
@@ -86,6 +92,18 @@ class LikepionOperator(BaseAsyncOperator):
     def _public(self, context: Context, result: Any) -> Any:
         """What of the result may be stored."""
         return [each.to_public() for each in result]
+
+    async def _sign(self, context: Context, journal: Journal, tasks: Iterable[SecondaryTask]) -> None:
+        """Leave word in the journal which task works the accounts, for the board."""
+        ti: Any = context["ti"]
+        map_index = ti.map_index if ti.map_index is not None else -1
+        name = TaskName(context["dag_run"].dag_id, context["dag_run"].run_id, self.task_id, map_index)
+        await journal.commit(journal.submissions.worked_by, [task.key for task in tasks], name)
+
+    def _keep_episode(self, journal: Journal, reports: Iterable[AccountReport]) -> None:
+        """For the link to the platform: one page of one account."""
+        found = next((report.task.key for report in reports if report.found), None)
+        self.episode_urls = [row["url"] for row in journal.overview.links(found, limit=1)] if found else []
 
     def _keeper(self, context: Context, manager: ManagerClient, journal: Journal) -> Keeper:
         return Keeper(manager, journal, SYSTEM_CLOCK, scope_of(context), uuid.uuid4().hex)
@@ -244,6 +262,7 @@ class ImportRssOperator(LikepionOperator):
     """
 
     template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "look_only")
+    operator_extra_links = (LikepionBoardLink(), LikepionFeedLink(), LikepionShowLink())
 
     def __init__(
         self,
@@ -274,13 +293,17 @@ class ImportRssOperator(LikepionOperator):
             manager=manager,
             journal=journal,
             keeper=self._keeper(context, manager, journal),
-            registry=registry(),
+            registry=importers(),
             clock=SYSTEM_CLOCK,
             settings=self._settings,
             options=options,
             on_secrets=_mask,
         )
-        return await batch.run(self._tasks)
+        await self._sign(context, journal, self._tasks)
+        try:
+            return await batch.run(self._tasks)
+        finally:
+            self.feed_urls = batch.feed_urls
 
     def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
         cookies = {report.task.account_id: report.cookie for report in result if report.cookie}
@@ -288,6 +311,7 @@ class ImportRssOperator(LikepionOperator):
             seal = Seal(self._address.api_key)
             sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
             context["ti"].xcom_push(SEALED_COOKIES, sealed)
+        self._keep_episode(self._journal, result)
         return [report.to_public() for report in result]
 
 
@@ -310,6 +334,7 @@ class InsertLinksOperator(LikepionOperator):
     """
 
     template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "import_task_id", "look_only")
+    operator_extra_links = (LikepionBoardLink(), LikepionShowLink())
 
     def __init__(
         self,
@@ -349,7 +374,12 @@ class InsertLinksOperator(LikepionOperator):
             clock=SYSTEM_CLOCK,
             cookies=self._cookies,
         )
+        await self._sign(context, journal, tasks)
         return await delivery.run(tasks)
+
+    def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
+        self._keep_episode(self._journal, result)
+        return [report.to_public() for report in result]
 
 
 def _mask(secrets: Iterable[str]) -> None:

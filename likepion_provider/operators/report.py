@@ -13,10 +13,12 @@ from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors,
 from likepion_provider.intake import Batch
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import Outcome, SecondaryTask
+from likepion_provider.operators.links import LikepionBoardLink
 from likepion_provider.worker import AccountReport
 
-#: Accounts that are named in the task's error; the log has them all.
+#: Accounts that are named in the task's error, and in a message; the log has them all.
 NAMED = 5
+NAMED_IN_TEXT = 20
 
 
 class LikepionReportOperator(BaseOperator):
@@ -33,9 +35,11 @@ class LikepionReportOperator(BaseOperator):
     :param wait_task_id: the sensor, mapped over the batches.
     :param import_task_id: the import, mapped over the batches.
     :param insert_task_id: the insert, mapped over the batches.
-    :return: ``counts`` by outcome, ``links`` found, and the ``accounts`` that need attention with their remedies.
+    :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, and all
+        of it as ``text`` for a message.
     """
 
+    operator_extra_links = (LikepionBoardLink(),)
     ui_color = "#e8e4f3"
 
     def __init__(
@@ -144,7 +148,7 @@ def summarise(reports: Iterable[AccountReport]) -> dict[str, Any]:
     """What a notifier needs: public fields only."""
     reports = list(reports)
     counts = Counter(each.outcome.value for each in reports)
-    return {
+    summary: dict[str, Any] = {
         "counts": dict(counts),
         "links": sum(each.found for each in reports if each.outcome is Outcome.DELIVERED),
         "accounts": [
@@ -160,6 +164,18 @@ def summarise(reports: Iterable[AccountReport]) -> dict[str, Any]:
             if each.outcome.needs_attention
         ],
     }
+    return summary | {"text": _text(summary)}
+
+
+def _text(summary: Mapping[str, Any]) -> str:
+    """What a message says: a line of counts, and one for each account that needs somebody."""
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(summary["counts"].items()))
+    lines = [f"Likepion: {counts or 'no accounts'}; {summary['links']} links delivered."]
+    attention = summary["accounts"]
+    lines += [f"- {each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED_IN_TEXT]]
+    if len(attention) > NAMED_IN_TEXT:
+        lines.append(f"and {len(attention) - NAMED_IN_TEXT} more: see the report task's log.")
+    return "\n".join(lines)
 
 
 def table(reports: Sequence[AccountReport]) -> str:

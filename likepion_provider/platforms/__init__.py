@@ -1,4 +1,4 @@
-"""The registry: every importer of this folder, and of every package with an entry point in the same group.
+"""The registry: every importer of this folder, of every package with an entry point in the same group, every recipe.
 
 .. code-block:: toml
 
@@ -14,9 +14,10 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import MappingProxyType
 
-from likepion_provider.errors import NoImporter
+from likepion_provider.errors import BadRequest, NoImporter
 from likepion_provider.platforms.base import (
     Job,
     ListedEpisode,
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "likepion_provider.platforms"
-_NOT_IMPORTERS = ("base", "forms", "http")
+_NOT_IMPORTERS = ("base", "forms", "http", "recipe")
 
 
 class Registry:
@@ -88,7 +89,11 @@ class Registry:
 
     def skip(self, name: str, error: BaseException) -> None:
         """Name an importer that cannot be loaded."""
-        self._broken[name] = f"cannot be imported: {type(error).__name__}: {error}"
+        self.refuse(name, f"cannot be imported: {type(error).__name__}: {error}")
+
+    def refuse(self, name: str, why: str) -> None:
+        """Name an importer that does not work."""
+        self._broken[name] = why
 
     def for_domain(self, domain: str, chosen: str = "") -> Platform:
         """The importer that serves a domain.
@@ -107,14 +112,19 @@ class Registry:
 
 
 @functools.cache
-def registry() -> Registry:
-    """All importers that are installed, found once a process."""
+def registry(recipes: Path | None = None) -> Registry:
+    """All importers that are installed, found once a process.
+
+    :param recipes: a folder of recipes, ``*.yaml``; one that is not there has none.
+    """
     found = Registry()
     for module in pkgutil.iter_modules(__path__):
         if module.name not in _NOT_IMPORTERS:
             _add_module(found, module.name)
     for entry_point in entry_points(group=ENTRY_POINTS):
         _add_entry_point(found, entry_point)
+    for path in sorted(recipes.glob("*.yaml")) if recipes else ():
+        _add_recipe(found, path)
     return found
 
 
@@ -134,3 +144,16 @@ def _add_entry_point(found: Registry, entry_point: EntryPoint) -> None:
         found.add(entry_point.name, entry_point.load())
     except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
         found.skip(entry_point.name, error)
+
+
+def _add_recipe(found: Registry, path: Path) -> None:
+    try:
+        # Its libraries are an extra.
+        from likepion_provider.platforms.recipe import importer, read
+    except ImportError:
+        found.refuse(path.name, "recipes need an extra: pip install 'airflow-provider-likepion[recipes]'")
+        return
+    try:
+        found.add(path.name, importer(read(path)))
+    except BadRequest as error:
+        found.refuse(path.name, error.message)

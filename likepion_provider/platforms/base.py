@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from likepion_provider.errors import FeedLocked, NeedsVerification, PlatformError
 from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
-from likepion_provider.platforms.http import Page, PlatformHttp
+from likepion_provider.platforms.http import PlatformHttp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +97,13 @@ class Platform(abc.ABC):
     #: How long to wait between looks at an import that runs, in seconds; the last one repeats.
     poll_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20, 30)
 
-    def refuse_login_elsewhere(self, job: Job, form: Page) -> None:
+    def refuse_login_elsewhere(self, job: Job, url: str) -> None:
         """Give an account's password to the site itself only.
 
-        :param form: the login form's page, after redirects.
+        :param url: where the login form is, after redirects, or where it would be sent.
         :raises PlatformError: it is on another host, or went from https to http.
         """
-        site, there = urlsplit(job.http.base_url), urlsplit(form.url)
+        site, there = urlsplit(job.http.base_url), urlsplit(url)
         if there.hostname != site.hostname or (site.scheme, there.scheme) == ("https", "http"):
             raise PlatformError(
                 f"{self.title} sends logins of {job.task.domain} to {there.scheme}://{there.netloc}",
@@ -132,6 +132,16 @@ class Platform(abc.ABC):
         :raises PlatformError: the platform will not tell.
         :raises Transient: passing trouble.
         """
+
+    async def sign_in(self, job: Job) -> None:
+        """Prove that the account, or the connection's key, opens the platform; nothing is changed there.
+
+        By looking for the feed, as far as that takes a login.
+
+        :raises PlatformError: it does not.
+        :raises Transient: passing trouble.
+        """
+        await self.collect(job)
 
     def refused_key(self) -> PlatformError:
         """The error for a key that the platform does not take, or that the connection lacks."""

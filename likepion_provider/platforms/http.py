@@ -11,14 +11,14 @@ import operator
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
-
-import aiohttp
-from yarl import URL
 
 from likepion_provider.errors import PlatformChanged, Transient
 from likepion_provider.protocol import retry_after_s
+
+if TYPE_CHECKING:
+    import aiohttp
 
 #: No page is read beyond this.
 MAX_PAGE_BYTES = 32 * 1024 * 1024
@@ -117,7 +117,8 @@ class PlatformHttp:
     """One account's client: its own cookies, the batch's connections.
 
     :param base_url: relative addresses start here.
-    :param before_write: called right before every request but GET and HEAD; raises where the claim is gone.
+    :param before_write: called right before every request but GET and HEAD; gives the seconds within which it must have
+        ended, and raises where the claim is gone.
     :param cookie: the account's ``Cookie`` header, sent to ``base_url``'s host only.
     :param timeout_s: for one request in all.
     """
@@ -129,11 +130,15 @@ class PlatformHttp:
         base_url: str,
         connector: aiohttp.BaseConnector,
         gate: DomainGate,
-        before_write: Callable[[], Awaitable[None]],
+        before_write: Callable[[], Awaitable[float]],
         cookie: str = "",
         timeout_s: float = 60.0,
     ) -> None:
-        self._platform = platform
+        import aiohttp  # late: see client.py
+        from yarl import URL
+
+        self.platform = platform
+        self.timeout_s = timeout_s
         self.base_url = base_url.rstrip("/") + "/"
         self._gate = gate
         self._before_write = before_write
@@ -145,7 +150,6 @@ class PlatformHttp:
             connector=connector,
             connector_owner=False,
             cookie_jar=self._jar,
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s)),
             headers={"User-Agent": "airflow-provider-likepion"},
         )
 
@@ -155,9 +159,14 @@ class PlatformHttp:
 
     @property
     def cookie(self) -> str:
-        """The cookies for ``base_url``, as a ``Cookie`` header's value."""
-        jar = self._jar.filter_cookies(URL(self.base_url))
-        return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
+        """The cookies of ``base_url``'s host, as a ``Cookie`` header's value, those for some of its paths too."""
+        from yarl import URL
+
+        found = self._jar.filter_cookies(URL(self.base_url))
+        paths = {str(morsel["path"]) for morsel in self._jar} - {"/"}
+        for path in sorted(paths):
+            found.update(self._jar.filter_cookies(URL(self.base_url).with_path(path)))
+        return "; ".join(f"{name}={morsel.value}" for name, morsel in found.items())
 
     async def get(self, path: str, **options: Any) -> Page:
         """Read an address: see :meth:`request`."""
@@ -176,33 +185,52 @@ class PlatformHttp:
         :raises Transient: no answer, 429 or 5xx.
         :raises LeaseLost: it would write without a valid claim.
         """
-        url = urljoin(self.base_url, path)
-        async with self._gate.passage():
-            if writes if writes is not None else method not in ("GET", "HEAD"):
-                await self._before_write()
-            try:
-                page = await self._exchange(method, url, options)
-            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-                host = urlsplit(url).hostname
-                raise Transient(f"{self._platform}: no answer from {host} ({type(error).__name__})") from error
-        self._raise_for_passing_trouble(page)
-        return page
+        import aiohttp
 
-    async def _exchange(self, method: str, url: str, options: dict[str, Any]) -> Page:
-        async with self._session.request(method, url, **options) as response:
+        url = urljoin(self.base_url, path)
+        async with self.turn(writes=writes if writes is not None else method not in ("GET", "HEAD")) as within_s:
+            try:
+                page = await self._exchange(method, url, within_s, options)
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+                raise self.no_answer(url, error) from error
+        return self.accept(page)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, *, writes: bool) -> AsyncIterator[float]:
+        """One request's turn at the domain, also for requests that somebody else sends.
+
+        :return: how long it may take, in seconds; a write ends before the claim does.
+        :raises LeaseLost: it would write without a valid claim.
+        """
+        async with self._gate.passage():
+            yield min(self.timeout_s, await self._before_write()) if writes else self.timeout_s
+
+    def no_answer(self, url: str, error: BaseException) -> Transient:
+        """The error for a request without an answer."""
+        return Transient(f"{self.platform}: no answer from {urlsplit(url).hostname} ({type(error).__name__})")
+
+    async def _exchange(self, method: str, url: str, within_s: float, options: dict[str, Any]) -> Page:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=within_s, sock_connect=min(10.0, within_s))
+        async with self._session.request(method, url, timeout=timeout, **options) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > MAX_PAGE_BYTES:
                     raise aiohttp.ClientPayloadError(f"more than {MAX_PAGE_BYTES} bytes")
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Page(self._platform, str(response.url), response.status, headers, bytes(body))
+            return Page(self.platform, str(response.url), response.status, headers, bytes(body))
 
-    def _raise_for_passing_trouble(self, page: Page) -> None:
+    def accept(self, page: Page) -> Page:
+        """A page as it is, unless it says 429 or 5xx.
+
+        :raises Transient: it does; with ``Retry-After``, the domain's gate is closed for as long.
+        """
         if page.status < 500 and page.status != 429:
-            return
+            return page
         wait_s = retry_after_s(page.headers)
         if page.status == 429 or wait_s is not None:
             self._gate.close_for(DEFAULT_PAUSE_S if wait_s is None else wait_s)
         address = page.url.split("?")[0]
-        raise Transient(f"{self._platform}: {address} answered {page.status}", retry_after_s=wait_s)
+        raise Transient(f"{self.platform}: {address} answered {page.status}", retry_after_s=wait_s)

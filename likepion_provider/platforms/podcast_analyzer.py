@@ -158,7 +158,7 @@ class PodcastAnalyzer(Platform):
 
     async def _login(self, job: Job, url: str) -> None:
         form = await job.http.get(url)
-        self.refuse_login_elsewhere(job, form)
+        self.refuse_login_elsewhere(job, form.url)
         inputs = _read(form).inputs
         user_field = next((name for name in _USER_FIELDS if name in inputs), "username")
         fields = {user_field: job.credentials.username, "password": job.credentials.password}

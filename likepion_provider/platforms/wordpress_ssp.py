@@ -17,8 +17,7 @@ What follows from it:
   checkbox says. That podcast is the connection's ``series`` (id or name), or has the feed's title, or is the only one.
 - A publication date is stored in the site's time zone as if it were UTC, and read back so. On a site west of UTC an
   episode only hours old is therefore scheduled, and listed later.
-- WordPress sends the cookie that opens wp-admin for that path only, so no cookie is handed on: a run that has to look
-  into wp-admin logs in once.
+- WordPress sends the cookie that opens wp-admin for that path only; it is handed on all the same.
 
 Not verified: nothing of this was run against WordPress by this package's tests; nor what happens where a call's answer
 is lost and PHP goes on with it while the next one begins. Logins with a second factor, a captcha or a moved login page
@@ -93,7 +92,7 @@ class WordpressSsp(Platform):
             if not tab.running:
                 tab = await self._begin(job, tab)
             await self._drive(job, tab)
-            return Progress(ImportState.SUBMITTED, job.reference)
+            return Progress(ImportState.SUBMITTED, job.reference, cookie=job.http.cookie)
 
     async def collect(self, job: Job) -> Progress:
         """List what the site has of the feed."""
@@ -101,8 +100,13 @@ class WordpressSsp(Platform):
         if not rows:
             return Progress(ImportState.NEW)
         if not _complete(job, rows) and _Tab(await self._admin(job)).running:
-            return Progress(ImportState.NEW, job.reference, message="an import has not been finished")
+            message = "an import has not been finished"
+            return Progress(ImportState.NEW, job.reference, cookie=job.http.cookie, message=message)
         return _progress(job, rows)
+
+    async def sign_in(self, job: Job) -> None:
+        """Open wp-admin: the list is public."""
+        await self._admin(job)
 
     def _alone(self, job: Job) -> asyncio.Lock:
         """One import a site at a time, as far as this process goes."""
@@ -210,7 +214,7 @@ class WordpressSsp(Platform):
     async def _login(self, job: Job, url: str) -> None:
         # The page also sets the cookie by which WordPress sees that cookies work.
         form = await job.http.get(url)
-        self.refuse_login_elsewhere(job, form)
+        self.refuse_login_elsewhere(job, form.url)
         inputs = _read(form).inputs
         for name in ("log", "pwd"):
             if name not in inputs:
@@ -352,7 +356,8 @@ def _complete(job: Job, rows: list[_Row]) -> bool:
 
 def _progress(job: Job, rows: list[_Row]) -> Progress:
     reference = job.reference or next((each.series for each in rows if each.series), "") or "podcast"
-    return Progress(ImportState.LISTED, reference, tuple(each.episode for each in rows))
+    listed = tuple(each.episode for each in rows)
+    return Progress(ImportState.LISTED, reference, listed, cookie=job.http.cookie)
 
 
 def _plain(title: str) -> str:

@@ -23,8 +23,9 @@ from likepion_provider.intake import Batch
 from likepion_provider.journal import Journal
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.operators.likepion import scope_of
+from likepion_provider.operators.links import LikepionBoardLink
 from likepion_provider.triggers.likepion import LinkRssTrigger
-from likepion_provider.wait import feed_is_set
+from likepion_provider.wait import Waits
 
 
 class LinkRssSensor(BaseSensorOperator):
@@ -47,6 +48,7 @@ class LinkRssSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("batch", "likepion_conn_id")
+    operator_extra_links = (LikepionBoardLink(),)
     ui_color = "#e8e4f3"
 
     def __init__(
@@ -92,12 +94,6 @@ class LinkRssSensor(BaseSensorOperator):
 
     async def _wait(self, batch: Batch, scope: str, address: ManagerAddress, journal: Journal) -> bool:
         async with ManagerClient(address) as manager:
-            return await feed_is_set(
-                manager=manager,
-                journal=journal,
-                clock=SYSTEM_CLOCK,
-                scope=scope,
-                tasks=batch.tasks,
-                poke_interval_s=self.poke_interval,
-                timeout_s=self.timeout,
+            return await Waits(manager, journal, SYSTEM_CLOCK).feed_is_set(
+                scope=scope, tasks=batch.tasks, poke_interval_s=self.poke_interval, timeout_s=self.timeout
             )

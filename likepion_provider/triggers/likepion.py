@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from airflow.sdk.log import mask_secret
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from likepion_provider.errors import LikepionError
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, afind, journal_of
-from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, address_of, afind, journal_of
 from likepion_provider.intake import Batch
-from likepion_provider.lease import SYSTEM_CLOCK
-from likepion_provider.wait import feed_is_set
+from likepion_provider.wait import shared_waits
 
 
 class LinkRssTrigger(BaseTrigger):
     """Ends its task by itself: success once ``link_rss`` is set, skipped where it is not set in time.
 
-    It only polls and renews claims, so it may run in two triggerers at once.
+    It only polls and renews claims, so it may run in two triggerers at once. All triggers of a triggerer share one
+    client, one poll a post and the renewals.
 
     :param batch: a waiting :class:`~likepion_provider.intake.Batch` in its public form.
     :param scope: the run that holds the claims.
@@ -44,11 +44,11 @@ class LinkRssTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and end the task."""
         try:
-            async with await LikepionHook(self.likepion_conn_id).client() as manager:
-                is_set = await feed_is_set(
-                    manager=manager,
-                    journal=await asyncio.to_thread(journal_of, await afind(JOURNAL_CONN_ID)),
-                    clock=SYSTEM_CLOCK,
+            address = address_of(self.likepion_conn_id, await afind(self.likepion_conn_id))
+            mask_secret(address.api_key)
+            journal = await asyncio.to_thread(journal_of, await afind(JOURNAL_CONN_ID))
+            async with shared_waits(address, journal) as waits:
+                is_set = await waits.feed_is_set(
                     scope=self.scope,
                     tasks=Batch.from_public(self.batch).tasks,
                     poke_interval_s=self.poke_interval_s,

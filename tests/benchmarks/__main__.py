@@ -1,23 +1,31 @@
-"""``python -m tests.benchmarks [name ...]``: each module's figures, side by side in one run."""
+"""``python -m tests.benchmarks [name ...]``: figures side by side in one run, with whether each meets its goal."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import sys
+import time
 
-NAMES = ("feed", "journal", "batch", "cluster")
+from tests.benchmarks import report
+
+NAMES = ("feed", "journal", "batch", "board", "growth", "imports", "waiting", "runs", "cluster")
 
 
-def main() -> int:
+def main() -> None:
     """Run what is named, or everything."""
-    names = sys.argv[1:] or list(NAMES)
-    if unknown := set(names) - set(NAMES):
-        print(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}", file=sys.stderr)
-        return 2
-    for name in names:
-        importlib.import_module(f"tests.benchmarks.{name}").main()
-    return 0
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(NAMES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="smaller, some of it left out")
+    parser.add_argument("--write", action="store_true", help="write results.md beside the code")
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(NAMES):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    before, began_s = report.machine(), time.monotonic()
+    for name in args.names or NAMES:
+        importlib.import_module(f"tests.benchmarks.{name}").main(quick=args.quick)
+        if args.write:
+            report.write(before, began_s)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,38 +1,130 @@
-"""``python -m tests.faults [examples [answers]]``: the long campaign, and its figures."""
+"""``python -m tests.faults [examples [answers [kills]]]``: the long campaign, and its figures."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
+import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from likepion_provider.protocol import Endpoint
-from tests.faults import model, moments
+from tests.faults import kills, model, moments, proxy, storms, workers
 from tests.faults.fuzz import fuzz
+from tests.faults.year import Year
+from tests.postgres import postgres, server_binaries
 
 
 def main() -> int:
-    """Run the two models and the odd answers."""
+    """Run every part, or some."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("examples", type=int, nargs="?", default=1000, help="of each model (1,000)")
     parser.add_argument("answers", type=int, nargs="?", default=100_000, help="odd ones to each endpoint (100,000)")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="of the odd answers")
+    parser.add_argument("kills", type=int, nargs="?", default=200, help="in Airflow, and of workers a journal (200)")
+    parser.add_argument("--accounts", type=int, default=2000, help="of the simulated year (2,000)")
+    parser.add_argument("--weeks", type=int, default=52, help="of the simulated year (52)")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="of all but the models")
+    parser.add_argument("--minutes", type=float, default=120, help="after which no round of kills begins (120)")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts (all)")
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    for name in args.only:
+        PARTS[name](args)
+    return 0
+
+
+def play_models(args: argparse.Namespace) -> None:
+    """Whatever may happen, in any order, on a virtual clock."""
     campaign("steps", model.Faults, model.FIGURES, args.examples)
     campaign("moments", moments.Moments, moments.FIGURES, args.examples)
+
+
+def read_odd_answers(args: argparse.Namespace) -> None:
+    """What no manager should answer."""
     for endpoint in Endpoint:
-        print(
-            f"{endpoint.value:<9} {args.answers} odd answers, seed {args.seed}: "
-            f"{dict(fuzz(endpoint, args.answers, args.seed))}",
-            flush=True,
+        outcomes = fuzz(endpoint, args.answers, args.seed)
+        print(f"{endpoint.value:<9} {args.answers} odd answers, seed {args.seed}: {dict(outcomes)}", flush=True)
+
+
+def pass_the_proxy(args: argparse.Namespace) -> None:
+    """A bad network: a sequence for every five examples."""
+    tell("proxy", proxy.campaign(args.examples // 5, args.seed), args.seed)
+
+
+def brave_storms(_: argparse.Namespace) -> None:
+    """429 and 5xx."""
+    tell("storms", storms.campaign(), "all")
+
+
+def kill_workers(args: argparse.Namespace) -> None:
+    """Processes without Airflow, on both databases."""
+    figures = workers.campaign(workers.sqlite, args.kills, args.seed, until_s=until_s(args))
+    tell("workers", figures, args.seed, "SQLite")
+    binaries = server_binaries()
+    if binaries is None:
+        print("workers   PostgreSQL: left out, no server is installed", flush=True)
+        return
+    with postgres(binaries) as url:
+        figures = workers.campaign(workers.on_postgres(url), args.kills, args.seed, until_s=until_s(args))
+        tell("workers", figures, args.seed, "PostgreSQL")
+
+
+def kill_in_airflow(args: argparse.Namespace) -> None:
+    """A real Airflow."""
+    with tempfile.TemporaryDirectory(prefix="likepion-airflow-") as home:
+        figures = kills.campaign(Path(home), args.kills, args.seed, until_s=until_s(args))
+        tell("airflow", figures, args.seed, f"{kills.killed(figures)} kills")
+
+
+def let_a_year_pass(args: argparse.Namespace) -> None:
+    """Weeks of accounts, episodes and trouble; prints each quarter."""
+    with tempfile.TemporaryDirectory() as folder:
+        year = Year(Path(folder), args.accounts, args.seed)
+        for number, quarter in enumerate(year.weeks(args.weeks), 1):
+            print(
+                f"year      quarter {number}: {quarter.deliveries} deliveries, "
+                f"{1000 * quarter.seconds / quarter.deliveries:.1f} ms each, "
+                f"{quarter.links} links stored, {quarter.journal_bytes / quarter.links:.0f} bytes of journal each",
+                flush=True,
+            )
+        figures = Counter(
+            runs=year.runs,
+            crashes=year.crashes,
+            by_hand=year.by_hand,
+            duplicates=len(year.manager.duplicates()),
+            lost=year.lost(),
+            parked=year.parked(),
         )
-    return 0
+        tell("year", figures, args.seed, f"{args.accounts} accounts, {args.weeks} weeks")
+        if figures["duplicates"] or figures["lost"]:
+            raise SystemExit(1)
+
+
+def until_s(args: argparse.Namespace) -> float:
+    """Until when rounds begin, on the monotonic clock."""
+    return float(time.monotonic() + args.minutes * 60)
+
+
+PARTS = {
+    "answers": read_odd_answers,
+    "storms": brave_storms,
+    "proxy": pass_the_proxy,
+    "workers": kill_workers,
+    "airflow": kill_in_airflow,
+    "models": play_models,
+    "year": let_a_year_pass,
+}
+
+
+def tell(name: str, figures: Counter[str], *words: object) -> None:
+    """Print what a part did."""
+    told = ", ".join(f"{number} {what}" for what, number in sorted(figures.items()))
+    print(f"{name:<9} {'; '.join(map(str, words))}: {told}", flush=True)
 
 
 def campaign(name: str, machine: type[RuleBasedStateMachine], figures: Counter[str], examples: int) -> None:

@@ -26,8 +26,9 @@ from likepion_provider.platforms import Job
 from likepion_provider.protocol import Endpoint
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Worker, fresh_journal, small_manager
+from tests.faults.settled import left_open, sendable_again
 
-ACCOUNTS, POSTS, EPISODES = 3, 2, 3
+ACCOUNTS, POSTS, EPISODES = 4, 2, 3
 FAULTS = (
     "lose_request",
     "lose_answer",
@@ -44,6 +45,16 @@ RUNS = ("run-1", "run-2")
 #: Most requests get through: with a fault in each, no story gets anywhere.
 MAYBE = st.sampled_from(("",) * 20 + FAULTS)
 TROUBLES = st.sampled_from(("", "", "", "", "before", "after", "crash before", "crash after"))
+
+#: What happens without us.
+WORLD = (
+    *(("time_passes", seconds) for seconds in (1, 59, 300, 841, 901, 3600)),
+    *(("the_wall_clock_jumps", seconds) for seconds in (-3600, -3600, 3600)),
+    *(("the_manager_refuses_records", records) for records in (1, 2)),
+    *(("a_stranger_pulls", limit) for limit in (1, 2, 100)),
+    ("the_stranger_inserts_what_it_still_holds", 0),
+    ("the_primary_sets_the_feed", 0),
+)
 
 #: What a campaign adds up, for its figures.
 FIGURES: Counter[str] = Counter()
@@ -64,6 +75,7 @@ class Faults(RuleBasedStateMachine):
         self.worker.platform.on_submit = self._submitted
         self.tasks: dict[str, list[SecondaryTask]] = {run: [] for run in RUNS}
         self.strangers: dict[str, str] = {}
+        self.served_by_strangers: set[str] = set()
         FIGURES["examples"] += 1
 
     def _submitted(self, job: Job) -> None:
@@ -100,7 +112,8 @@ class Faults(RuleBasedStateMachine):
     def pull(self, run: str, fault: str, limit: int) -> None:
         if fault:
             self.worker.client.fail(Endpoint.PULL, fault)
-        self.tasks[run] = self._do(self.worker.intake(run).pull(limit)) or []
+        # What an earlier pull of the run gave stays: its claims hold, or a later step finds that they do not.
+        self.tasks[run] = self._do(self.worker.intake(run).pull(limit)) or self.tasks[run]
 
     @precondition(lambda self: any(self.tasks.values()))
     @rule(run=st.sampled_from(RUNS), fault=MAYBE)
@@ -131,11 +144,21 @@ class Faults(RuleBasedStateMachine):
             self.worker.client.fail(Endpoint.INSERT, fault)
         self._do(self.worker.delivery(run).run(self.tasks[run]))
 
-    @rule(run=st.sampled_from(RUNS), trouble=TROUBLES, faults=st.lists(st.sampled_from(("", *FAULTS)), max_size=3))
-    def a_whole_run(self, run: str, trouble: str, faults: list[str]) -> None:
+    @rule(
+        run=st.sampled_from(RUNS),
+        after_s=st.sampled_from((0, 901)),
+        trouble=TROUBLES,
+        faults=st.lists(st.sampled_from(("", *FAULTS)), max_size=3),
+        again=st.booleans(),
+    )
+    def a_whole_run(self, run: str, after_s: int, trouble: str, faults: list[str], again: bool) -> None:
+        """From the pull to the insert, which may be tried once more."""
+        self.clock.advance(after_s)
         self.pull(run, "", 100)
         self.import_rss(run, "", trouble)
         self.insert_links(run, faults)
+        if again:
+            self.insert_links(run, [])
 
     @precondition(lambda self: any(self.tasks.values()))
     @rule(run=st.sampled_from(RUNS), fault=st.sampled_from(("", "lose_answer", "crash_after")))
@@ -151,31 +174,30 @@ class Faults(RuleBasedStateMachine):
 
     # --- the rest of the world ---
 
-    @rule(seconds=st.sampled_from((1, 59, 300, 841, 901, 901, 3600)))
+    @rule(event=st.sampled_from(WORLD))
+    def the_world_goes_on(self, event: tuple[str, int]) -> None:
+        """One rule for all of it: most steps are to be ours."""
+        what, number = event
+        getattr(self, what)(number)
+
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(seconds)
 
-    @rule(seconds=st.sampled_from((-3600, 3600)))
     def the_wall_clock_jumps(self, seconds: int) -> None:
         # Forward and back again sometime: the machine's clock is set right in the end.
         self.clock.jump(seconds)
 
-    @rule()
-    def the_primary_sets_the_feed(self) -> None:
+    def the_primary_sets_the_feed(self, _: int = 0) -> None:
         self.manager.set_link_rss("post-1", "https://feeds.example/1")
 
-    @rule(records=st.sampled_from((1, 2)))
-    def the_manager_refuses_some_records(self, records: int) -> None:
+    def the_manager_refuses_records(self, records: int) -> None:
         self.manager.refuse_records(records)
 
-    @rule()
-    def a_stranger_pulls(self) -> None:
-        for task in self.manager.pull(1, worker="stranger"):
+    def a_stranger_pulls(self, limit: int) -> None:
+        for task in self.manager.pull(limit, worker="stranger"):
             self.strangers[task["account_id"]] = task["request_id"]
 
-    @precondition(lambda self: self.strangers)
-    @rule()
-    def the_stranger_inserts_what_it_still_holds(self) -> None:
+    def the_stranger_inserts_what_it_still_holds(self, _: int) -> None:
         # What of a stranger's is refused is the stranger's to send again.
         self.manager.refuse_records(0)
         for account_id, request_id in self.strangers.items():
@@ -183,6 +205,7 @@ class Faults(RuleBasedStateMachine):
                 urls = ",".join(self._urls(account_id, request_id))
                 item = {"request_id": request_id, "account_id": account_id, "link_post": urls}
                 self.manager.insert(item, worker="stranger")
+                self.served_by_strangers.add(account_id)
         self.strangers = {}
 
     @staticmethod
@@ -196,6 +219,10 @@ class Faults(RuleBasedStateMachine):
         assert not self.manager.duplicates(), self.manager.duplicates()
 
     @invariant()
+    def nothing_that_is_stored_would_be_sent_again(self) -> None:
+        assert not sendable_again(self.worker.journal, self.manager.rows, self.served_by_strangers)
+
+    @invariant()
     def nothing_is_written_without_a_valid_claim(self) -> None:
         ours = [event for event in self.manager.events if event.worker == "ours" and event.kind in ("claim", "insert")]
         assert not [event for event in ours if event.foreign], "an account that somebody else holds"
@@ -207,6 +234,7 @@ class Faults(RuleBasedStateMachine):
             self.no_url_is_stored_twice()
             self.nothing_is_written_without_a_valid_claim()
             self._nothing_is_lost()
+            assert not left_open(self.worker.journal, self.manager.rows), "an outcome that could be known"
         finally:
             FIGURES["inserts"] += sum(event.kind == "insert" for event in self.manager.events)
             FIGURES["rows"] += len(self.manager.rows)
@@ -219,6 +247,7 @@ class Faults(RuleBasedStateMachine):
 
     def _heal(self) -> None:
         """Nothing fails any more, the clock is right, the stranger is gone, and runs come and go."""
+        FIGURES["rows before the healing"] += len(self.manager.rows)
         self.the_primary_sets_the_feed()
         self.manager.refuse_records(0)
         self.clock._wall = self.clock.server.now()

@@ -33,6 +33,7 @@ from likepion_provider.protocol import Answer, Endpoint, Request
 from likepion_provider.sandbox.manager import Manager
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Fault, InProcessClient, ScriptedPlatform, Worker, small_manager
+from tests.faults.settled import left_open, sendable_again
 
 OURS, THEIRS = "ours", "theirs"
 ACCOUNTS, POSTS, EPISODES = 4, 2, 3
@@ -185,7 +186,7 @@ class Model:
         worker = Worker(self.manager, FragileJournal(self.database, self.fuse), self.clock)
         worker.client = WatchedClient(self)
         worker.client.faults = self.faults
-        worker.registry._by_name["scripted"] = worker.platform = self.platform
+        worker.use(self.platform)
         worker.attempts = FIGURES["attempts"]
         FIGURES["attempts"] += 1
         return worker
@@ -283,11 +284,8 @@ class Model:
         assert not self.broken, self.broken
         stored, known = self.stored(), self.known()
         assert [url for url, count in stored.items() if count > 1] == []
-        sendable = [
-            url
-            for url in stored
-            if known.get(url) in (None, LinkState.PREPARED, LinkState.REFUSED) and url[1] not in self.served_by_them
-        ]
+        assert [url for url in stored if url not in known and url[1] not in self.served_by_them] == []
+        sendable = sendable_again(Journal(self.database), self.manager.rows, self.served_by_them)
         assert sendable == [], "stored, but the journal would send it again"
         twice = {account_id: count for account_id, count in self.platform.submissions.items() if count > 1}
         assert twice == {}, "imported twice"
@@ -309,7 +307,7 @@ class Model:
             self.play(self.bring_in(run))
             self.play(self.deliver(run))
             self.check()
-            if number and not self.lost():
+            if number and not self.lost() and not left_open(Journal(self.database), self.manager.rows):
                 return
 
     def lost(self) -> list[str]:
@@ -363,6 +361,8 @@ class Moments(RuleBasedStateMachine):
         try:
             self.model.rest()
             assert not self.model.lost(), self.model.known()
+            open_ = left_open(Journal(self.model.database), self.model.manager.rows)
+            assert not open_, f"an outcome that could be known: {open_}"
         finally:
             self.model.count()
             self.model.close()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+from likepion_provider.board import DAG_ID
 from likepion_provider.cli.local import (
     AirflowApi,
     airflow_environment,
@@ -25,7 +26,9 @@ from likepion_provider.cli.local import (
 
 DAGS = Path(__file__).parents[2] / "dags"
 RUN_TIMEOUT_S = 240.0
-SCHEDULED_DAG_ID = "likepion_scheduled"
+DAG_BY_HAND = "likepion_by_hand"
+#: A backfill needs a schedule; a DAG that is switched on runs once, and then not while tests do.
+A_YEAR = str(365 * 24 * 60)
 #: A DAG of its own for the example in each docstring, and one that waits in a worker.
 SMALL_DAGS = """
 import inspect
@@ -152,12 +155,12 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 120) -> None:
         time.sleep(0.3)
 
 
-def scheduled_dag() -> str:
-    """The DAG under another name with a schedule, which a backfill needs; the next tick is a year away."""
+def dag_by_hand() -> str:
+    """The DAG under another name without a schedule, which a partition key needs."""
     text = (DAGS / "likepion_podcast_secondary.py").read_text(encoding="utf-8")
     for old, new in (
-        ('conf.getint("likepion", "schedule_minutes", fallback=5)', "365 * 24 * 60"),
-        ('dag_id="likepion_podcast_secondary"', f'dag_id="{SCHEDULED_DAG_ID}", is_paused_upon_creation=True'),
+        ('conf.getint("likepion", "schedule_minutes", fallback=5)', "0"),
+        ('dag_id="likepion_podcast_secondary"', f'dag_id="{DAG_BY_HAND}"'),
     ):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
@@ -171,14 +174,18 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     dags.mkdir(parents=True)
     for path in DAGS.glob("*.py"):
         shutil.copy(path, dags)
-    (dags / "scheduled.py").write_text(scheduled_dag(), encoding="utf-8")
+    (dags / "by_hand.py").write_text(dag_by_hand(), encoding="utf-8")
     (dags / "small.py").write_text(SMALL_DAGS, encoding="utf-8")
     port = free_port()
-    environment = airflow_environment(home, dags, port) | {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
+    environment = airflow_environment(home, dags, port) | {
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__LIKEPION__SCHEDULE_MINUTES": A_YEAR,
+    }
     with standalone(home, environment):
         api = Airflow(f"http://127.0.0.1:{port}", home, environment)
         api.wait_until_ready()
         wait_for(lambda: api.call("GET", "/api/v2/dags?dag_id_pattern=small_wait")["dags"])
+        wait_for(lambda: api.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns?run_type=scheduled&state=failed")["dag_runs"])
         yield api
 
 

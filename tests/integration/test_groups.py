@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import SCHEDULED_DAG_ID, Airflow, SandboxApi, wait_for
+from likepion_provider.board import DAG_ID
+from tests.integration.conftest import DAG_BY_HAND, Airflow, SandboxApi, wait_for
 
 pytestmark = pytest.mark.airflow
 
-DATE = "2026-02-01"
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -42,73 +42,56 @@ def delivered(world: SandboxApi) -> dict[str, int]:
     return counts
 
 
-def backfill(airflow: Airflow, group_id: str, *more: str) -> str:
-    """``airflow backfill create`` for one date, to its end."""
-    conf = json.dumps({"group_id": group_id})
-    dates = ("--from-date", DATE, "--to-date", DATE)
-    done = airflow.shell("backfill", "create", "--dag-id", SCHEDULED_DAG_ID, *dates, "--dag-run-conf", conf, *more)
-    assert done.returncode == 0, done.stderr
-    wait_for(lambda: not [each for each in backfills(airflow) if not each["completed_at"]])
-    (run,) = airflow.call("GET", f"/api/v2/dags/{SCHEDULED_DAG_ID}/dagRuns?run_type=backfill")["dag_runs"]
-    assert run["conf"] == {"group_id": group_id}
-    return airflow.finish(run["dag_run_id"], SCHEDULED_DAG_ID)
+def readme_commands() -> dict[str, str]:
+    """The commands of README's section, by their first words."""
+    section = README.read_text(encoding="utf-8").split("## By group, by hand, by the clock")[1].split("\n## ")[0]
+    lines = [line for block in section.split("```bash\n")[1:] for line in block.split("```")[0].splitlines()]
+    commands = {line.split(" --")[0] + (" again" if "--reprocess" in line else ""): line for line in lines}
+    assert len(commands) == len(lines) == 4
+    return commands
 
 
-def backfills(airflow: Airflow) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = airflow.call("GET", f"/api/v2/backfills?dag_id={SCHEDULED_DAG_ID}")["backfills"]
-    return found
+def test_readmes_commands_as_they_stand_there(airflow: Airflow, world: SandboxApi) -> None:
+    one, two, three = groups(world)
+    commands = readme_commands()
 
+    def run(command: str, group_id: str) -> None:
+        before = runs(airflow)
+        done = shell(airflow, commands[command], GROUP=group_id)
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: all(state in ("success", "failed") for state in runs(airflow).values()))
+        ended = {run_id: state for run_id, state in runs(airflow).items() if before.get(run_id) != state}
+        assert set(ended.values()) <= {"success"}, ended
 
-def test_backfill_of_one_group_then_another_over_the_same_date_then_the_same_again(
-    airflow: Airflow, sandbox: Callable[..., SandboxApi]
-) -> None:
-    airflow.use(sandbox("--world", "built", "--accounts", "0", "--posts", "1"))
-    airflow.call("PATCH", f"/api/v2/dags/{SCHEDULED_DAG_ID}?update_mask=is_paused", {"is_paused": False})
-    wait_for(lambda: airflow.call("GET", f"/api/v2/dags/{SCHEDULED_DAG_ID}/dagRuns")["total_entries"])
-    (first,) = airflow.call("GET", f"/api/v2/dags/{SCHEDULED_DAG_ID}/dagRuns")["dag_runs"]
-    assert airflow.finish(first["dag_run_id"], SCHEDULED_DAG_ID) == "success"
-
-    world = sandbox("--world", "built", "--accounts", "6", "--posts", "3", "--target", "2")
-    airflow.use(world)
-    airflow.run(dry_run=True)
-    one, two, _ = groups(world)
-    assert backfill(airflow, one) == "success"
+    run('likepion group backfill "$GROUP"', one)
     assert delivered(world) == {one: 4}
-    assert backfill(airflow, two, "--reprocess-behavior", "completed") == "success"
+    run("airflow dags trigger likepion_podcast_secondary", two)
     assert delivered(world) == {one: 4, two: 4}
+    run("airflow backfill create", three)
+    wait_for(lambda: delivered(world) == {one: 4, two: 4, three: 4})
+    wait_for(lambda: all(each["completed_at"] for each in backfills(airflow)))
     sent = world.inserts()
-    assert backfill(airflow, one, "--reprocess-behavior", "completed") == "success"
+    run("airflow backfill create again", one)
+    wait_for(lambda: len(backfills(airflow)) == 2 and all(each["completed_at"] for each in backfills(airflow)))
+    (run_of_date,) = airflow.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns?run_type=backfill")["dag_runs"]
+    assert (run_of_date["conf"], run_of_date["state"]) == ({"group_id": one}, "success")
     assert world.inserts() == sent
+    assert delivered(world) == {one: 4, two: 4, three: 4}
 
 
-def test_several_groups_by_one_command(airflow: Airflow, world: SandboxApi) -> None:
-    one, two, _ = groups(world)
-    done = likepion(airflow, "group", "backfill", one, two)
-    assert done.returncode == 0, done.stderr
-    runs = [line.split()[1] for line in done.stdout.splitlines()]
-    assert [airflow.finish(run_id) for run_id in runs] == ["success", "success"]
-    assert delivered(world) == {one: 4, two: 4}
-
-    done = likepion(airflow, "group", "backfill", one, "no-such-group")
+def test_a_group_that_was_never_seen_starts_no_run(airflow: Airflow, world: SandboxApi) -> None:
+    before = runs(airflow)
+    done = shell(airflow, f"likepion group backfill {groups(world)[0]} no-such-group")
     assert done.returncode == 1
     assert "the journal has never seen group no-such-group; no run was started" in done.stderr
+    assert runs(airflow) == before
 
 
 def test_a_runs_partition_key_is_its_group(airflow: Airflow, world: SandboxApi) -> None:
     one, *_ = groups(world)
     body = {"logical_date": None, "partition_key": one}
-    run = airflow.call("POST", "/api/v2/dags/likepion_podcast_secondary/dagRuns", body)
-    assert airflow.finish(run["dag_run_id"]) == "success"
-    assert delivered(world) == {one: 4}
-
-
-def test_a_run_from_airflows_own_command(airflow: Airflow, world: SandboxApi) -> None:
-    one, *_ = groups(world)
-    conf = json.dumps({"group_id": one})
-    run_id = "by-hand"
-    done = airflow.shell("dags", "trigger", "likepion_podcast_secondary", "--run-id", run_id, "--conf", conf)
-    assert done.returncode == 0, done.stderr
-    assert airflow.finish(run_id) == "success"
+    run = airflow.call("POST", f"/api/v2/dags/{DAG_BY_HAND}/dagRuns", body)
+    assert airflow.finish(run["dag_run_id"], DAG_BY_HAND) == "success"
     assert delivered(world) == {one: 4}
 
 
@@ -121,12 +104,25 @@ def test_links_that_are_missing_at_the_manager_are_sent_again_on_a_persons_word(
     assert state == "success"
     assert world.rows()["accounts"] == {account_id: 4}, "the manager lost none, so they are there twice, as said"
     body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False}
-    airflow.call("POST", "/api/v2/dags/likepion_podcast_secondary/clearTaskInstances", body)
+    airflow.call("POST", f"/api/v2/dags/{DAG_ID}/clearTaskInstances", body)
     assert airflow.finish(run_id) == "success"
     assert world.rows()["accounts"] == {account_id: 4}, "the same run, cleared, sends nothing"
 
 
-def likepion(airflow: Airflow, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The ``likepion`` command where Airflow runs."""
-    command = [sys.executable, "-m", "likepion_provider.cli", *arguments]
-    return subprocess.run(command, env=airflow.environment, capture_output=True, text=True, timeout=240, check=False)
+def runs(airflow: Airflow) -> dict[str, str]:
+    """Every run's state."""
+    rows = airflow.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns?limit=1000")["dag_runs"]
+    return {row["dag_run_id"]: row["state"] for row in rows}
+
+
+def backfills(airflow: Airflow) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = airflow.call("GET", f"/api/v2/backfills?dag_id={DAG_ID}")["backfills"]
+    return found
+
+
+def shell(airflow: Airflow, command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A line that a user types where Airflow runs."""
+    environment = airflow.environment | more
+    return subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )

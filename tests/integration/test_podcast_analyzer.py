@@ -23,10 +23,12 @@ from likepion_provider.cli.local import free_port, process
 from likepion_provider.errors import LoginRefused
 from likepion_provider.feed import read_feed
 from likepion_provider.models import Credentials, ImportState, SecondaryTask
-from likepion_provider.platforms import DomainGate, Job, PlatformHttp, PlatformSettings, Progress, match
+from likepion_provider.platforms import DomainGate, Job, Platform, PlatformHttp, PlatformSettings, Progress, match
 from likepion_provider.platforms.podcast_analyzer import PodcastAnalyzer
+from likepion_provider.platforms.recipe import importer, parse
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.feeds import Feeds, Podcast, feeds_app
+from tests.recipes import FOLDER
 
 PACKAGE = "django-podcast-analyzer==0.6.0"
 #: More than the 50 that the site has on one page.
@@ -173,8 +175,8 @@ async def _name_the_owner(request: web.Request, handler: Handler) -> web.StreamR
 
 
 @contextlib.asynccontextmanager
-async def _feed_url() -> AsyncIterator[str]:
-    podcast = Podcast("tides", "Letters & Tides", episodes=EPISODES, token="tok-1")
+async def _feed_url(episodes: int = EPISODES) -> AsyncIterator[str]:
+    podcast = Podcast("tides", "Letters & Tides", episodes=episodes, token="tok-1")
     app = feeds_app(Feeds([podcast]), Faults(0))
     app.middlewares.append(_name_the_owner)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -187,14 +189,17 @@ async def _feed_url() -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def _job(site: str, feed_url: str, password: str = PASSWORD, cookie: str = "") -> AsyncIterator[Job]:
+async def _job(
+    site: str, feed_url: str, password: str = PASSWORD, cookie: str = "", *, platform: Platform | None = None
+) -> AsyncIterator[Job]:
     """A run's job, with a client that knows nothing but the cookie."""
+    platform = platform or PodcastAnalyzer()
 
-    async def before_write() -> None:
-        return
+    async def before_write() -> float:
+        return 60.0
 
     feed = await read_feed(feed_url, target=EPISODES, allow_private=True)
-    platform, settings = PodcastAnalyzer(), PlatformSettings(f"{site}/podcasts")
+    settings = PlatformSettings(f"{site}/podcasts" if platform.name == PodcastAnalyzer.name else site)
     task = SecondaryTask("a1", "r1", "g1", "podcasts.self.example", username="ada", target=EPISODES)
     async with aiohttp.TCPConnector() as connector:
         http = PlatformHttp(
@@ -211,14 +216,15 @@ async def _job(site: str, feed_url: str, password: str = PASSWORD, cookie: str =
             await http.close()
 
 
-async def _settled(job: Job, platform: PodcastAnalyzer) -> Progress:
-    deadline_s = time.monotonic() + 40
+async def _settled(job: Job, platform: Platform) -> Progress:
+    wanted = len(job.feed.episodes)
+    deadline_s = time.monotonic() + 90
     while time.monotonic() < deadline_s:
         seen = await platform.collect(job)
-        if len(match(job.feed, seen.episodes, EPISODES)) == EPISODES:
+        if len(match(job.feed, seen.episodes, wanted)) == wanted:
             return seen
         await asyncio.sleep(0.5)
-    raise AssertionError(f"the site lists {len(seen.episodes)} of {EPISODES} episodes")
+    raise AssertionError(f"the site lists {len(seen.episodes)} of {wanted} episodes")
 
 
 async def test_a_feed_goes_in_and_every_episode_comes_out(site: str) -> None:
@@ -244,5 +250,28 @@ async def test_a_feed_goes_in_and_every_episode_comes_out(site: str) -> None:
         assert [each.url for each in match(job.feed, again.episodes, EPISODES)] == urls
 
         async with _job(site, feed_url, password="wrong") as job:
+            with pytest.raises(LoginRefused):
+                await platform.submit(job)
+
+
+@pytest.mark.parametrize(("engine", "episodes"), [("http", EPISODES), ("browser", 3)])
+async def test_the_recipe_alone_brings_the_feed_in(site: str, engine: str, episodes: int) -> None:
+    if engine == "browser" and not shutil.which("chromium"):
+        pytest.skip("there is no chromium on this machine")
+    text = f"engine: {engine}\n{(FOLDER / 'analyzer.yaml').read_text()}"
+    platform = importer(parse(text, "analyzer.yaml"))()
+    async with _feed_url(episodes) as feed_url:
+        async with _job(site, feed_url, platform=platform) as job:
+            submitted = await platform.submit(job)
+            assert submitted.state is ImportState.SUBMITTED
+            listed = await _settled(job, platform)
+            assert (await platform.submit(job)).reference == listed.reference, "it is there"
+        urls = [each.url for each in match(job.feed, listed.episodes, episodes)]
+        assert len(set(urls)) == episodes
+        session = requests.Session()
+        session.headers["Cookie"] = listed.cookie
+        for url, number in ((urls[0], episodes), (urls[-1], 1)):
+            assert re.search(rf"/audio/{number}\.wav", session.get(url, timeout=10).text)
+        async with _job(site, feed_url, password="wrong", platform=platform) as job:
             with pytest.raises(LoginRefused):
                 await platform.submit(job)

@@ -167,3 +167,9 @@ async def test_an_id_stays_within_its_part_of_the_path() -> None:
         with pytest.raises(Transient):
             await client.account("a/../../links?x#y")
     assert server.requests[0].startswith(b"GET /api/v1/podcast/accounts/a%2F..%2F..%2Flinks%3Fx%23y HTTP")
+
+
+async def test_an_insert_ends_with_its_own_time_although_the_address_allows_more() -> None:
+    async with serving(RawServer(OK, delay_s=2), timeout_s=60) as client:
+        with pytest.raises(OutcomeUnknown, match="none while the claim held"):
+            await client.insert(REPORT, within_s=0.1)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
+
+from likepion_provider.keeper import LAPSE_MARGIN_S
 from likepion_provider.models import LinkState, Outcome, PostAccount
 from likepion_provider.platforms import Job, Progress
-from likepion_provider.protocol import Endpoint
+from likepion_provider.protocol import Endpoint, LinkReport, Record
 from tests.clocks import VirtualClock
 from tests.fakes import ScriptedPlatform, Worker, fresh_journal, small_manager
 
@@ -35,7 +38,8 @@ async def test_two_spellings_of_one_page_are_sent_once(tmp_path: Path) -> None:
     clock = VirtualClock()
     manager = small_manager(clock, 1)
     worker = Worker(manager, fresh_journal(tmp_path), clock)
-    worker.platform = worker.registry._by_name["scripted"] = platform = Spelling()
+    platform = Spelling()
+    worker.use(platform)
     tasks = await worker.intake("run-1").pull(10)
     await worker.batch("run-1").run(tasks)
     platform.comma = "%2C"
@@ -71,3 +75,21 @@ async def test_a_renewed_cookie_travels_with_the_links_of_its_account_only(tmp_p
     assert cookies == {"account-0": "session=canary", "account-1": ""}
     sent = [each for each in worker.client.sent if each.endpoint is Endpoint.INSERT]
     assert "canary" not in repr(sent)
+
+
+async def test_an_insert_is_not_waited_for_longer_than_its_claim_holds(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    worker = Worker(small_manager(clock, 1), fresh_journal(tmp_path), clock)
+    tasks = await worker.intake("run-1").pull(10)
+    await worker.batch("run-1").run(tasks)
+    within_s: list[float] = []
+    insert = worker.client.insert
+
+    async def noted(report: LinkReport, **limit: float) -> list[Record]:
+        within_s.append(limit["within_s"])
+        return await insert(report, **limit)
+
+    worker.client.insert = noted  # type: ignore[method-assign, assignment]
+    clock.advance(800)
+    assert [each.outcome for each in await worker.delivery("run-1").run(tasks)] == [Outcome.DELIVERED]
+    assert within_s == [pytest.approx(900 - 800 - LAPSE_MARGIN_S, abs=10)]

@@ -14,7 +14,7 @@ from likepion_provider.keeper import Keeper
 from likepion_provider.lease import Moment
 from likepion_provider.models import PostAccount
 from likepion_provider.protocol import Answer, Endpoint, Request
-from likepion_provider.wait import feed_is_set
+from likepion_provider.wait import Waits
 from tests.clocks import VirtualClock
 from tests.fakes import Worker, fresh_journal, small_manager
 
@@ -52,6 +52,9 @@ class Scene:
         for _ in range(seconds // step_s):
             self.clock.advance(step_s)
             await settled()
+
+    def waits(self) -> Waits:
+        return Waits(self.client, self.worker.journal, self.clock)
 
     def claims(self) -> list[list[str]]:
         return [each.body["account_ids"] for each in self.client.sent if each.endpoint is Endpoint.CLAIM]
@@ -111,7 +114,7 @@ async def test_renewing_that_fails_is_no_error_until_the_lease_is_lost(scene: Sc
     scene.client.sent.clear()
     await keeper.renew()
     assert scene.claims() == [], "what has lapsed is never claimed: it may be somebody else's"
-    assert not keeper.any_left()
+    assert not keeper.any_left(scene.keys)
 
 
 async def test_a_manager_that_says_when_is_not_asked_before(scene: Scene) -> None:
@@ -200,15 +203,7 @@ async def test_a_wait_keeps_its_claims_for_as_long_as_it_takes(tmp_path: Path) -
     scene = Scene(tmp_path, ready=False)
     await scene.held()
     waiting = asyncio.create_task(
-        feed_is_set(
-            manager=scene.client,
-            journal=scene.worker.journal,
-            clock=scene.clock,
-            scope="run",
-            tasks=scene.tasks,
-            poke_interval_s=70,
-            timeout_s=5000,
-        )
+        scene.waits().feed_is_set(scope="run", tasks=scene.tasks, poke_interval_s=70, timeout_s=5000)
     )
     await settled()
     await scene.pass_time(3000)
@@ -237,6 +232,5 @@ async def test_a_wait_asks_no_sooner_than_it_was_told(tmp_path: Path) -> None:
         return await exchange(request)
 
     scene.client._exchange = busy  # type: ignore[method-assign]
-    waiting = {"manager": scene.client, "journal": scene.worker.journal, "clock": scene.clock, "tasks": scene.tasks}
-    assert await feed_is_set(**waiting, scope="run", poke_interval_s=5, timeout_s=100)  # type: ignore[arg-type]
+    assert await scene.waits().feed_is_set(scope="run", tasks=scene.tasks, poke_interval_s=5, timeout_s=100)
     assert asked_at[1] - asked_at[0] >= 45

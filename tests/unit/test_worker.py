@@ -22,7 +22,7 @@ from likepion_provider.models import LinkState, Outcome, SecondaryTask
 from likepion_provider.platforms import Job
 from likepion_provider.protocol import Endpoint
 from likepion_provider.sandbox.manager import Manager
-from likepion_provider.wait import feed_is_set
+from likepion_provider.wait import Waits
 from tests.clocks import VirtualClock
 from tests.fakes import Worker, fresh_journal, small_manager
 
@@ -345,20 +345,13 @@ async def test_two_runs_never_take_the_same_account_by_hand(world: World) -> Non
 async def test_the_wait_ends_when_the_feed_is_set_and_keeps_the_claims(tmp_path: Path) -> None:
     world = World(tmp_path, ready=False)
     tasks = await world.worker.intake("run-1").pull(10)
-    waiting = {
-        "manager": world.worker.client,
-        "journal": world.worker.journal,
-        "clock": world.clock,
-        "scope": "run-1",
-        "tasks": tasks,
-        "poke_interval_s": 30.0,
-    }
-    assert not await feed_is_set(**waiting, timeout_s=100)  # type: ignore[arg-type]
+    waits = Waits(world.worker.client, world.worker.journal, world.clock)
+    assert not await waits.feed_is_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=100)
     assert world.worker.journal.claims.live("run-1", ["account-0"], Moment.read(world.clock)) == set(), "let go"
     world.clock.advance(901)
     tasks = await world.worker.intake("run-1").pull(10)
     world.manager.set_link_rss("post-0", "https://feeds.example/0")
-    assert await feed_is_set(**waiting | {"tasks": tasks}, timeout_s=100)  # type: ignore[arg-type]
+    assert await waits.feed_is_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=100)
 
 
 def test_batches_keep_posts_apart_while_they_are_few_and_waiting_ones_always() -> None:

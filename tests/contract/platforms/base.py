@@ -296,17 +296,21 @@ def task_for(platform: Platform, server: PlatformServer, credentials: Credential
 
 
 @contextlib.asynccontextmanager
-async def opened(platform: Platform, module: ModuleType, *, timeout_s: float = 10.0) -> AsyncIterator[Case]:
+async def opened(
+    platform: Platform, module: ModuleType, *, timeout_s: float = 10.0, cookie: str = ""
+) -> AsyncIterator[Case]:
     """A server that runs, and an importer's account on it.
 
     :param module: the platform's server module.
     :param timeout_s: for one request of the importer.
+    :param cookie: what an earlier run has handed on.
     """
     gate = WatchedGate()
     writes: list[str] = []
 
-    async def before_write() -> None:
+    async def before_write() -> float:
         writes.append("")
+        return timeout_s
 
     async with module.SERVER() as server, aiohttp.TCPConnector() as connector:
         settings, credentials = module.settings(server.url), module.credentials()
@@ -316,7 +320,7 @@ async def opened(platform: Platform, module: ModuleType, *, timeout_s: float = 1
             connector=connector,
             gate=gate,
             before_write=before_write,
-            cookie=credentials.cookie,
+            cookie=cookie or credentials.cookie,
             timeout_s=timeout_s,
         )
         try:

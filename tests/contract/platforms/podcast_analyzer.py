@@ -40,6 +40,7 @@ class PodcastAnalyzerServer(PlatformServer):
             web.get(f"{APP}/podcasts/", self._signed_in(self._podcasts)),
             web.get(f"{APP}/podcasts/add/", self._signed_in(self._add_form)),
             web.post(f"{APP}/podcasts/add/", self._signed_in(self._add)),
+            web.get(f"{APP}/podcasts/{{id}}/", self._signed_in(self._podcast)),
             web.get(f"{APP}/podcasts/{{id}}/edit/", self._signed_in(self._edit_form)),
             web.get(f"{APP}/podcasts/{{id}}/episodes/", self._signed_in(self._episodes)),
             web.get(f"{APP}/podcasts/{{id}}/episodes/{{episode}}/", self._signed_in(self._episode)),
@@ -127,6 +128,11 @@ class PodcastAnalyzerServer(PlatformServer):
             return self._html(self._podcast_form(fields.get("title", ""), fields.get("rss_feed", ""), error))
         self.take_in()
         return web.Response(status=302, headers={"Location": f"{APP}/podcasts/{PODCAST}/"})
+
+    async def _podcast(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] != PODCAST or not self.there:
+            raise web.HTTPNotFound
+        return self._html(f"<h1>{FEED_TITLE}</h1>")
 
     async def _edit_form(self, request: web.Request) -> web.Response:
         feeds = {PODCAST: self.feed_url} if self.there else {}

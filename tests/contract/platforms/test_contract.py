@@ -10,6 +10,7 @@ from _pytest.outcomes import Failed
 
 from likepion_provider.errors import LikepionError
 from likepion_provider.platforms import Platform, registry
+from tests.recipes import FOLDER
 
 from . import rules
 from .broken import BROKEN, server_of
@@ -33,13 +34,13 @@ def _name(value: object) -> str:
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=_name)
-@pytest.mark.parametrize("name", sorted(registry().platforms.keys() - ELSEWHERE))
+@pytest.mark.parametrize("name", sorted(registry(FOLDER).platforms.keys() - ELSEWHERE))
 async def test_rule(name: str, rule: rules.Rule) -> None:
-    await rule(registry().platforms[name], _module(name))
+    await rule(registry(FOLDER).platforms[name], _module(name))
 
 
 def test_nothing_is_broken_or_contested() -> None:
-    assert dict(registry().broken) == {}
+    assert dict(registry(FOLDER).broken) == {}
 
 
 @pytest.mark.parametrize(("rule", "broken"), BROKEN, ids=_name)

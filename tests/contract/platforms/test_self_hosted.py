@@ -72,6 +72,15 @@ async def test_wordpress_adds_nothing_twice_where_a_part_is_there() -> None:
         assert case.server.imports == 0
 
 
+async def test_wordpress_is_opened_again_by_the_cookie_alone() -> None:
+    async with opened(WordpressSsp(), wordpress_ssp) as case:
+        progress = await case.bring_in()
+        async with opened(WordpressSsp(), wordpress_ssp, cookie=progress.cookie) as later:
+            later.server.session = case.server.session  # type: ignore[attr-defined]
+            await later.platform.sign_in(later.job())
+            assert not [each for each in later.server.requests if each.startswith("POST")]
+
+
 async def test_audiobookshelf_downloads_again_what_its_queue_has_lost() -> None:
     async with opened(Audiobookshelf(), audiobookshelf) as case:
         assert isinstance(case.server, audiobookshelf.AudiobookshelfServer)

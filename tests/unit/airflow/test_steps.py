@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+from jinja2 import Template
 
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.journal import TaskName
+from likepion_provider.journal.overview import Filter
+from likepion_provider.lease import SYSTEM_CLOCK, Moment
+from likepion_provider.models import Outcome, SecondaryTask
+from likepion_provider.notifications.likepion import REPORT_TEXT
 from likepion_provider.operators.likepion import (
     SEALED_COOKIES,
     ClaimAccountsOperator,
@@ -22,12 +28,13 @@ from likepion_provider.operators.likepion import (
     InsertLinksOperator,
     PullSecondaryTasksOperator,
 )
-from likepion_provider.operators.report import LikepionReportOperator
+from likepion_provider.operators.report import LikepionReportOperator, summarise
 from likepion_provider.protocol import LinkReport
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import build_world
 from likepion_provider.sensors.likepion import LinkRssSensor
 from likepion_provider.triggers.likepion import LinkRssTrigger
+from likepion_provider.worker import AccountReport
 
 Start = Callable[..., Any]
 Context = dict[str, Any]
@@ -227,3 +234,35 @@ async def test_the_report_is_red_where_a_task_failed_before_any_account(context:
     context["ti"].states = {"pull_tasks": "failed", "claim_accounts": "upstream_failed"}
     with pytest.raises(AirflowFailException, match="tasks failed: claim_accounts, pull_tasks"):
         LikepionReportOperator(task_id="report").execute(context)
+
+
+async def test_the_board_finds_the_task_that_worked_an_account(start: Start, context: Context) -> None:
+    await start()
+    (batch,) = await claimed(context)
+    context["ti"].map_index = 0
+    step = ImportRssOperator(task_id="import_rss", batch=batch)
+    await asyncio.to_thread(step.execute, context)
+    (feed_url,) = step.feed_urls
+    assert feed_url.startswith("http")
+    assert step.episode_urls[0].startswith("http")
+    overview = journal_of(find(JOURNAL_CONN_ID)).overview
+    total, rows = overview.accounts(Filter(run_id="run", map_index=0), Moment.read(SYSTEM_CLOCK))
+    assert total == 3
+    assert {row.task for row in rows} == {TaskName("dag", "run", "import_rss", 0)}
+
+
+def test_the_reports_text_says_what_a_message_must_and_no_more() -> None:
+    task = SecondaryTask("a", "post", "group", "tide.example", username="pod")
+    bad = AccountReport(task, Outcome.FAILED, message="wrong password", remedy="Correct it.")
+    summary = summarise([AccountReport(task, Outcome.DELIVERED, found=4), *[bad] * 22])
+    lines = summary["text"].splitlines()
+    assert lines[0] == "Likepion: 1 delivered, 22 failed; 4 links delivered."
+    assert lines[1] == "- pod@tide.example: wrong password. Correct it."
+    assert len(lines) == 22
+    assert lines[-1] == "and 2 more: see the report task's log."
+
+
+def test_the_template_of_a_message_is_the_reports_text(context: Context) -> None:
+    context["ti"].task_id = "report"
+    context["ti"].xcoms["report", "summary", -1] = {"text": "Likepion: {{ 7 * 7 }}"}
+    assert Template(REPORT_TEXT).render(context) == "Likepion: {{ 7 * 7 }}"

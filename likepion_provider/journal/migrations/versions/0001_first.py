@@ -9,11 +9,23 @@ revision = "0001"
 down_revision = None
 
 _TIME = sa.DateTime(timezone=True)
+_STANDING = (
+    "CASE WHEN parked > 0 THEN 'unknown'"
+    " WHEN state = 'needs_verification' THEN 'needs_person'"
+    " WHEN state IN ('failed', 'locked') OR refused > 0 THEN 'failed'"
+    " WHEN links > 0 AND stored = links THEN 'delivered'"
+    " ELSE 'waiting' END"
+)
+_SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_id)"
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def _text(name: str, length: int | None = None, default: str | None = "") -> sa.Column[str]:
     return sa.Column(name, sa.String(length) if length else sa.Text, nullable=False, server_default=default)
+
+
+def _number(name: str, default: int = 0) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False, server_default=str(default))
 
 
 def upgrade() -> None:
@@ -28,20 +40,38 @@ def upgrade() -> None:
         sa.Column("target", sa.Integer, nullable=False),
         _text("state", 32, None),
         _text("reference"),
-        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("setbacks", sa.Integer, nullable=False, server_default="0"),
+        _number("attempts"),
+        _number("failures"),
+        _number("setbacks"),
         sa.Column("not_before", _TIME),
         _text("message"),
         _text("remedy"),
+        _text("dag_id", 250),
         _text("run_id", 250),
+        _text("task_id", 250),
+        _number("map_index", -1),
+        _number("links"),
+        _number("stored"),
+        _number("parked"),
+        _number("refused"),
+        sa.Column("standing", sa.String(16), sa.Computed(_STANDING, persisted=True), nullable=False),
+        sa.Column("search", sa.Text, sa.Computed(_SEARCH, persisted=True), nullable=False),
+        sa.Column("pulled_at", _TIME),
+        _text("delivered_on", 10),
         sa.Column("submitted_at", _TIME),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
     )
     op.create_index("likepion_submission_account", "likepion_submission", ["account_id"])
-    op.create_index("likepion_submission_group", "likepion_submission", ["group_id", "state"])
-    op.create_index("likepion_submission_state", "likepion_submission", ["state", "updated_at"])
+    for name, columns in (
+        ("group", ["group_id", "standing", "links", "stored"]),
+        ("domain", ["domain", "standing"]),
+        ("standing", ["standing", "updated_at", "request_id", "account_id"]),
+        ("newest", ["updated_at", "request_id", "account_id"]),
+        ("run", ["run_id", "map_index"]),
+        ("delivered", ["delivered_on", "domain", "stored"]),
+    ):
+        op.create_index(f"likepion_submission_{name}", "likepion_submission", columns)
     op.create_table(
         "likepion_claim",
         sa.Column("account_id", sa.String(64), primary_key=True),
@@ -61,7 +91,7 @@ def upgrade() -> None:
         _text("url", default=None),
         _text("state", 16, None),
         _text("send_id", 64),
-        sa.Column("sends", sa.Integer, nullable=False, server_default="0"),
+        _number("sends"),
         sa.Column("sent_at", _TIME),
         sa.Column("presumed", sa.Boolean, nullable=False, server_default=sa.false()),
         _text("evidence"),

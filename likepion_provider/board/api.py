@@ -1,0 +1,286 @@
+"""The board's web app: a page, its data as JSON and CSV, and one thing that can be changed.
+
+Everything needs a user who may read the DAG; settling needs one who may edit it.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field
+
+from likepion_provider.board.access import Access, AirflowAccess, Person
+from likepion_provider.board.words import seen_again, state_of, trouble_of
+from likepion_provider.errors import BadRequest, JournalUnusable
+from likepion_provider.journal import Journal
+from likepion_provider.journal.overview import AccountRow, Filter, UnknownRow
+from likepion_provider.lease import SYSTEM_CLOCK, Moment
+from likepion_provider.models import PostAccount, Standing
+
+log = logging.getLogger(__name__)
+
+#: A header that no other site's form can send; with it a browser asks Airflow's CORS rules first.
+CSRF_HEADER = "X-Likepion-Board"
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+ASSETS = {"board.css": "text/css", "board.js": "text/javascript"}
+CSV_COLUMNS = (
+    *("group_id", "account", "account_id", "request_id", "domain", "standing", "state", "links", "stored"),
+    *("attempts", "last_error", "what_to_do", "run_id", "updated_at"),
+)
+
+router = APIRouter()
+
+
+def create_app(access: Access | None = None) -> FastAPI:
+    """The web app.
+
+    :param access: users and journal; Airflow's by default.
+    """
+    app = FastAPI(title="Likepion board", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.access = access or AirflowAccess()
+    app.include_router(router)
+    app.middleware("http")(_secured)
+    app.exception_handler(BadRequest)(_refused)
+    app.exception_handler(JournalUnusable)(_unusable)
+    return app
+
+
+async def _secured(request: Request, call_next: Any) -> Any:
+    response = await call_next(request)
+    response.headers.update(SECURITY_HEADERS)
+    return response
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": _advice(error)}, status_code=409)
+
+
+def _unusable(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": _advice(error)}, status_code=503)
+
+
+def _advice(error: Exception) -> str:
+    return error.advice if isinstance(error, BadRequest | JournalUnusable) else str(error)
+
+
+async def reader(request: Request) -> Person:
+    """Somebody who may read.
+
+    :raises HTTPException: 401 for nobody, 403 for somebody who may not.
+    """
+    person: Person = await request.app.state.access.person(request)
+    if not person.may_read:
+        raise HTTPException(403, "You may not read the DAG that fills this board")
+    return person
+
+
+def editor(
+    person: Annotated[Person, Depends(reader)],
+    board_header: Annotated[str, Header(alias=CSRF_HEADER)] = "",
+    sec_fetch_site: Annotated[str, Header()] = "same-origin",
+) -> Person:
+    """Somebody who may edit, and whose browser was asked by the board itself.
+
+    :raises HTTPException: 403 otherwise.
+    """
+    if not person.may_edit:
+        raise HTTPException(403, "You may read the board only: settling needs the right to edit the DAG")
+    if not board_header or sec_fetch_site != "same-origin":
+        raise HTTPException(403, "This request did not come from the board")
+    return person
+
+
+def journal(request: Request) -> Journal:
+    """The journal."""
+    found: Journal = request.app.state.access.journal()
+    return found
+
+
+def chosen(
+    group_id: str = "",
+    domain: str = "",
+    standing: Standing | Literal[""] = "",
+    run_id: str = "",
+    map_index: int | None = None,
+    text: Annotated[str, Query(max_length=200)] = "",
+) -> Filter:
+    """The filter of a request."""
+    return Filter(group_id, domain, standing or None, run_id, map_index, text.strip())
+
+
+Reader = Annotated[Person, Depends(reader)]
+Editor = Annotated[Person, Depends(editor)]
+TheJournal = Annotated[Journal, Depends(journal)]
+Chosen = Annotated[Filter, Depends(chosen)]
+Offset = Annotated[int, Query(ge=0, le=10_000_000)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+@router.get("/")
+def page(_: Reader) -> Response:
+    """The page."""
+    return Response(_static("board.html"), media_type="text/html")
+
+
+@router.get("/static/{name}")
+def asset(name: str, _: Reader) -> Response:
+    """A file of the page."""
+    if name not in ASSETS:
+        raise HTTPException(404, "no such file")
+    return Response(_static(name), media_type=ASSETS[name])
+
+
+@router.get("/api/overview")
+def overview(person: Reader, journal: TheJournal) -> dict[str, Any]:
+    """Totals, and what the user may do."""
+    return {
+        "domains": journal.overview.totals(),
+        "settling": journal.links.settling(),
+        "user": person.name,
+        "may_settle": person.may_edit,
+        "now": datetime.now(timezone.utc),
+    }
+
+
+@router.get("/api/groups")
+def groups(_: Reader, journal: TheJournal, group_id: str = "", offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
+    """A page of groups."""
+    total, rows = journal.overview.groups(group_id=group_id, offset=offset, limit=limit)
+    return {"total": total, "rows": [dataclasses.asdict(row) for row in rows]}
+
+
+@router.get("/api/accounts")
+def accounts(_: Reader, journal: TheJournal, which: Chosen, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+    """A page of accounts."""
+    now = Moment.read(SYSTEM_CLOCK)
+    total, rows = journal.overview.accounts(which, now, offset=offset, limit=limit)
+    return {"total": total, "rows": [_account(row) for row in rows], "now": now.at}
+
+
+@router.get("/api/accounts.csv")
+def accounts_csv(_: Reader, journal: TheJournal, which: Chosen) -> StreamingResponse:
+    """Every account of a filter."""
+    headers = {"Content-Disposition": 'attachment; filename="likepion-accounts.csv"'}
+    return StreamingResponse(_csv(journal.overview.every_account(which)), media_type="text/csv", headers=headers)
+
+
+@router.get("/api/links")
+def links(_: Reader, journal: TheJournal, request_id: str, account_id: str, offset: Offset = 0) -> dict[str, Any]:
+    """A page of an account's links."""
+    return {"rows": journal.overview.links(PostAccount(request_id, account_id), offset=offset)}
+
+
+@router.get("/api/unknown")
+def unknown(
+    _: Reader, journal: TheJournal, group_id: str = "", offset: Offset = 0, limit: Limit = 50
+) -> dict[str, Any]:
+    """A page of parked links."""
+    total, rows = journal.overview.unknown(group_id=group_id, offset=offset, limit=limit)
+    return {"total": total, "rows": [_unknown(row) for row in rows]}
+
+
+@router.get("/api/delivered")
+def delivered(_: Reader, journal: TheJournal, days: Annotated[int, Query(ge=1, le=90)] = 30) -> dict[str, Any]:
+    """Links a day and domain."""
+    since = datetime.now(timezone.utc).date() - timedelta(days=days - 1)
+    rows = journal.overview.delivered(since)
+    return {"since": since, "days": days, "rows": [dataclasses.asdict(row) for row in rows]}
+
+
+class Verdict(BaseModel):
+    """What a person says of a parked link."""
+
+    verdict: Literal["is_there", "send_again"]
+    note: str = Field("", max_length=500)
+
+
+@router.post("/api/unknown/{link_id}")
+def settle(link_id: int, said: Verdict, person: Editor, journal: TheJournal, request: Request) -> dict[str, Any]:
+    """Take a person's word on one link; the audit log is written first, so nothing is settled without it."""
+    access: Access = request.app.state.access
+    details = {"link_id": link_id, "verdict": said.verdict, "note": said.note}
+    access.audit(person, "likepion_settle", details)
+    link = journal.links.settle(
+        link_id,
+        is_there=said.verdict == "is_there",
+        who=person.name,
+        note=" ".join(said.note.split()),
+        at=datetime.now(timezone.utc),
+    )
+    return {"id": link.id, "state": link.state.value, "evidence": link.evidence}
+
+
+def _static(name: str) -> bytes:
+    return (files("likepion_provider.board") / "static" / name).read_bytes()
+
+
+def _account(row: AccountRow) -> dict[str, Any]:
+    error, remedy = trouble_of(row)
+    return {
+        "request_id": row.key.request_id,
+        "account_id": row.key.account_id,
+        "group_id": row.group_id,
+        "account": row.label,
+        "domain": row.domain,
+        "standing": row.standing.value,
+        "state": state_of(row),
+        "attempts": row.attempts,
+        "failures": row.failures,
+        "last_error": error,
+        "what_to_do": remedy if error else "",
+        "links": row.links,
+        "stored": row.stored,
+        "claimed_until": row.claimed_until,
+        "updated_at": row.updated_at,
+        **dataclasses.asdict(row.task),
+    }
+
+
+def _unknown(row: UnknownRow) -> dict[str, Any]:
+    return {
+        "link_id": row.link_id,
+        "url": row.url,
+        "account": row.label or row.key.account_id,
+        "account_id": row.key.account_id,
+        "group_id": row.group_id,
+        "sent_at": row.sent_at,
+        "sends": row.sends,
+        "evidence": row.evidence,
+        "seen_again": seen_again(row),
+    }
+
+
+def _csv(rows: Iterator[AccountRow]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, extrasaction="ignore", lineterminator="\r\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in _account(row).items()})
+        if buffer.tell() > 60_000:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """A value that no spreadsheet takes for a formula."""
+    text = value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(value, int) else text

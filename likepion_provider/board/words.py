@@ -1,0 +1,54 @@
+"""An account's state, what happened last and what to do, in plain words."""
+
+from __future__ import annotations
+
+from likepion_provider.errors import OutcomeUnknown, Rejected
+from likepion_provider.journal.overview import AccountRow, UnknownRow
+from likepion_provider.models import ImportState, Standing
+
+_IMPORT = {
+    ImportState.NEW: "Taken up, not begun yet",
+    ImportState.SUBMITTING: "The feed is being handed to the platform",
+    ImportState.SUBMITTED: "The platform has the feed and works on it",
+    ImportState.IN_REVIEW: "The platform does not list every episode yet",
+    ImportState.NEEDS_VERIFICATION: "A person must act on the platform",
+    ImportState.LOCKED: "The feed is locked by its owner",
+    ImportState.FAILED: "The import failed",
+}
+
+
+def state_of(row: AccountRow) -> str:
+    """One short sentence."""
+    if row.standing is Standing.UNKNOWN:
+        return f"The answer for {_links(row.parked)} was lost"
+    if _was_refused(row):
+        return f"The manager refused {_links(row.refused)}"
+    if row.standing is Standing.DELIVERED:
+        return f"Delivered, {_links(row.stored)}"
+    if row.state == ImportState.LISTED.value:
+        return f"Listed; {row.stored} of {_links(row.links)} reported"
+    return _IMPORT[ImportState(row.state)]
+
+
+def trouble_of(row: AccountRow) -> tuple[str, str]:
+    """What happened last and what to do; both empty where nothing did."""
+    if row.standing is Standing.UNKNOWN:
+        return state_of(row), OutcomeUnknown.remedy
+    if _was_refused(row):
+        return row.refusal or "it gave no reason", Rejected.remedy
+    return row.message, row.remedy
+
+
+def seen_again(row: UnknownRow) -> str:
+    """What later pulls say of a parked link."""
+    if row.pulled_at and row.sent_at and row.pulled_at > row.sent_at:
+        return "The manager handed the account out again after the send: it had no link of this post then"
+    return "The account was not handed out again since the send"
+
+
+def _was_refused(row: AccountRow) -> bool:
+    return row.refused > 0 and row.state == ImportState.LISTED.value
+
+
+def _links(number: int) -> str:
+    return f"{number} link{'' if number == 1 else 's'}"

@@ -1,0 +1,50 @@
+"""Links from a task into the board, to its post's feed and to the platform's show; they are kept in XCom, in clear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.types import TaskInstanceKey
+
+#: Airflow's own page around the board; the rest is the board's path inside of it.
+BOARD_PAGE = "/plugin/likepion/likepion/"
+
+
+class LikepionBoardLink(BaseOperatorLink):
+    """The board, filtered to what this task worked."""
+
+    name = "Board"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """The run's accounts; a mapped task's are those of its batch."""
+        query: dict[str, Any] = {"run_id": ti_key.run_id}
+        if (ti_key.map_index if ti_key.map_index is not None else -1) >= 0:
+            query["map_index"] = ti_key.map_index
+        return f"{BOARD_PAGE}?{urlencode(query)}"
+
+
+class LikepionFeedLink(BaseOperatorLink):
+    """The feed of the batch's post, redacted."""
+
+    name = "Feed"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """The first feed that the task read; empty where it read none."""
+        return _first(getattr(operator, "feed_urls", ()))
+
+
+class LikepionShowLink(BaseOperatorLink):
+    """An episode of the batch at its platform."""
+
+    name = "Episode"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """The first page that was found; empty where none was."""
+        return _first(getattr(operator, "episode_urls", ()))
+
+
+def _first(urls: Sequence[str]) -> str:
+    return next(iter(urls), "")

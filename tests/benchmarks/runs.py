@@ -1,0 +1,259 @@
+"""The DAG in a real headless Airflow, beside the job as three HTTP operators an account and beside plain asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import requests
+
+from likepion_provider.cli.local import DAG_ID, sandbox_process
+from likepion_provider.sandbox.world import build_world
+from tests.benchmarks.batch import Addresses, plain
+from tests.benchmarks.report import row
+from tests.benchmarks.stack import Stack, airflow, moment
+
+KEY = "key-of-the-benchmark"
+LATENCY_S = 0.5
+LATE_S = 60
+CLASSIC_ACCOUNTS = 100
+#: As many requests in flight as the batches of a run may have.
+PLAIN_AT_ONCE = 200
+SEEDS = itertools.count(1)
+
+#: The job as a DAG of ordinary operators. It does less than ours: one request to the platform instead of nine.
+CLASSIC = f"""
+import json
+from airflow.providers.http.operators.http import HttpOperator
+from airflow.sdk import DAG
+
+KEY = {{"X-API-Key": "{KEY}", "Content-Type": "application/json"}}
+FIELDS = ("account_id", "request_id", "domain")
+
+def link(row):
+    return [dict(account_id=row[0], request_id=row[1], status="completed", link_post="https://site.example/" + row[0])]
+
+with DAG("classic", schedule=None):
+    pull = HttpOperator(
+        task_id="pull", http_conn_id="manager", method="GET", endpoint="/api/v1/podcast/links", headers=KEY,
+        data=dict(type="secondary", limit="1000"),
+        response_filter=lambda answer: [[each[name] for name in FIELDS] for each in answer.json()["data"]],
+    )
+    read = HttpOperator.partial(task_id="read", http_conn_id="manager", method="GET", headers=KEY).expand_kwargs(
+        pull.output.map(lambda row: dict(endpoint="/api/v1/podcast/accounts/" + row[0])))
+    work = HttpOperator.partial(task_id="work", http_conn_id="site", method="GET").expand_kwargs(
+        pull.output.map(lambda row: dict(endpoint="/" + row[2] + "/login")))
+    insert = HttpOperator.partial(
+        task_id="insert", http_conn_id="manager", method="POST", endpoint="/api/v1/podcast/links/insert", headers=KEY,
+    ).expand_kwargs(pull.output.map(lambda row: dict(data=json.dumps(link(row)))))
+    read >> work >> insert
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Accounts of a sandbox."""
+
+    accounts: int
+    posts: int
+    waiting: int = 0
+
+    def __str__(self) -> str:
+        late = f", half of the feeds set after {LATE_S} s" if self.waiting else ""
+        return f"{self.accounts:,} accounts in {self.posts} posts{late}"
+
+
+DAY = Job(24, 3)
+FIVE, HUNDRED, LATE = Job(1000, 5), Job(1000, 100), Job(1000, 100, waiting=50)
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """One run."""
+
+    accounts: int
+    wall_s: float
+    cpu_s: float
+    instances: int
+    #: From the last feed that was set to the end; and from the trigger to the last link of a feed that was set before.
+    after_late_s: float = 0.0
+    ready_s: float = 0.0
+
+    @property
+    def a_minute(self) -> float:
+        return self.accounts / self.wall_s * 60
+
+
+@contextlib.contextmanager
+def sandbox(home: Path, job: Job) -> Iterator[tuple[dict[str, str], int]]:
+    """A platform whose answers take half a second.
+
+    :return: its addresses, and its seed: no two have the same accounts.
+    """
+    seed = next(SEEDS)
+    words = ("--accounts", job.accounts, "--posts", job.posts, "--waiting-posts", job.waiting, "--seed", seed)
+    times = ("--latency-s", LATENCY_S, "--listing-delay-s", 0.5, "--api-key", KEY)
+    with sandbox_process(home, "--world", "built", *map(str, (*words, *times))) as addresses:
+        yield addresses, seed
+
+
+def connect(stack: Stack, addresses: dict[str, str]) -> None:
+    """Point every connection at a sandbox."""
+    extra = json.dumps({"allow_private_feeds": True})
+    for conn_id, conn_type, host in (
+        ("likepion_default", "likepion", addresses["manager_url"]),
+        ("likepion_platform_sandbox_site", "http", addresses["site_url"]),
+        ("manager", "http", addresses["manager_url"]),
+        ("site", "http", addresses["site_url"]),
+    ):
+        with contextlib.suppress(requests.HTTPError):
+            stack.call("DELETE", f"/api/v2/connections/{conn_id}")
+        body = {"connection_id": conn_id, "conn_type": conn_type, "host": host}
+        ours = {"password": KEY, "extra": extra} if conn_type == "likepion" else {}
+        stack.call("POST", "/api/v2/connections", body | ours)
+
+
+def run(stack: Stack, job: Job, dag_id: str = DAG_ID) -> Figures:
+    """One run from trigger to end; every account must have its links, and none twice."""
+    with sandbox(stack.home, job) as (addresses, seed):
+        connect(stack, addresses)
+        before_s = stack.cpu_s()
+        run_id = stack.start(dag_id, **({"limit": 1000} if dag_id == DAG_ID else {}))
+        late = _Late(addresses, job, seed)
+        if job.waiting:
+            late.start()
+        state = stack.finish(dag_id, run_id)
+        cpu_s = stack.cpu_s() - before_s
+        rows = requests.get(f"{addresses['manager_url']}/sandbox/rows", timeout=60).json()
+        if state != "success" or len(rows["accounts"]) != job.accounts or rows["duplicates"]:
+            print(f"  {job}: {state}, {len(rows['accounts'])} accounts have links, {len(rows['duplicates'])} twice")
+        found = stack.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+        began, ended = moment(found["queued_at"]), moment(found["end_date"])
+        instances = stack.instances(dag_id, run_id)
+        return Figures(
+            len(rows["accounts"]),
+            (ended - began).total_seconds(),
+            cpu_s,
+            len(instances),
+            (ended - late.set_at).total_seconds() if late.set_at else 0.0,
+            _ready_s(instances, began) if job.waiting else 0.0,
+        )
+
+
+def _ready_s(instances: list[dict[str, object]], began: datetime) -> float:
+    ends = [
+        moment(str(each["end_date"]))
+        for each in instances
+        if str(each["task_id"]).endswith("insert_links")
+        and each["end_date"]
+        and "waits" not in str(each["rendered_map_index"])
+    ]
+    return (max(ends) - began).total_seconds()
+
+
+class _Late(threading.Thread):
+    """Sets the feeds that a job waits for."""
+
+    def __init__(self, addresses: dict[str, str], job: Job, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._addresses = addresses
+        self._posts = build_world(accounts=0, posts=job.posts, waiting_posts=job.waiting, seed=seed).posts
+        self.set_at: datetime | None = None
+
+    def run(self) -> None:
+        time.sleep(LATE_S)
+        for post in self._posts:
+            if not post.feed_ready:
+                url = f"{self._addresses['manager_url']}/sandbox/posts/{post.request_id}"
+                body = {"link_rss": self._addresses["feeds_url"] + post.podcast.path()}
+                requests.patch(url, json=body, timeout=30).raise_for_status()
+        self.set_at = datetime.now(timezone.utc)
+
+
+def plain_figures(job: Job) -> float:
+    """Accounts a minute without Airflow."""
+    with tempfile.TemporaryDirectory() as name, sandbox(Path(name), job) as (addresses, _):
+        return job.accounts / asyncio.run(plain(Addresses(**addresses), PLAIN_AT_ONCE)) * 60
+
+
+def main(*, quick: bool) -> None:
+    """Print the figures."""
+    big = [FIVE] if quick else [FIVE, HUNDRED]
+    without = {job: plain_figures(job) for job in big}
+    for job, rate in without.items():
+        row(f"plain asyncio, {job}", f"{rate:,.0f} accounts/min with {PLAIN_AT_ONCE} at a time")
+    for database in ("sqlite",) if quick else ("postgres", "sqlite"):
+        with airflow(database, dags={"classic.py": CLASSIC}) as stack:
+            run(stack, DAY)
+            _day(database, [run(stack, DAY) for _ in range(1 if quick else 3)])
+            old = run(stack, Job(CLASSIC_ACCOUNTS, 5), "classic")
+            row(f"{database}: three HTTP operators an account", _text(old))
+            for job in big:
+                _big(database, job, run(stack, job), old, without[job])
+            if not quick:
+                _late(database, run(stack, LATE), old)
+    with airflow("sqlite", preload=False) as stack:
+        run(stack, DAY)
+        cold = run(stack, DAY)
+        row(f"sqlite: {DAY}, nothing preloaded", _text(cold))
+
+
+def _text(found: Figures) -> str:
+    return (
+        f"{found.a_minute:,.0f} accounts/min, {found.wall_s:.1f} s, {found.cpu_s / found.accounts:.3f} CPU s each, "
+        f"{found.instances} task instances"
+    )
+
+
+def _day(database: str, found: list[Figures]) -> None:
+    median = sorted(found, key=lambda each: each.wall_s)[len(found) // 2]
+    cpu_s = statistics.median(each.cpu_s for each in found)
+    figure = f"{median.wall_s:.1f} s after the trigger (median of {len(found)}), {cpu_s:.1f} CPU s in all"
+    row(f"{database}: {DAY}", figure, "at most 12 s", met=median.wall_s <= 12)
+
+
+def _big(database: str, job: Job, found: Figures, old: Figures, without: float) -> None:
+    case = f"{database}: {job}"
+    row(case, _text(found))
+    row(
+        f"{case}, beside the operators",
+        f"{found.a_minute / old.a_minute:.1f} x",
+        "at least 30 x",
+        met=found.a_minute >= 30 * old.a_minute,
+    )
+    if job is FIVE:
+        row(
+            f"{case}, beside plain asyncio",
+            f"{found.a_minute / without:.0%}",
+            "at least 50 %",
+            met=found.a_minute >= without / 2,
+        )
+    else:
+        each_s = found.cpu_s / found.accounts
+        row(f"{case}, CPU of all of Airflow", f"{each_s:.3f} s an account", "at most 0.05 s", met=each_s <= 0.05)
+
+
+def _late(database: str, found: Figures, old: Figures) -> None:
+    case = f"{database}: {LATE}"
+    row(case, f"{_text(found)}; ready accounts done after {found.ready_s:.1f} s")
+    row(
+        f"{case}, ready ones not held up",
+        f"done {found.ready_s:.1f} s after the trigger",
+        f"before {LATE_S} s",
+        met=found.ready_s < LATE_S,
+    )
+    row(f"{case}, after the last feed", f"{found.after_late_s:.1f} s", "at most 60 s", met=found.after_late_s <= 60)
+
+
+if __name__ == "__main__":
+    main(quick=False)

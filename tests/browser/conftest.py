@@ -1,0 +1,117 @@
+"""Debian's Chromium in front of a real Airflow with the sandbox; three people may sign in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, FrameLocator, Page, sync_playwright
+
+from likepion_provider.cli.local import airflow_environment, free_port, sandbox_process, standalone
+from tests.integration.conftest import Airflow, SandboxApi
+
+ROOT = Path(__file__).parents[2]
+PEOPLE = ("admin", "op", "viewer")
+LAUNCH = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+#: A loaded machine renders Airflow's page slowly.
+PATIENCE_MS = 60_000
+
+
+def chromium() -> str | None:
+    """Where Chromium is; None where it is not installed."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextlib.contextmanager
+def running_airflow(home: Path) -> Iterator[Airflow]:
+    """An ``airflow standalone`` with our DAG and our board, and an admin, an operator and a viewer."""
+    port = free_port()
+    environment = airflow_environment(home, ROOT / "dags", port) | {
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{name}" for name in PEOPLE),
+    }
+    with standalone(home, environment):
+        api = Airflow(f"http://127.0.0.1:{port}", home, environment)
+        api.wait_until_ready()
+        api.call("PATCH", "/api/v2/dags/likepion_podcast_secondary?update_mask=is_paused", {"is_paused": False})
+        yield api
+
+
+@contextlib.contextmanager
+def running_browser(executable: str) -> Iterator[Browser]:
+    """Chromium, without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(LAUNCH))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def sign_in(browser: Browser, airflow: Airflow, name: str, **options: Any) -> Page:
+    """A window of one person's own, signed in by the form."""
+    passwords = json.loads((airflow.home / "simple_auth_manager_passwords.json.generated").read_text(encoding="utf-8"))
+    page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB"} | options).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(f"{airflow.url}/")
+    page.get_by_label("Username").fill(name)
+    page.locator("input[type=password]").fill(passwords[name])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "login" not in url, timeout=PATIENCE_MS)
+    return page
+
+
+def board_of(page: Page) -> FrameLocator:
+    """The board inside Airflow's page."""
+    return page.frame_locator("iframe[title=Likepion]")
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    if chromium() is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with running_airflow(tmp_path_factory.mktemp("airflow")) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = chromium()
+    if executable is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with running_browser(executable) as browser:
+        yield browser
+
+
+@pytest.fixture
+def enter(browser: Browser, airflow: Airflow) -> Iterator[Callable[..., Page]]:
+    """Signs somebody in: ``enter("viewer")``."""
+    pages: list[Page] = []
+
+    def sign(name: str, **options: Any) -> Page:
+        pages.append(sign_in(browser, airflow, name, **options))
+        return pages[-1]
+
+    yield sign
+    for page in pages:
+        page.context.close()
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Callable[..., SandboxApi]]:
+    """Starts sandboxes: ``sandbox("--world", "troubled")``."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *arguments: SandboxApi(stack.enter_context(sandbox_process(tmp_path, *arguments)))

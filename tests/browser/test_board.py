@@ -1,0 +1,173 @@
+"""What people do with the board, in a browser, against a real Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from likepion_provider.journal import open_journal
+from tests.browser.conftest import PATIENCE_MS, board_of
+from tests.integration.conftest import Airflow, SandboxApi
+from tests.unit.board.conftest import Story
+
+pytestmark = pytest.mark.browser
+
+Enter = Callable[..., Page]
+SandboxFactory = Callable[..., SandboxApi]
+SETTLE = {"verdict": "is_there", "note": ""}
+HEADERS = {"X-Likepion-Board": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> None:
+    expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture
+def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
+    """A sandbox whose journal has a delivered, a failed and a parked account."""
+    world = sandbox("--world", "built", "--accounts", "6", "--posts", "2", "--target", "3")
+    airflow.use(world)
+    port = world.addresses["manager_url"].rsplit(":", 1)[1]
+    told = Story(open_journal(f"sqlite:///{airflow.home}/journal-{port}.db"))
+    told.send(told.account("fine"), True, True)
+    told.fail(told.account("<b>bold</b>", domain="other.example"), "<script>alert(1)</script>")
+    told.send(told.account("lost", group="group-2"), None)
+    return told
+
+
+def open_board(page: Page) -> Any:
+    page.get_by_role("link", name="Likepion").click()
+    board = board_of(page)
+    expect(board.locator("#rows tr")).to_have_count(3)
+    return board
+
+
+def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, enter: Enter) -> None:
+    page = enter("admin")
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None)
+    board = open_board(page)
+    expect(board.get_by_text("3 accounts on 2 platforms, signed in as admin")).to_be_visible()
+    expect(board.get_by_text("<b>bold</b>@other.example")).to_be_visible()
+    expect(board.get_by_text("<script>alert(1)</script>.")).to_be_visible()
+
+    board.get_by_label("Domain").select_option("other.example")
+    expect(board.locator("#rows tr")).to_have_count(1)
+    board.get_by_role("button", name="Clear").click()
+    board.get_by_label("Search").fill("FINE")
+    board.get_by_label("Search").press("Enter")
+    expect(board.locator("#rows tr")).to_have_count(1)
+    board.get_by_role("button", name="2 links of").click()
+    expect(board.get_by_role("link", name="https://tide.example/fine/1")).to_be_visible()
+    board.get_by_role("button", name="Clear").click()
+    board.get_by_role("button", name="Failed", exact=False).first.click()
+    expect(board.locator("#rows tr")).to_have_count(1)
+    board.get_by_role("button", name="Clear").click()
+
+    board.get_by_role("button", name="It is there").click()
+    dialog = board.get_by_role("dialog")
+    expect(dialog.get_by_text("https://tide.example/lost/0")).to_be_visible()
+    dialog.get_by_role("textbox").fill("looked at the post")
+    dialog.get_by_role("button", name="It is there").click()
+    expect(board.get_by_text("Filed as stored.")).to_be_visible()
+    expect(board.get_by_text("Unknown outcomes")).to_be_hidden()
+    assert story.journal.overview.unknown()[0] == 0
+    (link,) = story.journal.links.of_key(story.journal.submissions.of_account("lost")[0].key)
+    assert link.evidence.startswith("admin at ")
+    assert link.evidence.endswith("(looked at the post)")
+    logs = airflow.call("GET", "/api/v2/eventLogs?event=likepion_settle&limit=5")["event_logs"]
+    assert [(each["owner"], str(link.id) in each["extra"]) for each in logs[:1]] == [("admin", True)]
+    assert complaints == []
+
+
+def test_a_dialog_that_is_cancelled_settles_nothing(story: Story, enter: Enter) -> None:
+    board = open_board(enter("op"))
+    board.get_by_role("button", name="Send again").click()
+    board.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(board.get_by_role("dialog")).to_be_hidden()
+    assert story.journal.overview.unknown()[0] == 1
+
+
+def test_a_viewer_sees_everything_and_no_buttons(airflow: Airflow, story: Story, enter: Enter) -> None:
+    page = enter("viewer")
+    board = open_board(page)
+    expect(board.get_by_text("signed in as viewer (read only)")).to_be_visible()
+    expect(board.get_by_text("https://tide.example/lost/0")).to_be_visible()
+    expect(board.get_by_role("button", name="It is there")).to_have_count(0)
+    answer = page.request.post(f"{airflow.url}/likepion/api/unknown/{story.parked()}", data=SETTLE, headers=HEADERS)
+    assert answer.status == 403
+    assert story.journal.overview.unknown()[0] == 1
+
+
+def test_nobody_gets_in_without_signing_in(airflow: Airflow, story: Story, browser: Any) -> None:
+    context = browser.new_context()
+    for path in ("", "static/board.js", "api/overview", "api/accounts.csv"):
+        assert context.request.get(f"{airflow.url}/likepion/{path}").status == 401, path
+    url = f"{airflow.url}/likepion/api/unknown/{story.parked()}"
+    assert context.request.post(url, data=SETTLE, headers=HEADERS).status == 401
+    context.close()
+
+
+def test_a_run_for_one_group_by_the_form_shows_on_the_board(
+    airflow: Airflow, sandbox: SandboxFactory, enter: Enter
+) -> None:
+    world = sandbox("--world", "built", "--accounts", "4", "--posts", "2", "--target", "3")
+    airflow.use(world)
+    group = world.state()["accounts"][0]["group_id"]
+    mine = [each["account_id"] for each in world.state()["accounts"] if each["group_id"] == group]
+    # The journal has to have seen the group; a dry run takes nothing.
+    _, state = airflow.run(dry_run=True)
+    assert state == "success"
+    world.call("POST", "/sandbox/clock", {"advance_s": 901})
+
+    page = enter("op")
+    page.goto(f"{airflow.url}/dags/likepion_podcast_secondary/trigger/single")
+    page.get_by_label("Group").first.fill(group)
+    page.get_by_role("button", name="Trigger").last.click()
+    page.wait_for_url("**/runs/**")
+    run_id = page.url.split("/runs/")[1].split("/")[0].split("?")[0]
+    assert airflow.finish(run_id.replace("%3A", ":").replace("%2B", "+")) == "success"
+    assert sorted(world.rows()["accounts"]) == sorted(mine)
+
+    page.get_by_role("link", name="Likepion").click()
+    board = board_of(page)
+    board.get_by_label("State").select_option("delivered")
+    expect(board.locator("#rows tr")).to_have_count(len(mine))
+    expect(board.get_by_text("Delivered, 3 links").first).to_be_visible()
+    board.get_by_role("link", name="insert_links [0]").first.click()
+    page.wait_for_url("**/tasks/import_batch.insert_links/mapped/0**")
+
+
+def test_the_board_fits_a_phone(airflow: Airflow, story: Story, enter: Enter) -> None:
+    page = enter("viewer", viewport={"width": 390, "height": 844})
+    page.goto(f"{airflow.url}/likepion/")
+    expect(page.locator("#rows tr")).to_have_count(3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_the_board_is_used_by_keyboard(airflow: Airflow, story: Story, enter: Enter) -> None:
+    page = enter("admin")
+    page.goto(f"{airflow.url}/likepion/")
+    expect(page.locator("#rows tr")).to_have_count(3)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the accounts")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Download CSV")).to_be_focused()
+    page.get_by_role("button", name="Send again").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="How do you know?")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, a, input, select, textarea')]"
+        ".filter(each => each.offsetParent && !each.textContent.trim())"
+        ".filter(each => !each.ariaLabel && !each.labels?.length).length"
+    )
+    assert nameless == 0

@@ -1,0 +1,54 @@
+"""What the journal must not leave open or wrong, told from the manager's rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import select
+
+from likepion_provider.journal import Journal
+from likepion_provider.journal.schema import link
+from likepion_provider.models import LinkState, PostAccount
+from likepion_provider.sandbox.manager import Row
+
+_OPEN = (LinkState.UNKNOWN.value, LinkState.SENDING.value)
+_SENDABLE = (LinkState.PREPARED.value, LinkState.REFUSED.value)
+
+
+def sendable_again(journal: Journal, stored: Collection[Row], others: Collection[str]) -> list[str]:
+    """URLs that the manager has and that the journal would send.
+
+    :param others: the accounts that another worker delivered, of whose rows the journal cannot know.
+    """
+    has = {(row.request_id, row.account_id, row.link_post) for row in stored}
+    links = [row for rows in _by_key(journal).values() for row in rows]
+    wrong = [each for each in links if each.state in _SENDABLE and each.account_id not in others]
+    return [each.url for each in wrong if (each.request_id, each.account_id, each.url) in has]
+
+
+def left_open(journal: Journal, stored: Collection[Row]) -> list[PostAccount]:
+    """Accounts with unknown outcomes that runs without trouble should have settled.
+
+    Without a row at the manager, an account is handed out again, and that settles it. With rows, its absence speaks
+    for one POST, if that was the only one.
+    """
+    served = {PostAccount(row.request_id, row.account_id) for row in stored}
+    found = []
+    for key, rows in _by_key(journal).items():
+        sent = [row for row in rows if row.sends]
+        one_post = len({row.send_id for row in sent}) == 1 and all(
+            row.sends == 1 and row.state in _OPEN for row in sent
+        )
+        if any(row.state in _OPEN for row in rows) and (key not in served or one_post):
+            found.append(key)
+    return found
+
+
+def _by_key(journal: Journal) -> dict[PostAccount, list[Any]]:
+    found: defaultdict[PostAccount, list[Any]] = defaultdict(list)
+    with journal.database.reading() as connection:
+        for row in connection.execute(select(link)):
+            found[PostAccount(row.request_id, row.account_id)].append(row)
+    return found

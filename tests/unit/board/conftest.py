@@ -1,0 +1,115 @@
+"""The board without Airflow: people and journal are a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import HTTPException
+from starlette.requests import Request
+
+from likepion_provider.board.access import Person
+from likepion_provider.board.api import create_app
+from likepion_provider.journal import Journal, open_journal
+from likepion_provider.lease import Lease, Moment
+from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
+from likepion_provider.protocol import Record
+from tests.unit.board.client import Client
+
+PEOPLE = {
+    "admin": Person("admin", may_read=True, may_edit=True),
+    "viewer": Person("viewer", may_read=True, may_edit=False),
+    "stranger": Person("stranger", may_read=False, may_edit=False),
+}
+
+
+class FakeAccess:
+    """Takes the header ``As`` for who asks; an admin by default."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.audited: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def person(self, request: Request) -> Person:
+        name = request.headers.get("As", "admin")
+        if name not in PEOPLE:
+            raise HTTPException(401, "Not authenticated")
+        return PEOPLE[name]
+
+    def journal(self) -> Journal:
+        return self._journal
+
+    def audit(self, person: Person, event: str, details: dict[str, Any]) -> None:
+        self.audited.append((person.name, event, details))
+
+
+class Story:
+    """Puts accounts into a journal by the ways that the package itself goes."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.now = Moment(datetime.now(timezone.utc), "boot", 1000.0)
+
+    def account(
+        self, name: str, *, group: str = "group-1", domain: str = "tide.example", pulled: bool = True
+    ) -> PostAccount:
+        """An account that a run holds."""
+        task = SecondaryTask(name, f"post-of-{group}", group, domain, username=name, target=2)
+        self.journal.submissions.note([task], "run-1", self.now.at, pulled=pulled)
+        self.journal.claims.grant("dag/run-1", {task.key: Lease.granted(self.now)})
+        assert self.journal.claims.take_over("dag/run-1", "holder", [task.key], self.now)
+        return task.key
+
+    def send(self, key: PostAccount, *outcomes: bool | None) -> None:
+        """Find and send links, each with its outcome."""
+        urls = [f"https://tide.example/{key.account_id}/{n}" for n in range(len(outcomes))]
+        self.journal.links.prepare(key, urls, self.now.at)
+        self.journal.submissions.record(key, "holder", self.now, state=ImportState.LISTED)
+        sending = self.journal.links.begin_send(key, "holder", urls, self.now)
+        records = [Record(url, outcome) for url, outcome in zip(urls, outcomes, strict=True)]
+        self.journal.links.end_send(key, sending, records, self.now.at)
+
+    def fail(self, key: PostAccount, message: str, state: ImportState = ImportState.FAILED) -> None:
+        """The import ends badly."""
+        self.journal.submissions.record(key, "holder", self.now, state=state, message=message, remedy="Mend it.")
+
+    def parked(self) -> int:
+        """The id of a parked link."""
+        return self.journal.links.listed(state=LinkState.UNKNOWN)[0].id
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = open_journal(f"sqlite:///{tmp_path / 'journal.db'}")
+    yield journal
+    journal.database.close()
+
+
+@pytest.fixture
+def story(journal: Journal) -> Story:
+    return Story(journal)
+
+
+@pytest.fixture
+def access(journal: Journal) -> FakeAccess:
+    return FakeAccess(journal)
+
+
+@pytest.fixture
+def board(access: FakeAccess) -> Client:
+    return Client(create_app(access))
+
+
+@pytest.fixture
+def get(board: Client) -> Callable[..., Any]:
+    """Reads JSON: ``get("accounts", domain="...")``."""
+
+    def read(path: str, **params: Any) -> Any:
+        answer = board.get(f"/api/{path}", params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return read
