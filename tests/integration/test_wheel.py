@@ -107,7 +107,7 @@ def test_airflow_finds_everything_in_it(installed: Installed) -> None:
     assert "likepion_provider.hooks.likepion.LikepionHook" in installed.run("airflow", "providers", "hooks")
     assert "likepion_provider.triggers.likepion" in installed.run("airflow", "providers", "triggers")
     seen = installed.run("python", "-c", LOOK)
-    assert "provider_info" in seen
+    assert "entry points ['likepion', 'likepion_board', 'provider_info']" in seen
     assert "form ['allow_private_feeds', 'timeout_s'] API key" in seen
 
 
