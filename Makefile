@@ -32,6 +32,7 @@ check: venv ## format, lint, types, layers
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 bench: venv ## measured performance, side by side in one run
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group cluster
 	$(BIN)/python -m tests.benchmarks --write $(ARGS)
 
 faults: venv ## the long campaign against leases and journal

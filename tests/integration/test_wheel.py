@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 points = distribution("airflow-provider-likepion").entry_points
 print("entry points", sorted(each.name for each in points if each.load()))
 form = next(each for each in HookMetaService.hook_meta_data() if each.connection_type == "likepion")
-print("form", form.default_conn_name, sorted(form.extra_fields), form.standard_fields.password.title)
+print("form", sorted(form.extra_fields), form.standard_fields.password.title)
 """
 
 
@@ -93,14 +94,21 @@ def test_the_wheel_holds_the_package_and_the_dag_and_no_test(installed: Installe
     assert "tests/" not in names
 
 
+def test_the_readmes_way_to_the_dag_leads_to_it(installed: Installed) -> None:
+    words = re.search(r'cp "\$\(python -c \'(.+)\'\)"', (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert words
+    folder = Path(installed.run("python", "-c", words[1]).strip())
+    assert (folder / "likepion_podcast_secondary.py").is_file()
+
+
 def test_airflow_finds_everything_in_it(installed: Installed) -> None:
     info = installed.run("airflow", "providers", "get", "airflow-provider-likepion", "--output", "json")
     assert likepion_provider.__version__ in info
     assert "likepion_provider.hooks.likepion.LikepionHook" in installed.run("airflow", "providers", "hooks")
     assert "likepion_provider.triggers.likepion" in installed.run("airflow", "providers", "triggers")
     seen = installed.run("python", "-c", LOOK)
-    assert "provider_info" in seen
-    assert "form likepion_default ['allow_private_feeds', 'timeout_s'] API key" in seen
+    assert "entry points ['likepion', 'likepion_board', 'provider_info']" in seen
+    assert "form ['allow_private_feeds', 'timeout_s'] API key" in seen
 
 
 def test_its_command_and_importers_are_there(installed: Installed) -> None:
