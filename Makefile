@@ -32,8 +32,8 @@ check: venv ## format, lint, types, layers
 bench: venv ## measured performance, side by side in one run
 	$(BIN)/python -m tests.benchmarks
 
-faults: venv ## the long campaign against leases and journal
-	$(BIN)/python -m tests.faults
+faults: venv ## the long campaign: models, odd answers, bad networks, kill -9
+	$(BIN)/python -m tests.faults $(ARGS)
 
 clean: ## remove the environment, the demo and all caches
 	rm -rf $(VENV) .demo dist .*_cache .hypothesis

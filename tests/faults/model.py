@@ -52,6 +52,7 @@ WORLD = (
     *(("the_wall_clock_jumps", seconds) for seconds in (-3600, -3600, 3600)),
     *(("the_manager_refuses_records", records) for records in (1, 2)),
     *(("a_stranger_pulls", limit) for limit in (1, 2, 100)),
+    ("claims_lapse_behind_a_wrong_clock", 100),
     ("the_stranger_inserts_what_it_still_holds", 0),
     ("the_primary_sets_the_feed", 0),
 )
@@ -186,6 +187,11 @@ class Faults(RuleBasedStateMachine):
     def the_wall_clock_jumps(self, seconds: int) -> None:
         # Forward and back again sometime: the machine's clock is set right in the end.
         self.clock.jump(seconds)
+
+    def claims_lapse_behind_a_wrong_clock(self, limit: int) -> None:
+        self.clock.jump(-3600)
+        self.clock.advance(901)
+        self.a_stranger_pulls(limit)
 
     def the_primary_sets_the_feed(self, _: int = 0) -> None:
         self.manager.set_link_rss("post-1", "https://feeds.example/1")
