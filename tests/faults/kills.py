@@ -71,9 +71,9 @@ def task_policy(task):
     if task.task_type == "LinkRssSensor":
         task.poke_interval = 1
 """
-#: Requests of the manager that take a while, so that kills strike between the effect and its answer.
+#: As long as the rest of a task, so that many kills strike between request, effect and answer.
 SLOW_INSERTS = [
-    {"endpoint": "insert", "kind": "delay", "delay_s": 0.4, "after_effect": after, "times": None, "probability": 0.5}
+    {"endpoint": "insert", "kind": "delay", "delay_s": 2.0, "after_effect": after, "times": None, "probability": 0.5}
     for after in (True, False)
 ]
 RUN_TIMEOUT_S = 900.0
@@ -387,10 +387,11 @@ def campaign(home: Path, kills: int, seed: int, *, pace_s: float = 0.5, until_s:
             with sandbox_process(home, "--world=built", *arguments) as addresses:
                 fire = Fire(services, rng, figures, kills - killed(figures))
                 one = Round(airflow, services, World(addresses, world_seed), fire, rng, figures, pace_s)
-                one.burn()
-                figures["accounts that healed"] += len(one.undelivered())
-                one.heal()
-                _judge(one, figures)
+                with contextlib.closing(one.journal.database):
+                    one.burn()
+                    figures["accounts that healed"] += len(one.undelivered())
+                    one.heal()
+                    _judge(one, figures)
             print(f"kills     seed {seed}: {told(figures)}", flush=True)
     return figures
 
