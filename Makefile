@@ -35,8 +35,8 @@ bench: venv ## measured performance, side by side in one run
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group cluster
 	$(BIN)/python -m tests.benchmarks --write $(ARGS)
 
-faults: venv ## the long campaign against leases and journal
-	$(BIN)/python -m tests.faults
+faults: venv ## the long campaign: models, odd answers, bad networks, kill -9
+	$(BIN)/python -m tests.faults $(ARGS)
 
 cluster: venv ## the demo's job on two Celery workers, one of which dies; needs PostgreSQL and Redis
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group cluster

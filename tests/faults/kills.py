@@ -71,9 +71,9 @@ def task_policy(task):
     if task.task_type == "LinkRssSensor":
         task.poke_interval = 1
 """
-#: Requests of the manager that take a while, so that kills strike between the effect and its answer.
+#: As long as the rest of a task, so that many kills strike between request, effect and answer.
 SLOW_INSERTS = [
-    {"endpoint": "insert", "kind": "delay", "delay_s": 0.4, "after_effect": after, "times": None, "probability": 0.5}
+    {"endpoint": "insert", "kind": "delay", "delay_s": 2.0, "after_effect": after, "times": None, "probability": 0.5}
     for after in (True, False)
 ]
 RUN_TIMEOUT_S = 900.0
@@ -261,7 +261,9 @@ class Round:
             began_s = time.monotonic()
             limits = (8, 100) if number == 0 else (100,)
             runs = [self._airflow.start(limit=limit, batch_size=BATCH) for limit in limits]
-            self._follow(runs, functools.partial(self._burn_once, began_s))
+            # From so dense that nothing gets through to so thin that most does.
+            pace_s = self._pace_s * self._rng.choice((1, 4, 10))
+            self._follow(runs, functools.partial(self._burn_once, began_s, pace_s))
             self._fire.continue_due(all_of_them=True)
             print(f"kills     under fire: {told(self.figures)}", flush=True)
             self._let_claims_lapse()
@@ -293,8 +295,8 @@ class Round:
         known = self.journal.links.listed(state=LinkState.STORED, limit=1000)
         return [each.url for each in known if (each.key.account_id, each.url) not in has]
 
-    def _burn_once(self, began_s: float) -> None:
-        time.sleep(self._rng.expovariate(1 / self._pace_s))
+    def _burn_once(self, began_s: float, pace_s: float) -> None:
+        time.sleep(self._rng.expovariate(1 / pace_s))
         self._fire.continue_due()
         self._fire.strike()
         if time.monotonic() - began_s > 15:
@@ -372,7 +374,7 @@ def hardy_airflow(home: Path) -> Iterator[tuple[Airflow, Services]]:
 def campaign(home: Path, kills: int, seed: int, *, pace_s: float = 0.5, until_s: float = float("inf")) -> Counter[str]:
     """Rounds until so many processes were killed.
 
-    :param pace_s: between two strikes, on average.
+    :param pace_s: between two strikes where they are densest, on average.
     :param until_s: on the monotonic clock; no further round begins then.
     :return: what happened.
     :raises AssertionError: a promise was broken.
@@ -387,10 +389,11 @@ def campaign(home: Path, kills: int, seed: int, *, pace_s: float = 0.5, until_s:
             with sandbox_process(home, "--world=built", *arguments) as addresses:
                 fire = Fire(services, rng, figures, kills - killed(figures))
                 one = Round(airflow, services, World(addresses, world_seed), fire, rng, figures, pace_s)
-                one.burn()
-                figures["accounts that healed"] += len(one.undelivered())
-                one.heal()
-                _judge(one, figures)
+                with contextlib.closing(one.journal.database):
+                    one.burn()
+                    figures["accounts that healed"] += len(one.undelivered())
+                    one.heal()
+                    _judge(one, figures)
             print(f"kills     seed {seed}: {told(figures)}", flush=True)
     return figures
 

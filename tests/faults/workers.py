@@ -21,6 +21,7 @@ import struct
 import tempfile
 import time
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -47,13 +48,13 @@ ACCOUNTS, EPISODES = 16, 3
 FIRE_STRIKES, HEALING_RUNS = 24, 6
 AT_ONCE = 3
 RUN_TIMEOUT_S = 120.0
-#: Both before and after the effect, so that kills strike in between; shorter than a stopped process is waited for.
+#: As long as the rest of an attempt, so that many kills strike between request, effect and answer.
 SLOW_INSERTS = [
-    {"endpoint": "insert", "kind": "delay", "delay_s": 0.3, "after_effect": after, "times": None, "probability": 0.5}
+    {"endpoint": "insert", "kind": "delay", "delay_s": 1.0, "after_effect": after, "times": None, "probability": 0.5}
     for after in (True, False)
 ]
-#: After which a request that a stopped process sent has been served.
-SERVED_S = 0.6
+#: After which a request that a stopped process sent has been served: longer than the inserts are slow.
+SERVED_S = 1.2
 
 
 class SharedClock(SystemClock):
@@ -117,7 +118,10 @@ class Workers:
 
     def start(self, run: Run) -> int:
         """An attempt at a run."""
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Threads that a test runner left asleep hold nothing that the child needs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if not pid:
             status = 1
             with contextlib.suppress(BaseException):
