@@ -61,7 +61,8 @@ async def test_the_steps_deliver_every_account_and_public_values_only(start: Sta
         task_id="report", wait_task_id="wait", import_task_id="import_rss", insert_task_id="insert_links"
     )
     summary = report.execute(context)
-    assert summary == {"counts": {"delivered": 3}, "links": 15, "accounts": []}
+    text = "Likepion: 3 delivered; 15 links delivered."
+    assert summary == {"counts": {"delivered": 3}, "links": 15, "accounts": [], "text": text}
     secrets = list(sandbox.credentials())
     assert not [secret for secret in secrets if secret in repr(ti.xcoms)]
     cookies = {a["account_id"]: a["cookie"] for a in stored_accounts(sandbox)}
