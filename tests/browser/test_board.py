@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from likepion_provider.journal import open_journal
-from tests.browser.conftest import PATIENCE_MS, board_of
+from tests.browser.conftest import PATIENCE_MS, board_of, open_trigger_form
 from tests.integration.conftest import Airflow, SandboxApi
 from tests.unit.board.conftest import Story
 
@@ -125,7 +125,7 @@ def test_a_run_for_one_group_by_the_form_shows_on_the_board(
     world.call("POST", "/sandbox/clock", {"advance_s": 901})
 
     page = enter("op")
-    page.goto(f"{airflow.url}/dags/likepion_podcast_secondary/trigger/single")
+    open_trigger_form(page, airflow.url)
     page.get_by_label("Group").first.fill(group)
     page.get_by_role("button", name="Trigger").last.click()
     page.wait_for_url("**/runs/**")
