@@ -126,8 +126,9 @@ def test_a_run_for_one_group_by_the_form_shows_on_the_board(
 
     page = enter("op")
     open_trigger_form(page, airflow.url)
-    page.get_by_label("Group").first.fill(group)
-    page.get_by_role("button", name="Trigger").last.click()
+    form = page.get_by_role("dialog")
+    form.locator("[name=element_group_id]").fill(group)
+    form.get_by_role("button", name="Trigger").click()
     page.wait_for_url("**/runs/**")
     run_id = page.url.split("/runs/")[1].split("/")[0].split("?")[0]
     assert airflow.finish(run_id.replace("%3A", ":").replace("%2B", "+")) == "success"
