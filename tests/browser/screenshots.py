@@ -11,7 +11,16 @@ from playwright.sync_api import Browser, Page, expect
 from likepion_provider.board import DAG_ID
 from likepion_provider.cli.local import sandbox_process
 from likepion_provider.journal import open_journal
-from tests.browser.conftest import PATIENCE_MS, ROOT, board_of, chromium, open_trigger_form, running_airflow, running_browser, sign_in
+from tests.browser.conftest import (
+    PATIENCE_MS,
+    ROOT,
+    board_of,
+    chromium,
+    open_trigger_form,
+    running_airflow,
+    running_browser,
+    sign_in,
+)
 from tests.browser.seeds import fill
 from tests.integration.conftest import Airflow, SandboxApi
 
