@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, sync_playwright
 
+from likepion_provider.board import DAG_ID
 from likepion_provider.cli.local import airflow_environment, free_port, sandbox_process, standalone
 from tests.integration.conftest import Airflow, SandboxApi
 
@@ -77,6 +78,13 @@ def sign_in(browser: Browser, airflow: Airflow, name: str, **options: Any) -> Pa
 def board_of(page: Page) -> FrameLocator:
     """The board inside Airflow's page."""
     return page.frame_locator("iframe[title=Likepion]")
+
+
+def open_trigger_form(page: Page, url: str) -> None:
+    """The form of a run by hand, with the DAG's params."""
+    page.goto(f"{url}/dags/{DAG_ID}")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.get_by_text("Dry run").first.wait_for()
 
 
 @pytest.fixture(scope="session")

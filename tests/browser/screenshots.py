@@ -11,7 +11,16 @@ from playwright.sync_api import Browser, Page, expect
 from likepion_provider.board import DAG_ID
 from likepion_provider.cli.local import sandbox_process
 from likepion_provider.journal import open_journal
-from tests.browser.conftest import PATIENCE_MS, ROOT, board_of, chromium, running_airflow, running_browser, sign_in
+from tests.browser.conftest import (
+    PATIENCE_MS,
+    ROOT,
+    board_of,
+    chromium,
+    open_trigger_form,
+    running_airflow,
+    running_browser,
+    sign_in,
+)
 from tests.browser.seeds import fill
 from tests.integration.conftest import Airflow, SandboxApi
 
@@ -87,8 +96,7 @@ def grid(page: Page, url: str, run_id: str) -> None:
 
 def trigger_form(page: Page, url: str) -> None:
     """The form of a run by hand."""
-    page.goto(f"{url}/dags/{DAG_ID}/trigger/single")
-    expect(page.get_by_text("Dry run").first).to_be_visible()
+    open_trigger_form(page, url)
     shoot(page, "trigger-form")
 
 
@@ -96,7 +104,8 @@ def connection_form(page: Page, url: str) -> None:
     """The manager's connection."""
     page.goto(f"{url}/connections")
     page.get_by_role("row", name="likepion_default").get_by_role("button", name="Edit Connection").click()
-    expect(page.get_by_text("Manager's address").first).to_be_visible()
+    page.get_by_role("button", name="Extra Fields", exact=True).click()
+    expect(page.get_by_text("Allow private feeds").first).to_be_visible()
     shoot(page, "connection-form")
 
 
