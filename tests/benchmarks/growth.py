@@ -37,7 +37,7 @@ def main(*, quick: bool) -> None:
             f"growth, {size:,} accounts",
             f"{wall_s:.1f} s, {wall_s / size * 1000:.0f} ms an account, a task's peak {peak_mb:.0f} MB",
         )
-    (least, (least_s, least_mb)), (most, (most_s, most_mb)) = list(found.items())[0], list(found.items())[-1]
+    (least, (least_s, least_mb)), (most, (most_s, most_mb)) = next(iter(found.items())), list(found.items())[-1]
     ratio = (most_s / most) / (least_s / least)
     row(
         f"growth, {most:,} accounts beside {least:,}",

@@ -26,11 +26,11 @@ from tests.benchmarks.stack import Stack, airflow
 MEASURED_S = 90
 POKE_S = 30
 DAG = """
-from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
 
 with DAG("{dag_id}", schedule=None):
-    EmptyOperator.partial(task_id="wait", pool="none").expand_kwargs([dict(doc=str(n)) for n in range({posts})])
+    BashOperator.partial(task_id="wait", pool="none").expand(bash_command=["true"] * {posts})
 """
 #: Runs in Airflow's environment: a run's claims, as a pull leaves them.
 GRANT = """
