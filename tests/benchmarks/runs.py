@@ -35,7 +35,7 @@ PARSES, PARSE_INTERVAL_S = 6, 5
 EMPTY = """
 from airflow.sdk import DAG
 
-DAG("empty", schedule=None)
+dag = DAG("empty", schedule=None)
 """
 
 #: The job as a DAG of ordinary operators. It does less than ours: one request to the platform instead of nine.
