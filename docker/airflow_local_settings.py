@@ -30,6 +30,7 @@ WARM = (
     "cryptography.hazmat.primitives.kdf.hkdf",
     "feedparser",
     "likepion_provider.feed.fetch",
+    "likepion_provider.feed.read",
     "packaging.requirements",
     "pyotp",
     "sqlalchemy.dialects.postgresql.psycopg",

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from likepion_provider import feed as feeds
 from likepion_provider import protocol
 from likepion_provider.errors import (
     BadRequest,
@@ -176,7 +175,7 @@ class BatchImport:
         settings: Mapping[str, PlatformSettings],
         options: ImportOptions | None = None,
         on_secrets: Callable[[Iterable[str]], None] = lambda _: None,
-        read_feed: ReadFeed = feeds.read_feed,
+        read_feed: ReadFeed | None = None,
     ) -> None:
         self._manager = manager
         self._journal = journal
@@ -186,7 +185,7 @@ class BatchImport:
         self._settings = settings
         self._options = options or ImportOptions()
         self._on_secrets = on_secrets
-        self._read_feed = read_feed
+        self._read_feed = read_feed or _read_feed
         self._feeds: dict[tuple[str, int], asyncio.Task[Feed]] = {}
         self._gates: dict[str, DomainGate] = {}
         self._connector: aiohttp.BaseConnector | None = None
@@ -430,6 +429,12 @@ class BatchImport:
         """The platform's name for the show; none where the import under that name failed there."""
         known = self._submissions.get(key)
         return known.reference if known and known.state is not ImportState.FAILED else ""
+
+
+async def _read_feed(url: str, *, target: int, allow_private: bool, timeout_s: float) -> Feed:
+    from likepion_provider.feed import read_feed  # late, as aiohttp: a DAG file reads no feed
+
+    return await read_feed(url, target=target, allow_private=allow_private, timeout_s=timeout_s)
 
 
 class _LeftAlone(PlatformError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
+import sys
 import time
 
 from tests.benchmarks import report
@@ -20,6 +22,8 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.names) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    # What was started is stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     before, began_s = report.machine(), time.monotonic()
     for name in args.names or NAMES:
         importlib.import_module(f"tests.benchmarks.{name}").main(quick=args.quick)

@@ -37,17 +37,11 @@ class Stack(AirflowApi):
         super().__init__(url, home)
         self.home = home
         self.environment = dict(environment)
-        self.components: dict[str, int] = {}
+        self.components: list[int] = []
 
-    def cpu_s(self, component: str | None = None) -> float:
+    def cpu_s(self) -> float:
         """CPU that the components and all they ever started have used."""
-        names = [component] if component else list(self.components)
-        return sum(_cpu_s(self.components[name]) for name in names)
-
-    def rss_mb(self, component: str) -> float:
-        """Memory of a component's processes, what they share counted once (PSS)."""
-        found = _family(self.components[component])
-        return sum(each.memory_full_info().pss for each in found) / 2**20
+        return sum(map(_cpu_s, self.components))
 
     def start(self, dag_id: str, **conf: Any) -> str:
         self.call("PATCH", f"/api/v2/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
@@ -115,7 +109,7 @@ def airflow(database: str, *, preload: bool = True, dags: Mapping[str, str] | No
         log = stack.enter_context((home / "airflow.log").open("w"))
         for name in COMPONENTS:
             started = stack.enter_context(process([*command, name], env=environment, stdout=log, stderr=log))
-            running.components[name] = started.pid
+            running.components.append(started.pid)
         running.wait_until_ready()
         for path in folder.glob("*.py"):
             running.wait_for_dag(path.stem)
@@ -146,14 +140,9 @@ def _settings(stack: contextlib.ExitStack, database: str) -> dict[str, str]:
     return ours
 
 
-def _family(pid: int) -> list[psutil.Process]:
-    root = psutil.Process(pid)
-    return [root, *root.children(recursive=True)]
-
-
 def _cpu_s(pid: int) -> float:
-    total = 0.0
-    for each in _family(pid):
+    root, total = psutil.Process(pid), 0.0
+    for each in [root, *root.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = each.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system

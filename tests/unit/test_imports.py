@@ -22,6 +22,7 @@ HEAVY = {
     "aiohttp",
     "requests",
     "feedparser",
+    "likepion_provider.feed",
     "alembic",
     "airflow.providers.http.hooks.http",
     "cryptography.fernet",
