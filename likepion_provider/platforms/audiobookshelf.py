@@ -33,12 +33,11 @@ from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import LoginRefused, PlatformError
-from likepion_provider.models import Episode, ImportState, SecondaryTask
+from likepion_provider.models import Episode, ImportState
 from likepion_provider.platforms.base import (
     Job,
     ListedEpisode,
     Platform,
-    PlatformSettings,
     Progress,
     same_feed,
 )
@@ -66,10 +65,6 @@ class Audiobookshelf(Platform):
     def __init__(self) -> None:
         #: An account's token for as long as its client lives; each run logs in once.
         self._tokens: weakref.WeakKeyDictionary[PlatformHttp, str] = weakref.WeakKeyDictionary()
-
-    def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
-        """What the connection says, else the domain itself."""
-        return settings.base_url or f"https://{task.domain}"
 
     async def submit(self, job: Job) -> Progress:
         """Add the podcast where it is not there, download what is missing, open the feed."""

@@ -112,8 +112,8 @@ class Platform(abc.ABC):
             )
 
     def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
-        """Where the platform is for one account; empty where nothing says so."""
-        return settings.base_url or self.base_url
+        """Where the platform is: as its connection says, else its own address, else the account's domain by https."""
+        return settings.base_url or self.base_url or f"https://{task.domain}"
 
     @abc.abstractmethod
     async def submit(self, job: Job) -> Progress:

@@ -26,12 +26,11 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import LoginRefused, PlatformError
-from likepion_provider.models import ImportState, SecondaryTask
+from likepion_provider.models import ImportState
 from likepion_provider.platforms.base import (
     Job,
     ListedEpisode,
     Platform,
-    PlatformSettings,
     Progress,
     enough,
     same_feed,
@@ -60,10 +59,6 @@ class Castopod(Platform):
     )
     max_concurrency = 2
     poll_s = (5, 10, 20, 30, 60)
-
-    def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
-        """What the connection says, else the domain itself."""
-        return settings.base_url or f"https://{task.domain}"
 
     async def sign_in(self, job: Job) -> None:
         """Open the admin's queue."""

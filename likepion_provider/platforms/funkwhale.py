@@ -25,12 +25,11 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import LoginRefused, PlatformError
-from likepion_provider.models import ImportState, SecondaryTask
+from likepion_provider.models import ImportState
 from likepion_provider.platforms.base import (
     Job,
     ListedEpisode,
     Platform,
-    PlatformSettings,
     Progress,
     enough,
     same_feed,
@@ -51,10 +50,6 @@ class Funkwhale(Platform):
     )
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30)
-
-    def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
-        """What the connection says, else the domain itself."""
-        return settings.base_url or f"https://{task.domain}"
 
     async def submit(self, job: Job) -> Progress:
         """Subscribe, unless the account is."""

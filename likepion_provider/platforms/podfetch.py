@@ -20,12 +20,11 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import LoginRefused, PlatformError
-from likepion_provider.models import ImportState, SecondaryTask
+from likepion_provider.models import ImportState
 from likepion_provider.platforms.base import (
     Job,
     ListedEpisode,
     Platform,
-    PlatformSettings,
     Progress,
     enough,
     same_feed,
@@ -46,10 +45,6 @@ class PodFetch(Platform):
     )
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30)
-
-    def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
-        """What the connection says, else the domain itself."""
-        return settings.base_url or f"https://{task.domain}"
 
     async def submit(self, job: Job) -> Progress:
         """Add the feed, unless it is there."""

@@ -36,12 +36,11 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import FeedLocked, LoginRefused, PlatformError, Transient
-from likepion_provider.models import ImportState, SecondaryTask
+from likepion_provider.models import ImportState
 from likepion_provider.platforms.base import (
     Job,
     ListedEpisode,
     Platform,
-    PlatformSettings,
     Progress,
     enough,
     match,
@@ -72,10 +71,6 @@ class WordpressSsp(Platform):
     def __init__(self) -> None:
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]]
         self._locks = weakref.WeakKeyDictionary()
-
-    def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
-        """What the connection says, else the domain itself."""
-        return settings.base_url or f"https://{task.domain}"
 
     async def submit(self, job: Job) -> Progress:
         """Import the feed, or finish an import of it; nothing where the site has episodes of it."""

@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urljoin
 
 from likepion_provider.errors import LoginRefused, PlatformError
-from likepion_provider.models import ImportState, SecondaryTask
+from likepion_provider.models import ImportState
 from likepion_provider.platforms.base import (
     Job,
     ListedEpisode,
     Platform,
-    PlatformSettings,
     Progress,
     enough,
     match,
@@ -46,10 +45,6 @@ class ByRecipe(Platform):
     def __init__(self) -> None:
         #: What an account's visits keep, for as long as its client lives: a token, a browser's cookies.
         self._kept: weakref.WeakKeyDictionary[PlatformHttp, dict[str, Any]] = weakref.WeakKeyDictionary()
-
-    def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
-        """What the connection says, else the recipe, else the domain itself."""
-        return settings.base_url or self.base_url or f"https://{task.domain}"
 
     async def submit(self, job: Job) -> Progress:
         """Do the recipe's ``submit``, unless the feed is there."""
