@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -156,12 +156,16 @@ def failed(task: SecondaryTask, error: LikepionError) -> AccountReport:
     return AccountReport(task, outcome, message=error.message, remedy=error.remedy)
 
 
+async def _keep_nothing(_: Collection[str]) -> None:
+    """Where there is no log to mask."""
+
+
 class BatchImport:
     """One batch of accounts, from claim to links in the journal.
 
     :param keeper: holds the accounts' claims; this object takes them over.
     :param settings: what the platforms' connections say, by domain; without one, the importer's own settings hold.
-    :param on_secrets: called with every secret as soon as it is known, to be masked in logs.
+    :param on_secrets: awaited with an account's secrets before anything is done with them, to be masked in logs.
     """
 
     def __init__(
@@ -174,7 +178,7 @@ class BatchImport:
         clock: Clock,
         settings: Mapping[str, PlatformSettings],
         options: ImportOptions | None = None,
-        on_secrets: Callable[[Iterable[str]], None] = lambda _: None,
+        on_secrets: Callable[[Collection[str]], Awaitable[None]] = _keep_nothing,
         read_feed: ReadFeed | None = None,
     ) -> None:
         self._manager = manager
@@ -285,7 +289,7 @@ class BatchImport:
         self._leave_alone(task)
         account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
         # A feed's URL can hold a private token.
-        self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
+        await self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
         if account.task.request_id != task.request_id:
             raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
         if not account.link_rss:

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import requests
 from airflow.providers.http.hooks.http import HttpHook
-from airflow.sdk.log import mask_secret
 
 from likepion_provider import protocol
 from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, address_of, afind, find
+from likepion_provider.hooks.masking import mask
 from likepion_provider.models import Account
 from likepion_provider.protocol import Answer, Call, Claimed, LinkReport, Loss, Record, Request
 
@@ -62,7 +62,7 @@ class LikepionHook(HttpHook):
         :raises NotAuthorised: it has no API key.
         """
         address = address_of(self.likepion_conn_id, await afind(self.likepion_conn_id))
-        mask_secret(address.api_key)
+        mask([address.api_key])
         return ManagerClient(address)
 
     def pull(self, limit: int = 5) -> list[Account]:
@@ -72,13 +72,13 @@ class LikepionHook(HttpHook):
         """
         accounts = self._call(protocol.pull(limit))
         for account in accounts:
-            _mask(account)
+            mask(account.credentials.secrets())
         return accounts
 
     def account(self, account_id: str) -> Account:
         """Read one account without claiming it. Registers its secrets to be masked."""
         account = self._call(protocol.account(account_id))
-        _mask(account)
+        mask(account.credentials.secrets())
         return account
 
     def claim(self, account_ids: Iterable[str]) -> list[Claimed]:
@@ -107,7 +107,7 @@ class LikepionHook(HttpHook):
 
     def _address(self) -> ManagerAddress:
         address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
-        mask_secret(address.api_key)
+        mask([address.api_key])
         return address
 
     def _call(self, call: Call[T]) -> T:
@@ -138,8 +138,3 @@ def _loss(error: requests.exceptions.RequestException) -> Loss:
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     refused = type(reason).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
     return Loss.NOT_SENT if refused or isinstance(error, _NOT_SENT) else Loss.ANSWER_LOST
-
-
-def _mask(account: Account) -> None:
-    for secret in account.credentials.secrets():
-        mask_secret(secret)

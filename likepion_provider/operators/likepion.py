@@ -10,7 +10,6 @@ from typing import Any
 
 from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
-from airflow.sdk.log import mask_secret
 
 from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.delivery import Delivery
@@ -26,6 +25,7 @@ from likepion_provider.hooks.connections import (
     journal_of,
     platform_settings,
 )
+from likepion_provider.hooks.masking import BatchMask, mask, printing_masked
 from likepion_provider.intake import Batch, Choice, Intake, batches
 from likepion_provider.journal import Journal, TaskName
 from likepion_provider.keeper import Keeper
@@ -83,7 +83,7 @@ class LikepionOperator(BaseAsyncOperator):
         self._address: ManagerAddress = address_of(self.likepion_conn_id, connection)
         self._private_feeds = allows_private_feeds(connection)
         self._journal: Journal = journal_of(find(JOURNAL_CONN_ID))
-        _mask([self._address.api_key])
+        mask([self._address.api_key])
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> Any:
         """The step itself."""
@@ -282,7 +282,7 @@ class ImportRssOperator(LikepionOperator):
         self._tasks = Batch.from_public(self.batch).tasks
         self._settings = {domain: platform_settings(domain) for domain in {task.domain for task in self._tasks}}
         for settings in self._settings.values():
-            _mask(filter(None, [settings.password]))
+            mask(filter(None, [settings.password]))
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Import the batch."""
@@ -297,11 +297,12 @@ class ImportRssOperator(LikepionOperator):
             clock=SYSTEM_CLOCK,
             settings=self._settings,
             options=options,
-            on_secrets=_mask,
+            on_secrets=BatchMask(),
         )
         await self._sign(context, journal, self._tasks)
         try:
-            return await batch.run(self._tasks)
+            with printing_masked():
+                return await batch.run(self._tasks)
         finally:
             self.feed_urls = batch.feed_urls
 
@@ -357,7 +358,7 @@ class InsertLinksOperator(LikepionOperator):
             sealed = ti.xcom_pull(self.import_task_id, key=SEALED_COOKIES, map_indexes=ti.map_index) or {}
             seal = Seal(self._address.api_key)
             self._cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
-            _mask(filter(None, self._cookies.values()))
+            mask(filter(None, self._cookies.values()))
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Send."""
@@ -380,11 +381,6 @@ class InsertLinksOperator(LikepionOperator):
     def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
         self._keep_episode(self._journal, result)
         return [report.to_public() for report in result]
-
-
-def _mask(secrets: Iterable[str]) -> None:
-    for secret in secrets:
-        mask_secret(secret)
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:
