@@ -24,7 +24,7 @@ from tests.browser.conftest import (
 from tests.browser.seeds import fill
 from tests.integration.conftest import Airflow, SandboxApi
 
-PICTURES = ROOT / "docs" / "screenshots"
+PICTURES = Path(__file__).with_name("pictures")
 
 
 def main() -> int:
