@@ -13,7 +13,6 @@ from likepion_provider.cli.local import sandbox_process
 from likepion_provider.journal import open_journal
 from tests.browser.conftest import (
     PATIENCE_MS,
-    ROOT,
     board_of,
     chromium,
     open_trigger_form,
