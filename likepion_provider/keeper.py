@@ -44,6 +44,8 @@ class Keeper:
         self.scope = scope
         self._holder = holder
         self._leases: dict[PostAccount, Lease] = {}
+        #: Claims renewed so far.
+        self.renewed = 0
         #: What the manager last gave; its pulls do not say.
         self._ttl_s = CLAIM_TTL_S
         self._renewing: asyncio.Task[None] | None = None
@@ -125,6 +127,7 @@ class Keeper:
         answer = await self._manager.claim(sorted(ours))
         lease = Lease.granted(asked, answer.ttl_s)
         self._ttl_s = answer.ttl_s
+        self.renewed += len(answer.claimed)
         await self._journal.commit(claims.extend, self.scope, answer.claimed, lease)
         # What was done meanwhile stays done.
         self._leases |= {wanted[each]: lease for each in answer.claimed if wanted[each] in self._leases}

@@ -114,6 +114,8 @@ class AccountReport:
     new: int = 0
     message: str = ""
     remedy: str = ""
+    #: The import's time, on the boot clock; for metrics, not stored.
+    took_s: float = 0.0
     #: A renewed cookie; in memory only, the operator seals it.
     cookie: str = dataclasses.field(default="", repr=False)
 
@@ -216,7 +218,9 @@ class BatchImport:
 
         async def work(task: SecondaryTask) -> AccountReport:
             async with slots:
+                began_s = self._clock.boot_s()
                 report = await self._report(task, held)
+                report = dataclasses.replace(report, took_s=self._clock.boot_s() - began_s)
             self._keeper_done(report)
             words = report.message or f"{report.found} episodes, {report.new} new"
             progress.step(f"{task.label}: {report.outcome.value}, {words}")

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.delivery import Delivery
 from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
+from likepion_provider.hooks import metrics
 from likepion_provider.hooks.connections import (
     JOURNAL_CONN_ID,
     LIKEPION_CONN_ID,
@@ -205,6 +206,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
             journal.settings.report_outage(now)
 
     def _public(self, context: Context, result: list[SecondaryTask]) -> list[dict[str, Any]]:
+        metrics.pulled(len(result))
         if not result:
             self._end_run()
         return [task.to_public() for task in result]
@@ -289,10 +291,11 @@ class ImportRssOperator(LikepionOperator):
         options = ImportOptions(
             allow_private_feeds=self._private_feeds, dry_run=_flag("look_only", self.look_only), **self.options
         )
+        keeper = self._keeper(context, manager, journal)
         batch = BatchImport(
             manager=manager,
             journal=journal,
-            keeper=self._keeper(context, manager, journal),
+            keeper=keeper,
             registry=importers(),
             clock=SYSTEM_CLOCK,
             settings=self._settings,
@@ -305,6 +308,7 @@ class ImportRssOperator(LikepionOperator):
                 return await batch.run(self._tasks)
         finally:
             self.feed_urls = batch.feed_urls
+            metrics.renewed(keeper.renewed)
 
     def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
         cookies = {report.task.account_id: report.cookie for report in result if report.cookie}
@@ -313,6 +317,7 @@ class ImportRssOperator(LikepionOperator):
             sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
             context["ti"].xcom_push(SEALED_COOKIES, sealed)
         self._keep_episode(self._journal, result)
+        metrics.imported(result)
         return [report.to_public() for report in result]
 
 
@@ -380,6 +385,7 @@ class InsertLinksOperator(LikepionOperator):
 
     def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
         self._keep_episode(self._journal, result)
+        metrics.inserted(result)
         return [report.to_public() for report in result]
 
 

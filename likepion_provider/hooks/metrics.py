@@ -1,0 +1,49 @@
+"""Counters through Airflow's own stats, StatsD or OpenTelemetry, as ``[metrics]`` in its configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from airflow.sdk.observability import stats
+
+from likepion_provider.models import Outcome
+from likepion_provider.worker import AccountReport
+
+
+def pulled(accounts: int) -> None:
+    """Count accounts that a run took up."""
+    stats.incr("likepion.accounts.pulled", accounts)
+
+
+def imported(reports: Iterable[AccountReport]) -> None:
+    """Count what an import came to, and how long each domain's accounts took."""
+    for report in reports:
+        _outcome("imported", report)
+        stats.incr("likepion.links.new", report.new)
+        # Found again on the platform, and in the journal already: not put a second time.
+        stats.incr("likepion.links.duplicates_avoided", report.found - report.new)
+        if report.took_s:
+            stats.timing(
+                "likepion.platform.duration", timedelta(seconds=report.took_s), tags={"domain": report.task.domain}
+            )
+
+
+def inserted(reports: Iterable[AccountReport]) -> None:
+    """Count what an insert came to."""
+    for report in reports:
+        _outcome("inserted", report)
+
+
+def renewed(claims: int) -> None:
+    """Count claims that were renewed."""
+    stats.incr("likepion.claims.renewed", claims)
+
+
+def _outcome(step: str, report: AccountReport) -> None:
+    tags = {"domain": report.task.domain, "outcome": report.outcome.value}
+    stats.incr(f"likepion.accounts.{step}", tags=tags)
+    if report.outcome is Outcome.LEASE_LOST:
+        stats.incr("likepion.claims.lapsed", tags={"domain": report.task.domain})
+    if report.outcome is Outcome.UNKNOWN:
+        stats.incr("likepion.accounts.unknown", tags={"domain": report.task.domain})
