@@ -87,7 +87,7 @@ def open_trigger_form(page: Page, url: str) -> None:
     page.get_by_text("Dry run").first.wait_for()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     if chromium() is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
@@ -95,7 +95,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         yield api
 
 
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running in this thread; asyncio's tests come after its end.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     executable = chromium()
     if executable is None:
