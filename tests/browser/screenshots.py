@@ -81,7 +81,7 @@ def shoot(page: Page, name: str) -> None:
 
 def board(page: Page, name: str) -> None:
     """The board in Airflow's navigation."""
-    page.get_by_role("link", name="Likepion").click()
+    page.get_by_role("link", name="Likepion", exact=True).click()
     expect(board_of(page).locator("#rows tr").first).to_be_visible()
     shoot(page, name)
 

@@ -40,7 +40,7 @@ def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
 
 
 def open_board(page: Page) -> Any:
-    page.get_by_role("link", name="Likepion").click()
+    page.get_by_role("link", name="Likepion", exact=True).click()
     board = board_of(page)
     expect(board.locator("#rows tr")).to_have_count(3)
     return board
@@ -134,9 +134,9 @@ def test_a_run_for_one_group_by_the_form_shows_on_the_board(
     assert airflow.finish(run_id.replace("%3A", ":").replace("%2B", "+")) == "success"
     assert sorted(world.rows()["accounts"]) == sorted(mine)
 
-    page.get_by_role("link", name="Likepion").click()
+    page.get_by_role("link", name="Likepion", exact=True).click()
     board = board_of(page)
-    board.get_by_label("State").select_option("delivered")
+    board.locator("select[name=standing]").select_option("delivered")
     expect(board.locator("#rows tr")).to_have_count(len(mine))
     expect(board.get_by_text("Delivered, 3 links").first).to_be_visible()
     board.get_by_role("link", name="insert_links [0]").first.click()
