@@ -17,7 +17,7 @@ from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_o
 from likepion_provider.journal import Journal
 
 #: How long the journal's connection is taken for unchanged, in seconds.
-CONNECTION_AGE_S = 30.0
+CONNECTION_AGE_S = 2.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from likepion_provider.journal import open_journal
 from tests.browser.conftest import PATIENCE_MS, board_of, open_trigger_form
-from tests.integration.conftest import Airflow, SandboxApi
+from tests.integration.conftest import Airflow, SandboxApi, wait_for
 from tests.unit.board.conftest import Story
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,9 @@ def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
     told = Story(open_journal(f"sqlite:///{airflow.home}/journal-{port}.db"))
     told.send(told.account("fine"), True, True)
     told.fail(told.account("<b>bold</b>", domain="other.example"), "<script>alert(1)</script>")
-    told.send(told.account("lost", group="group-2"), None)
+    told.send(told.account("lost", group=f"group-{port}"), None)
+    # The board may still have the journal of the test before.
+    wait_for(lambda: f"group-{port}" in str(airflow.call("GET", "/likepion/api/groups")))
     return told
 
 

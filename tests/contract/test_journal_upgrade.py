@@ -66,7 +66,8 @@ def fill(engine: Engine, revision: str) -> None:
         command.upgrade(config, revision)
     with engine.begin() as connection:
         for table in tables(engine):
-            rows = [{column.name: value(column.type, number) for column in table.columns} for number in range(ROWS)]
+            given = [column for column in table.columns if column.computed is None]
+            rows = [{column.name: value(column.type, number) for column in given} for number in range(ROWS)]
             connection.execute(table.insert(), rows)
 
 
