@@ -14,7 +14,7 @@ venv: $(VENV)/.ready ## the environment in .venv, quick when nothing changed
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv -c constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e . --group dev
 	touch $@
 
 demo: venv ## sandbox + Airflow + the DAG; ONCE=1 ends by itself

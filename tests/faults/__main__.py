@@ -88,7 +88,7 @@ def let_a_year_pass(args: argparse.Namespace) -> None:
         for number, quarter in enumerate(year.weeks(args.weeks), 1):
             print(
                 f"year      quarter {number}: {quarter.deliveries} deliveries, "
-                f"{1000 * quarter.seconds / quarter.deliveries:.1f} ms each, "
+                f"{1000 * quarter.cpu_s / quarter.deliveries:.1f} ms of CPU each, "
                 f"{quarter.links} links stored, {quarter.journal_bytes / quarter.links:.0f} bytes of journal each",
                 flush=True,
             )
