@@ -21,8 +21,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import requests
 from sqlalchemy import select, update
@@ -349,9 +350,14 @@ def put_back(journal: Journal, seconds: float) -> None:
             connection.execute(update(claim).where(claim.c.account_id == row.account_id).values(new))
         for row in connection.execute(select(link).where(link.c.sent_at.is_not(None))).all():
             connection.execute(update(link).where(link.c.id == row.id).values(sent_at=row.sent_at - by))
-        for row in connection.execute(select(submission).where(submission.c.submitted_at.is_not(None))).all():
+        for row in connection.execute(select(submission)).all():
             same = (submission.c.request_id == row.request_id, submission.c.account_id == row.account_id)
-            connection.execute(update(submission).where(*same).values(submitted_at=row.submitted_at - by))
+            new = {name: moment and moment - by for name, moment in _moments(row).items()}
+            connection.execute(update(submission).where(*same).values(new))
+
+
+def _moments(row: Any) -> dict[str, datetime | None]:
+    return {"submitted_at": row.submitted_at, "not_before": row.not_before}
 
 
 @contextlib.contextmanager
