@@ -6,6 +6,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+#: The DAG that comes with the package; who may read it sees the board, who may edit it settles unknown outcomes.
+DAG_ID = "likepion_podcast_secondary"
+
 
 def get_provider_info() -> dict[str, Any]:
     """What Airflow's provider manager asks for; see Airflow's ``provider_info.schema.json``."""

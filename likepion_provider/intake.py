@@ -56,7 +56,7 @@ class Choice:
     resend_before: datetime | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.group_id or self.domains or self.account_ids)
+        return bool(self.group_id or self.domains or self.account_ids or self.resend_before)
 
 
 @dataclasses.dataclass(frozen=True)

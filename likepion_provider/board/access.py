@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.journal import Journal
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from likepion_provider.cli.local import (
     AirflowApi,
     airflow_environment,

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from likepion_provider.cli.configured import configured_journal
 from likepion_provider.errors import BadRequest, Transient
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "backfill",
         help="work groups again: what failed, what was parked and settled, and what is new",
         description="Start a run of the DAG for each group, as 'airflow dags trigger' does. Unlike 'airflow backfill "
-        "create' it knows no dates, so groups do not clash, and any number of them runs side by side.",
+        "create' it knows no dates, so groups do not clash. Runs beyond the DAG's max_active_runs wait.",
     )
     backfill.add_argument("group_id", nargs="+", help="as the manager names it")
     backfill.add_argument("--dry-run", action="store_true", help="look at feeds and platforms; import and send nothing")

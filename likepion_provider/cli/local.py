@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from likepion_provider.errors import Transient
 
 #: Airflow on a fresh SQLite is healthy after about 25 s; a slow machine gets ten times that.

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from typing import TextIO
 
-from airflow.sdk._shared.secrets_masker import _secrets_masker
 from airflow.sdk.log import mask_secret
 
 log = logging.getLogger(__name__)
@@ -57,13 +56,18 @@ class BatchMask:
 
 def _mask_at_once(secrets: Collection[str]) -> None:
     """Put all but one into Airflow's patterns directly; that one lets Airflow compile them all."""
-    masker = _secrets_masker()
-    fresh = sorted(secret for secret in secrets if re.escape(secret) not in masker.patterns)
-    long = [secret for secret in fresh if len(secret) >= LEAST_CHARS]
-    for secret in long[1:]:
-        masker.patterns.update(re.escape(each) for each in masker._adaptations(secret) if len(each) >= LEAST_CHARS)
-    for secret in [*long[:1], *(set(fresh) - set(long))]:
-        masker.add_mask(secret)
+    try:
+        from airflow.sdk._shared.secrets_masker import _secrets_masker
+
+        masker = _secrets_masker()
+        fresh = sorted(each for each in secrets if len(each) >= LEAST_CHARS and re.escape(each) not in masker.patterns)
+        for secret in fresh[1:]:
+            masker.patterns.update(re.escape(each) for each in masker._adaptations(secret) if len(each) >= LEAST_CHARS)
+        for secret in fresh[:1]:
+            masker.add_mask(secret)
+    except (ImportError, AttributeError):
+        # Not Airflow's public interface: where it has changed, masking is slow again and nothing worse.
+        mask(secrets)
 
 
 class _Lines(io.TextIOBase):

@@ -34,6 +34,7 @@ class Settings:
     def note_pace(self, accounts: int, lapsed: int, at: datetime) -> None:
         """Learn from a run.
 
+        :param at: aware.
         :param accounts: how many it took up.
         :param lapsed: how many of them it did not get to before their claims lapsed.
         """
@@ -52,7 +53,10 @@ class Settings:
         return datetime.fromisoformat(value) if value else None
 
     def report_outage(self, at: datetime) -> None:
-        """Note that a run ends red because the manager cannot be reached."""
+        """Note that a run ends red because the manager cannot be reached.
+
+        :param at: aware.
+        """
         with self._database.writing() as connection:
             put(connection, _OUTAGE, at.isoformat(), at)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, Context
@@ -170,18 +171,22 @@ class PullSecondaryTasksOperator(LikepionOperator):
             resend_before=context["dag_run"].run_after if _flag("resend", self.resend) else None,
         )
         limit = _whole("limit", self.limit, 1, MAX_PULL)
-        if choice or choice.resend_before:
+        if choice:
             return await intake.choose(choice)
+        said_at = await asyncio.to_thread(journal.settings.outage_reported_at)
         try:
-            tasks = await intake.pull(self._within_pace(limit, journal))
+            tasks = await intake.pull(self._within_pace(limit, await asyncio.to_thread(journal.settings.pace)))
         except (Transient, OutcomeUnknown) as error:
-            self._report_outage_once(context, journal, error)
+            self._skip_if_said(context, error, said_at)
+            ti: Any = context["ti"]
+            if isinstance(error, OutcomeUnknown) or ti.try_number > ti.max_tries:
+                await journal.commit(journal.settings.report_outage, SYSTEM_CLOCK.now())
             raise
-        journal.settings.end_outage()
+        if said_at:
+            await journal.commit(journal.settings.end_outage)
         return tasks
 
-    def _within_pace(self, limit: int, journal: Journal) -> int:
-        pace = journal.settings.pace()
+    def _within_pace(self, limit: int, pace: int | None) -> int:
         if pace is None or pace >= limit:
             return limit
         self.log.info(
@@ -192,18 +197,14 @@ class PullSecondaryTasksOperator(LikepionOperator):
         )
         return pace
 
-    def _report_outage_once(self, context: Context, journal: Journal, error: LikepionError) -> None:
+    def _skip_if_said(self, context: Context, error: LikepionError, said_at: datetime | None) -> None:
         """One red run an hour says that the manager is gone; a grid full of them says no more.
 
         :raises AirflowSkipException: it has been said.
         """
-        now = SYSTEM_CLOCK.now()
-        said_at = journal.settings.outage_reported_at()
-        if said_at and now - said_at < OUTAGE_SAID_FOR and context["dag_run"].run_type == "scheduled":
+        recently = said_at and SYSTEM_CLOCK.now() - said_at < OUTAGE_SAID_FOR
+        if recently and context["dag_run"].run_type == "scheduled":
             raise AirflowSkipException(f"{error.message}; the run that ended red at {said_at:%H:%M}Z said so")
-        ti: Any = context["ti"]
-        if isinstance(error, OutcomeUnknown) or ti.try_number > ti.max_tries:
-            journal.settings.report_outage(now)
 
     def _public(self, context: Context, result: list[SecondaryTask]) -> list[dict[str, Any]]:
         metrics.pulled(len(result))

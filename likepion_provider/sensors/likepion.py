@@ -8,7 +8,6 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
-from airflow.sdk.log import mask_secret
 
 from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.hooks.connections import (
@@ -19,6 +18,7 @@ from likepion_provider.hooks.connections import (
     find,
     journal_of,
 )
+from likepion_provider.hooks.masking import mask
 from likepion_provider.intake import Batch
 from likepion_provider.journal import Journal
 from likepion_provider.lease import SYSTEM_CLOCK
@@ -79,7 +79,7 @@ class LinkRssSensor(BaseSensorOperator):
             self.defer(trigger=trigger, method_name="execute_complete")
         with airflow_errors():
             address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
-            mask_secret(address.api_key)
+            mask([address.api_key])
             journal = journal_of(find(JOURNAL_CONN_ID))
             is_set = asyncio.run(self._wait(batch, scope_of(context), address, journal))
         if not is_set:

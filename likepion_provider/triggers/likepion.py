@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.sdk.log import mask_secret
+from airflow.sdk.log import amask_secret
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from likepion_provider.errors import LikepionError
@@ -45,7 +45,7 @@ class LinkRssTrigger(BaseTrigger):
         """Wait, and end the task."""
         try:
             address = address_of(self.likepion_conn_id, await afind(self.likepion_conn_id))
-            mask_secret(address.api_key)
+            await amask_secret(address.api_key)
             journal = await asyncio.to_thread(journal_of, await afind(JOURNAL_CONN_ID))
             async with shared_waits(address, journal) as waits:
                 is_set = await waits.feed_is_set(

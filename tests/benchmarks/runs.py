@@ -17,7 +17,8 @@ from pathlib import Path
 
 import requests
 
-from likepion_provider.cli.local import DAG_ID, sandbox_process
+from likepion_provider import DAG_ID
+from likepion_provider.cli.local import sandbox_process
 from likepion_provider.sandbox.world import build_world
 from tests.benchmarks.batch import Addresses, plain
 from tests.benchmarks.report import row

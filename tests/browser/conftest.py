@@ -12,21 +12,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, sync_playwright
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from likepion_provider.cli.local import airflow_environment, free_port, sandbox_process, standalone
+from likepion_provider.platforms.recipe.browser import ARGUMENTS
 from tests.integration.conftest import Airflow, SandboxApi
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = ("admin", "op", "viewer")
-LAUNCH = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 #: A loaded machine renders Airflow's page slowly.
 PATIENCE_MS = 60_000
 
@@ -55,7 +47,7 @@ def running_airflow(home: Path) -> Iterator[Airflow]:
 def running_browser(executable: str) -> Iterator[Browser]:
     """Chromium, without a window."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(LAUNCH))
+        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         try:
             yield browser
         finally:

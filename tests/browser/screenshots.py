@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from likepion_provider.cli.local import sandbox_process
 from likepion_provider.journal import open_journal
 from tests.browser.conftest import (

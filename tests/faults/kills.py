@@ -28,7 +28,8 @@ from typing import Any
 import requests
 from sqlalchemy import select, update
 
-from likepion_provider.cli.local import DAG_ID, airflow_environment, free_port, process, sandbox_process
+from likepion_provider import DAG_ID
+from likepion_provider.cli.local import airflow_environment, free_port, process, sandbox_process
 from likepion_provider.journal import Journal
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.schema import claim, link, submission

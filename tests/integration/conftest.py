@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from likepion_provider.cli.local import (
     AirflowApi,
     airflow_environment,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from likepion_provider.board import DAG_ID
+from likepion_provider import DAG_ID
 from tests.integration.conftest import DAG_BY_HAND, Airflow, SandboxApi, wait_for
 
 pytestmark = pytest.mark.airflow

@@ -326,7 +326,7 @@ async function showLinks(row, list) {
   const words = { stored: "", prepared: "not sent yet", sending: "being sent", refused: "refused", unknown: "unknown outcome" };
   list.replaceChildren(...told.rows.map((each) => {
     const state = each.presumed ? "taken for stored" : words[each.state];
-    return make("li", {}, outside(each.url), state ? make("span", { class: "muted", title: each.evidence }, ` (${state})`) : null);
+    return make("li", {}, each.url ? outside(each.url) : "(text pruned)", state ? make("span", { class: "muted", title: each.evidence }, ` (${state})`) : null);
   }));
   if (told.rows.length < row.links) list.append(make("li", { class: "muted" }, `and ${plural(row.links - told.rows.length, "link")} more: likepion journal show ${row.account_id}`));
 }

@@ -41,8 +41,9 @@ CHROMIUM_VARIABLE = "LIKEPION_CHROMIUM"
 QUIET_S = 0.5
 MAX_SETTLING_S = 20.0
 _BUTTON = "[type=submit], button:not([type])"
-_ARGUMENTS = (
-    "--no-sandbox",
+ARGUMENTS = (
+    # Chromium refuses to run as root with its sandbox, as in most containers.
+    *(("--no-sandbox",) if os.geteuid() == 0 else ()),
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -62,7 +63,7 @@ async def browser_engine(job: Job, state: dict[str, Any]) -> AsyncIterator[Engin
     slots = _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_BROWSERS))
     async with slots, async_playwright() as playwright:
         try:
-            browser = await playwright.chromium.launch(executable_path=_chromium(job), args=list(_ARGUMENTS))
+            browser = await playwright.chromium.launch(executable_path=_chromium(job), args=list(ARGUMENTS))
         except Error as error:
             raise _unusable(job, str(error).splitlines()[0]) from None
         try:

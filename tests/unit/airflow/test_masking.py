@@ -50,6 +50,16 @@ async def test_every_secret_is_masked_when_the_call_returns_and_few_compilations
     assert len([each for each in compiled if "secret" in each]) == 2, "known: nothing to do"
 
 
+async def test_where_airflows_inside_has_changed_each_secret_is_masked_by_its_public_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr(masking, "mask_secret", masked.append)
+    monkeypatch.delattr(type(_secrets_masker()), "_adaptations")
+    await BatchMask()(["secret-one", "secret-two"])
+    assert sorted(masked) == ["secret-one", "secret-two"]
+
+
 def test_what_is_printed_becomes_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     class Console(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
