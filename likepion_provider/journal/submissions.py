@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -163,10 +164,18 @@ class Submissions:
 
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""
-        ids = list({key.account_id for key in keys})
-        found = self._rows(*(select(submission).where(submission.c.account_id.in_(part)) for part in in_parts(ids)))
-        wanted = set(keys)
-        return {each.key: each for each in found if each.key in wanted}
+        by_post: defaultdict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            by_post[key.request_id].append(key.account_id)
+        found = self._rows(
+            # By post first: an account has a row for every post there ever was.
+            *(
+                select(submission).where(submission.c.request_id == request_id, submission.c.account_id.in_(part))
+                for request_id, ids in by_post.items()
+                for part in in_parts(ids)
+            )
+        )
+        return {each.key: each for each in found}
 
     def of_account(self, account_id: str) -> list[Submission]:
         """Every row of an account, newest first."""

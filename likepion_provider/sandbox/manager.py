@@ -139,6 +139,7 @@ class Manager:
         self.events: list[Event] = []
         self._served: dict[str, set[str]] = {}
         self._members: dict[str, list[ManagedAccount]] = {}
+        self._posts_of: dict[str, list[Post]] = {}
         self._refuse_records = 0
 
     # The contract's four calls
@@ -157,7 +158,7 @@ class Manager:
             raise Refused(400, f"limit must be 1..{MAX_LIMIT}, got {limit}")
         if kind not in (None, "secondary"):
             raise Refused(400, f"type must be 'secondary' or absent, got {kind!r}")
-        tasks = [] if kind else [self._primary_task(post) for post in self._running().values()][:limit]
+        tasks = [] if kind else [self._primary_task(post) for post in self._running().values() if post][:limit]
         taken = list(self._eligible(limit - len(tasks)))
         self._claim([account for account, _ in taken], worker)
         self._note("pull", worker, [account for account, _ in taken])
@@ -221,7 +222,7 @@ class Manager:
         if account_id not in self.accounts:
             raise Refused(404, f"account {account_id!r} not found")
         account = self.accounts[account_id]
-        return self._task(account, self._newest("running", "pending").get(account.group_id))
+        return self._task(account, self._newest(account.group_id, "running", "pending"))
 
     # What a test or the primary's worker does
 
@@ -241,6 +242,7 @@ class Manager:
         _unused(group.group_id, self.groups)
         self.groups[group.group_id] = group
         self._members[group.group_id] = []
+        self._posts_of[group.group_id] = []
         return group
 
     def add_post(
@@ -260,6 +262,7 @@ class Manager:
         _unused(post.request_id, self.posts)
         _change_post(post, {"target": target, "link_rss": link_rss, "status": status})
         self.posts[post.request_id] = post
+        self._posts_of[group_id].append(post)
         self._served[post.request_id] = set()
         return post
 
@@ -409,11 +412,11 @@ class Manager:
     def _rows(self, request_id: str) -> list[Row]:
         return [row for row in self.rows if request_id in ("", row.request_id)]
 
-    def _newest(self, *statuses: str) -> dict[str, Post]:
-        return {post.group_id: post for post in self.posts.values() if post.status in statuses}
+    def _newest(self, group_id: str, *statuses: str) -> Post | None:
+        return next((post for post in reversed(self._posts_of[group_id]) if post.status in statuses), None)
 
-    def _running(self) -> dict[str, Post]:
-        return self._newest("running")
+    def _running(self) -> dict[str, Post | None]:
+        return {group_id: self._newest(group_id, "running") for group_id in self.groups}
 
     def _remaining(self, post: Post) -> int:
         return len(self._members[post.group_id]) - len(self._served[post.request_id])
@@ -423,7 +426,7 @@ class Manager:
         for account in self.accounts.values():
             if limit <= 0:
                 return
-            post = running.get(account.group_id)
+            post = running[account.group_id]
             if post is None or account.status not in _ELIGIBLE or account.account_id in self._served[post.request_id]:
                 continue
             if not self.is_claimed(account.account_id):

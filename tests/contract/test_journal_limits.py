@@ -9,14 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
+from likepion_provider.journal.schema import link, submission
 from likepion_provider.lease import Lease, Moment
-from likepion_provider.models import LinkState, PostAccount, SecondaryTask
+from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
+from tests.fakes import Worker, small_manager
 
 KEY = PostAccount("post", "account")
 URLS = ["https://tide.example/1", "https://tide.example/2"]
@@ -54,8 +57,8 @@ def test_send_again_by_a_person_means_it_however_often_it_was_sent(journal: Jour
     journal.links.prepare(KEY, URLS, clock.now())
     for _ in range(MAX_SENDS + 1):
         lose_an_answer(journal, clock)
-        for link in journal.links.of_key(KEY):
-            journal.links.settle(link.id, is_there=False, who="somebody", note="", at=clock.now())
+        for parked in journal.links.of_key(KEY):
+            journal.links.settle(parked.id, is_there=False, who="somebody", note="", at=clock.now())
     assert journal.links.to_send(KEY) == URLS
 
 
@@ -141,3 +144,43 @@ def test_a_pool_without_a_connection_left_is_named(tmp_path: Path) -> None:
         with pytest.raises(JournalUnusable, match="no connection in time"), database.reading():
             pass
     database.close()
+
+
+async def test_a_run_reads_no_more_because_the_journal_has_a_past(tmp_path: Path) -> None:
+    young = await _steps_of_a_run(open_journal(f"sqlite:///{tmp_path / 'young.db'}"), posts=1)
+    old = await _steps_of_a_run(open_journal(f"sqlite:///{tmp_path / 'old.db'}"), posts=400)
+    assert old < 1.5 * young
+
+
+async def _steps_of_a_run(journal: Journal, posts: int) -> int:
+    """What SQLite does, in tens of its machine's instructions, for two accounts that had so many posts before."""
+    clock = VirtualClock()
+    worker = Worker(small_manager(clock), journal, clock)
+    _deliver_earlier(journal, clock, posts)
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    event.listen(journal.database.engine, "checkout", lambda raw, *_: raw.set_progress_handler(step, 10))
+    tasks = await worker.intake("run").pull(100)
+    await worker.batch("run").run(tasks)
+    assert [report.outcome for report in await worker.delivery("run").run(tasks)] == [Outcome.DELIVERED] * 2
+    journal.database.close()
+    return steps
+
+
+def _deliver_earlier(journal: Journal, clock: VirtualClock, posts: int) -> None:
+    at = clock.now()
+    keys = [PostAccount(f"old-{post}", f"account-{number}") for post in range(posts) for number in range(2)]
+    journal.submissions.note([_task(key) for key in keys], "old", at)
+    times = {"created_at": at, "updated_at": at, "sent_at": at, "sends": 1}
+    rows = [
+        {"request_id": key.request_id, "account_id": key.account_id, "url_sha256": str(number), "url": "", **times}
+        for key in keys
+        for number in range(10)
+    ]
+    with journal.database.writing() as connection:
+        connection.execute(link.insert().values(state=LinkState.STORED.value), rows)
+        connection.execute(submission.update().values(links=10, stored=10))

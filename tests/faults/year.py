@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from likepion_provider.errors import LoginRefused, Transient
+from likepion_provider.errors import LikepionError, LoginRefused, Transient
 from likepion_provider.intake import Choice, batches
 from likepion_provider.journal import Journal
 from likepion_provider.models import Enclosure, Episode, Feed, ImportState, LinkState, SecondaryTask
@@ -171,7 +171,7 @@ class Year:
         faults = [self.rng.choice(FAULTS) for _ in range(5)] if self.rng.random() < risk else []
         try:
             asyncio.run(self._whole_run(faults))
-        except Crash:
+        except (Crash, LikepionError):
             self.crashes += 1
 
     async def _whole_run(self, faults: list[str]) -> None:
@@ -183,11 +183,12 @@ class Year:
             worker.client.fail(self.rng.choice((Endpoint.INSERT, Endpoint.INSERT, Endpoint.ACCOUNT)), kind)
         await self._work(worker, run, await worker.intake(run).pull(1000))
         for account_id in [each for each, due in self.to_correct.items() if due <= self.runs]:
-            del self.to_correct[account_id]
             self.by_hand += 1
             self.manager.update_account(account_id, password=self.platform.passwords[account_id])
             chosen = await worker.intake(f"{run}-hand").choose(Choice(account_ids=(account_id,)))
             await self._work(worker, f"{run}-hand", chosen)
+            # Not before: a person whose run ended in the middle starts another.
+            del self.to_correct[account_id]
 
     async def _work(self, worker: Worker, run: str, tasks: list[SecondaryTask]) -> None:
         for batch in batches(await worker.intake(run).reaffirm(tasks)):
