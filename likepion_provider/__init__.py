@@ -82,6 +82,26 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "/opt/airflow/recipes",
                         "default": "",
                     },
+                    "report_failures": {
+                        "description": (
+                            "Report an account that is set aside to the manager, once, with status failed and a note. "
+                            "The manager then does not hand it out again for that post."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    },
+                    "failure_link": {
+                        "description": (
+                            "The link_post of such a report, which the manager asks for; it may have the fields "
+                            "{link_rss}, {website}, {domain}, {account_id}, {request_id} and {group_id}."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "{link_rss}",
+                        "default": "",
+                    },
                     "notifier": {
                         "description": (
                             "The import path of a notifier that is called when a run's report is red; "

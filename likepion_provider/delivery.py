@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from likepion_provider.errors import (
@@ -20,9 +21,9 @@ from likepion_provider.errors import (
 from likepion_provider.journal import Journal, Sending
 from likepion_provider.keeper import Claimer, Keeper
 from likepion_provider.lease import Clock, Moment
-from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
-from likepion_provider.protocol import LinkReport, Record, split_urls
-from likepion_provider.worker import AccountReport, StepCounter, failed
+from likepion_provider.models import Account, LinkState, Outcome, PostAccount, SecondaryTask
+from likepion_provider.protocol import LinkReport, Record, failure_report, split_urls
+from likepion_provider.worker import AccountReport, StepCounter, failed, keep_nothing, patiently
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 PATIENCE_S = (2.0, 5.0, 15.0)
 #: Waits for a journal that is gone while an outcome has to be noted, in seconds.
 PERSISTENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0)
+
+#: What the manager's word on a record, or none, makes of it.
+_STATES = {True: LinkState.STORED, False: LinkState.REFUSED, None: LinkState.UNKNOWN}
 
 
 class Manager(Claimer, Protocol):
@@ -39,12 +43,19 @@ class Manager(Claimer, Protocol):
         """Report one account's links."""
         ...
 
+    async def account(self, account_id: str) -> Account:
+        """Read one account."""
+        ...
+
 
 class Delivery:
     """Sends what the journal has for a batch of accounts.
 
     :param cookies: renewed cookies to hand on, by account id.
     :param max_concurrency: POSTs at a time; 1 to 100.
+    :param failure_link: report accounts that are set aside as failed, with this as their ``link_post``: see
+        :func:`~likepion_provider.protocol.failure_report`; empty reports none.
+    :param on_secrets: awaited with an account's secrets before anything is done with them, to be masked in logs.
     """
 
     def __init__(
@@ -56,12 +67,16 @@ class Delivery:
         clock: Clock,
         cookies: Mapping[str, str] | None = None,
         max_concurrency: int = 16,
+        failure_link: str = "",
+        on_secrets: Callable[[Collection[str]], Awaitable[None]] = keep_nothing,
     ) -> None:
         self._manager = manager
         self._journal = journal
         self._keeper = keeper
         self._clock = clock
         self._cookies = cookies or {}
+        self._failure_link = failure_link
+        self._on_secrets = on_secrets
         self._slots = asyncio.Semaphore(max_concurrency)
 
     async def run(self, tasks: Sequence[SecondaryTask]) -> list[AccountReport]:
@@ -92,6 +107,8 @@ class Delivery:
                         # The insert before cleared the claim; the account has rows now, so nobody else was given it.
                         await self._keeper.renew([task.key])
                     await self._send(task, part)
+                if self._failure_link:
+                    await self._report_failure(task)
             except LikepionError as error:
                 log.warning("%s: %s", task.label, error.advice)
                 return error
@@ -120,19 +137,51 @@ class Delivery:
         """One POST, and its outcome in the journal, whatever it is. A crash in between leaves ``sending``."""
         key = task.key
         report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
-        try:
-            records = await self._manager.insert(report, within_s=self._keeper.check_now(key))
-        except (Transient, NotAuthorised, LeaseLost) as error:
-            await self._end(key, sending, LinkState.PREPARED, error)
-            raise
-        except Rejected as error:
-            await self._end(key, sending, LinkState.REFUSED, error)
-            raise
-        except OutcomeUnknown as error:
-            await self._end(key, sending, LinkState.UNKNOWN, error)
-            raise
+        records = await self._insert(key, report, functools.partial(self._end, key, sending))
         await self._persist(self._journal.links.end_send, key, sending, records, self._clock.now())
         log.info("%s: %d of %d links stored", task.label, sum(each.stored is True for each in records), len(records))
+
+    async def _insert(
+        self, key: PostAccount, report: LinkReport, fail: Callable[[LinkState, LikepionError], Awaitable[None]]
+    ) -> list[Record]:
+        """Send, once.
+
+        :param fail: awaited with what a failure makes of the report.
+        """
+        try:
+            return await self._manager.insert(report, within_s=self._keeper.check_now(key))
+        except (Transient, NotAuthorised, LeaseLost) as error:
+            await fail(LinkState.PREPARED, error)
+            raise
+        except Rejected as error:
+            await fail(LinkState.REFUSED, error)
+            raise
+        except OutcomeUnknown as error:
+            await fail(LinkState.UNKNOWN, error)
+            raise
+
+    async def _report_failure(self, task: SecondaryTask) -> None:
+        """Tell the manager that the account is set aside, once; what did not get there is left to a later run."""
+        key, failures = task.key, self._journal.failures
+        note = await asyncio.to_thread(failures.to_send, key)
+        if note is None:
+            return
+        account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
+        await self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
+        if account.task.key != key:
+            raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
+        report = failure_report(self._failure_link, account, note)
+        await self._keeper.check(key)
+        send_id = await self._journal.commit(failures.begin_send, key, self._keeper.holder, Moment.read(self._clock))
+        if send_id:
+            (record,) = await self._insert(key, report, functools.partial(self._end_failure, key, send_id))
+            await self._end_failure(key, send_id, _STATES[record.stored])
+            log.info("%s: reported as failed, %s", task.label, _STATES[record.stored].value)
+
+    async def _end_failure(
+        self, key: PostAccount, send_id: str, state: LinkState, _: LikepionError | None = None
+    ) -> None:
+        await self._persist(self._journal.failures.end_send, key, send_id, state, self._clock.now())
 
     async def _end(self, key: PostAccount, sending: Sending, state: LinkState, error: LikepionError) -> None:
         await self._persist(self._journal.links.fail_send, key, sending, state, error.message, self._clock.now())

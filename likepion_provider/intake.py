@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
+from likepion_provider.journal.links import BY_REAPPEARANCE
 from likepion_provider.keeper import Claimer
 from likepion_provider.lease import Clock, Lease, Moment
 from likepion_provider.models import Account, LinkState, PostAccount, SecondaryTask
@@ -237,6 +238,8 @@ class Intake:
                 "hand from now on (likepion journal list --state unknown)",
                 len(proof),
             )
+        if await asyncio.to_thread(links.settling) == BY_REAPPEARANCE:
+            await self._journal.commit(self._journal.failures.reappeared, keys, asked.at)
         if not exhaustive:
             return
         silent = await asyncio.to_thread(links.presumable, keys, asked.at)

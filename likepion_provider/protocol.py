@@ -148,6 +148,10 @@ class Record:
     message: str = ""
 
 
+#: What the address in a report of a failure may be made of.
+FAILURE_LINK_FIELDS = ("link_rss", "website", "domain", "account_id", "request_id", "group_id")
+
+
 # --- requests ---------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +209,25 @@ def insert(report: LinkReport) -> Call[list[Record]]:
     item |= {name: value for name, value in (("cookie", report.cookie), ("note", report.note)) if value}
     request = Request(Endpoint.INSERT, "POST", f"{API_PATH}/links/insert", body={"items": [item]})
     return Call(request, _InsertReader(report.urls))
+
+
+def failure_report(link: str, account: Account, note: str) -> LinkReport:
+    """The report that an account failed for good. The API asks for a ``link_post`` even then.
+
+    :param link: what that is: a URL, with :data:`FAILURE_LINK_FIELDS` in braces.
+    :raises BadRequest: it has another field, or makes no public http(s) URL.
+    """
+    task = account.task
+    values = {"link_rss": account.link_rss} | {name: getattr(task, name) for name in FAILURE_LINK_FIELDS[1:]}
+    try:
+        url = wire_url(link.format_map(values))
+    except (BadRequest, KeyError, ValueError, IndexError, AttributeError, TypeError):
+        # Without what came out: a feed's URL can hold a private token.
+        raise BadRequest(
+            f"failure_link {link!r} makes no public http(s) URL",
+            remedy=f"Set it to a URL that may have the fields {', '.join(FAILURE_LINK_FIELDS)} in braces.",
+        ) from None
+    return LinkReport(task.request_id, task.account_id, (url,), status="failed", note=note)
 
 
 def probe(api_key: str) -> Request:

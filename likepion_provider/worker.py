@@ -85,6 +85,7 @@ class ImportOptions:
     :param back_off_s: after a run that did not get through for a lasting reason, no run tries the account again by
         itself for this long; twice as long after each further one, up to ``max_back_off_s``.
     :param allow_private_feeds: read feeds from private and loopback addresses.
+    :param report_failures: put a report for the manager into the journal where an account is set aside.
     :param dry_run: look, but neither import nor put anything into the journal.
     """
 
@@ -97,6 +98,7 @@ class ImportOptions:
     feed_timeout_s: float = 60.0
     platform_timeout_s: float = 60.0
     allow_private_feeds: bool = False
+    report_failures: bool = False
     dry_run: bool = False
 
 
@@ -158,7 +160,7 @@ def failed(task: SecondaryTask, error: LikepionError) -> AccountReport:
     return AccountReport(task, outcome, message=error.message, remedy=error.remedy)
 
 
-async def _keep_nothing(_: Collection[str]) -> None:
+async def keep_nothing(_: Collection[str]) -> None:
     """Where there is no log to mask."""
 
 
@@ -180,7 +182,7 @@ class BatchImport:
         clock: Clock,
         settings: Mapping[str, PlatformSettings],
         options: ImportOptions | None = None,
-        on_secrets: Callable[[Collection[str]], Awaitable[None]] = _keep_nothing,
+        on_secrets: Callable[[Collection[str]], Awaitable[None]] = keep_nothing,
         read_feed: ReadFeed | None = None,
     ) -> None:
         self._manager = manager
@@ -257,6 +259,8 @@ class BatchImport:
             return failed(task, defect)
 
     async def _note_failure(self, key: PostAccount, error: LikepionError) -> None:
+        if isinstance(error, _LeftAlone):
+            await self._put_failure(key, error)
         if isinstance(error, Transient | LeaseLost | _LeftAlone) or self._options.dry_run:
             return
         state = ImportState.FAILED
@@ -273,6 +277,16 @@ class BatchImport:
                 permanent=isinstance(error, PlatformError | FeedLocked) and state is not ImportState.NEEDS_VERIFICATION,
                 not_before=self._clock.now() + self._back_off(key),
             )
+        except LeaseLost as lost:
+            log.info("Not noted: %s", lost)
+
+    async def _put_failure(self, key: PostAccount, error: _LeftAlone) -> None:
+        """Leave word for the manager that an account is set aside; the delivery sends it."""
+        if error.outcome is not Outcome.SET_ASIDE or not self._options.report_failures or self._options.dry_run:
+            return
+        put = self._journal.failures.put
+        try:
+            await self._journal.commit(put, key, self._keeper.holder, error.message, Moment.read(self._clock))
         except LeaseLost as lost:
             log.info("Not noted: %s", lost)
 

@@ -195,8 +195,8 @@ class Worker:
             read_feed=self.read_feed,
         )
 
-    def delivery(self, run: str) -> Delivery:
-        return Delivery(manager=self.client, journal=self.journal, keeper=self.keeper(run), clock=self.clock)
+    def delivery(self, run: str, **options: Any) -> Delivery:
+        return Delivery(manager=self.client, journal=self.journal, keeper=self.keeper(run), clock=self.clock, **options)
 
 
 def small_manager(clock: VirtualClock, accounts: int = 2, posts: int = 1, *, ready: bool = True) -> Manager:

@@ -15,8 +15,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from likepion_provider.client import ManagerAddress
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
 from likepion_provider.journal import Journal, open_journal
+from likepion_provider.models import Account, Credentials, SecondaryTask
 from likepion_provider.platforms import PlatformSettings, Registry, registry
-from likepion_provider.protocol import API_PATH, DEFAULT_HOST
+from likepion_provider.protocol import API_PATH, DEFAULT_HOST, failure_report
 
 LIKEPION_CONN_ID = "likepion_default"
 JOURNAL_CONN_ID = "likepion_journal"
@@ -108,6 +109,24 @@ def recipes_folder() -> Path:
     from airflow.configuration import AIRFLOW_HOME
 
     return Path(conf.get("likepion", "recipes_folder", fallback="") or Path(AIRFLOW_HOME) / "likepion_recipes")
+
+
+def failure_link() -> str:
+    """``[likepion] failure_link`` where ``report_failures`` is on; else empty.
+
+    :raises BadRequest: it is missing, or makes no URL.
+    """
+    if not conf.getboolean("likepion", "report_failures", fallback=False):
+        return ""
+    link: str = conf.get("likepion", "failure_link", fallback="").strip()
+    if not link:
+        raise BadRequest(
+            "[likepion] report_failures is on, but failure_link is not set",
+            remedy="Set failure_link to the URL that the manager is to store as such an account's link_post.",
+        )
+    sample = SecondaryTask("account", "post", "group", "platform.example", website="https://site.example")
+    failure_report(link, Account(sample, Credentials(), "https://feed.example"), "")
+    return link
 
 
 def platform_settings(domain: str) -> PlatformSettings:

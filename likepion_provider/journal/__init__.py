@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from likepion_provider.journal.claims import Claims
 from likepion_provider.journal.database import Database, open_database
+from likepion_provider.journal.failures import Failures
 from likepion_provider.journal.group import GroupCommit
 from likepion_provider.journal.links import Link, Links, Sending
 from likepion_provider.journal.overview import Overview
@@ -36,6 +37,7 @@ class Journal:
         self.claims = Claims(database)
         self.submissions = Submissions(database)
         self.links = Links(database)
+        self.failures = Failures(database)
         self.settings = Settings(database)
         self.overview = Overview(database)
 

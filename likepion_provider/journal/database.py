@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from likepion_provider.errors import JournalUnusable
 
 #: The newest file in ``migrations/versions``.
-HEAD = "0001"
+HEAD = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: How long SQLite waits for another process's transaction, in milliseconds.
 SQLITE_BUSY_MS = 30_000

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, and_, bindparam, case, exists, func, or_, sel
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import lock, require
 from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.failures import is_reported
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.journal.settings import get, put
 from likepion_provider.journal.submissions import in_parts
@@ -237,12 +238,13 @@ class Links:
         """Accounts whose unknown links an *exhaustive* pull speaks for by not having them.
 
         Only where that POST was the account's first for the post, it is at least a claim's length ago, and no claim
-        of ours can be why the account was not handed out. The caller still has to see that the post is active.
+        of ours, nor a report that it failed, can be why the account was not handed out. The caller still has to see
+        that the post is active.
         """
         with self._database.reading() as connection:
             if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return []
-            keys = _keys(connection, _UNSETTLED)
+            keys = _keys(connection, and_(_UNSETTLED, ~is_reported()))
             rows = _by_key(connection, keys, link.c.sends > 0)
             busy = _claimed_until(connection, keys)
         absent = set(keys) - set(pulled)
@@ -329,7 +331,7 @@ class Links:
     # --- questions ---
 
     def leftovers(self, limit: int) -> list[PostAccount]:
-        """Accounts with a stored link and something left to send, oldest first.
+        """Accounts with a stored link, or reported as failed, and something left to send, oldest first.
 
         The manager does not hand them out again for that post, so nobody else works them either.
 
@@ -337,7 +339,7 @@ class Links:
         """
         query = (
             select(link.c.request_id, link.c.account_id)
-            .where(_MAY_BE_SENT, _has_stored())
+            .where(_MAY_BE_SENT, or_(_has_stored(), is_reported()))
             .group_by(link.c.request_id, link.c.account_id)
             .order_by(func.min(link.c.id))
             .limit(limit)

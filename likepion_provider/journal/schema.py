@@ -147,6 +147,21 @@ link = Table(
     Index("likepion_link_state", "state", "sent_at"),
 )
 
+failure = Table(
+    "likepion_failure",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("account_id", String(64), primary_key=True),
+    Column("note", Text, nullable=False),
+    # models.LinkState, without ``sending``
+    Column("state", String(16), nullable=False),
+    # One POST's name.
+    Column("send_id", String(64), nullable=False, server_default=""),
+    Column("sent_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
 setting = Table(
     "likepion_setting",
     metadata,

@@ -12,6 +12,7 @@ from sqlalchemy import Select, bindparam, select, update
 
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.failures import withdraw
 from likepion_provider.journal.schema import submission
 from likepion_provider.lease import Moment
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
@@ -161,6 +162,7 @@ class Submissions:
                 .where(submission.c.account_id.in_(list(account_ids)))
                 .values(failures=0, setbacks=0, not_before=None)
             )
+            withdraw(connection, account_ids)
 
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""

@@ -22,6 +22,7 @@ from likepion_provider.hooks.connections import (
     address_of,
     airflow_errors,
     allows_private_feeds,
+    failure_link,
     find,
     importers,
     journal_of,
@@ -85,6 +86,8 @@ class LikepionOperator(BaseAsyncOperator):
         self._address: ManagerAddress = address_of(self.likepion_conn_id, connection)
         self._private_feeds = allows_private_feeds(connection)
         self._journal: Journal = journal_of(find(JOURNAL_CONN_ID))
+        # Here, so that the run's first task says what is missing.
+        self._failure_link = failure_link()
         mask([self._address.api_key])
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> Any:
@@ -290,7 +293,10 @@ class ImportRssOperator(LikepionOperator):
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Import the batch."""
         options = ImportOptions(
-            allow_private_feeds=self._private_feeds, dry_run=_flag("look_only", self.look_only), **self.options
+            allow_private_feeds=self._private_feeds,
+            report_failures=bool(self._failure_link),
+            dry_run=_flag("look_only", self.look_only),
+            **self.options,
         )
         keeper = self._keeper(context, manager, journal)
         batch = BatchImport(
@@ -380,6 +386,8 @@ class InsertLinksOperator(LikepionOperator):
             keeper=self._keeper(context, manager, journal),
             clock=SYSTEM_CLOCK,
             cookies=self._cookies,
+            failure_link=self._failure_link,
+            on_secrets=BatchMask(),
         )
         await self._sign(context, journal, tasks)
         return await delivery.run(tasks)

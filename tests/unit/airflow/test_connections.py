@@ -58,6 +58,23 @@ async def test_a_sites_own_domain_may_name_its_importer(monkeypatch: pytest.Monk
     assert (settings.base_url, settings.extra["platform"]) == ("http://127.0.0.1:9", "sandbox_site")
 
 
+@pytest.mark.parametrize(
+    ("link", "error"),
+    [("", "failure_link is not set"), (" ", "failure_link is not set"), ("{nope}", "makes no public http")],
+)
+async def test_failures_are_reported_only_where_it_is_said_with_what_address(
+    link: str, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LIKEPION__FAILURE_LINK", link)
+    assert connections.failure_link() == "", "it is off by default"
+    monkeypatch.setenv("AIRFLOW__LIKEPION__REPORT_FAILURES", "True")
+    with pytest.raises(BadRequest, match=error) as refused:
+        connections.failure_link()
+    assert refused.value.remedy.startswith(("Set failure_link to", "Set it to a URL"))
+    monkeypatch.setenv("AIRFLOW__LIKEPION__FAILURE_LINK", "{link_rss}")
+    assert connections.failure_link() == "{link_rss}"
+
+
 @pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor,KubernetesExecutor", "team:CeleryExecutor"])
 async def test_a_sqlite_journal_is_refused_under_a_distributed_executor(
     executor: str, monkeypatch: pytest.MonkeyPatch

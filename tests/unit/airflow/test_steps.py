@@ -16,10 +16,11 @@ from jinja2 import Template
 
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.intake import Batch
 from likepion_provider.journal import TaskName
 from likepion_provider.journal.overview import Filter
 from likepion_provider.lease import SYSTEM_CLOCK, Moment
-from likepion_provider.models import Outcome, SecondaryTask
+from likepion_provider.models import ImportState, Outcome, SecondaryTask
 from likepion_provider.notifications.likepion import REPORT_TEXT
 from likepion_provider.operators.likepion import (
     SEALED_COOKIES,
@@ -97,6 +98,30 @@ async def test_limit_out_of_bounds_is_one_clear_line(start: Start, context: Cont
     await start()
     with pytest.raises(AirflowFailException, match="limit must be a whole number from 1 to 1000"):
         await asyncio.to_thread(PullSecondaryTasksOperator(task_id="p", limit=limit).execute, context)
+
+
+async def test_an_account_set_aside_is_reported_as_the_settings_say(
+    start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = await start(build_world(accounts=1, posts=1))
+    monkeypatch.setenv("AIRFLOW__LIKEPION__REPORT_FAILURES", "True")
+    with pytest.raises(AirflowFailException, match=r"failure_link is not set\. Set failure_link to"):
+        await claimed(context)
+    assert not sandbox.manager.events, "nothing was claimed"
+    monkeypatch.setenv("AIRFLOW__LIKEPION__FAILURE_LINK", "{link_rss}")
+    (batch,) = await claimed(context)
+    key = Batch.from_public(batch).tasks[0].key
+    journal = journal_of(find(JOURNAL_CONN_ID))
+    now = Moment.read(SYSTEM_CLOCK)
+    journal.claims.take_over("dag/run", "earlier", [key], now)
+    for _ in range(3):
+        journal.submissions.record(key, "earlier", now, state=ImportState.FAILED, message="refused", permanent=True)
+    imported = await asyncio.to_thread(ImportRssOperator(task_id="import_rss", batch=batch).execute, context)
+    assert [row["outcome"] for row in imported] == ["set_aside"]
+    insert = InsertLinksOperator(task_id="insert_links", batch=batch)
+    assert await asyncio.to_thread(insert.execute, context) == []
+    (row,) = sandbox.manager.rows
+    assert (row.status, row.link_post) == ("failed", sandbox.manager.account(key.account_id)["link_rss"])
 
 
 async def test_names_may_be_text_or_list(start: Start, context: Context) -> None:

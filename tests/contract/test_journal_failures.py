@@ -1,0 +1,171 @@
+"""What the journal promises of reports that an account failed, on every database it works on."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from likepion_provider.errors import LeaseLost
+from likepion_provider.journal import Journal
+from likepion_provider.journal.overview import Filter
+from likepion_provider.lease import Lease, Moment
+from likepion_provider.models import LinkState, PostAccount, SecondaryTask
+from likepion_provider.protocol import Record
+from tests.clocks import VirtualClock
+
+KEY = PostAccount("post", "account")
+OTHER = PostAccount("next post", "account")
+TASK = SecondaryTask("account", "post", "group", "tide.example")
+URL = "https://tide.example/1"
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def hold(journal: Journal, clock: VirtualClock) -> Moment:
+    now = Moment.read(clock)
+    journal.submissions.note([TASK], "run", now.at)
+    journal.claims.grant("run", {KEY: Lease.granted(now)})
+    journal.claims.take_over("run", "holder", [KEY], now)
+    return now
+
+
+def send(journal: Journal, clock: VirtualClock, state: LinkState) -> str:
+    now = hold(journal, clock)
+    journal.failures.put(KEY, "holder", "wrong password", now)
+    send_id = journal.failures.begin_send(KEY, "holder", now)
+    if send_id:
+        journal.failures.end_send(KEY, send_id, state, now.at)
+    return send_id
+
+
+def test_a_report_is_put_once_and_begun_once(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    with ThreadPoolExecutor(6) as pool:
+        puts = [pool.submit(journal.failures.put, KEY, "holder", f"note {number}", now) for number in range(6)]
+        assert [each.result() for each in puts] == [None] * 6
+        note = journal.failures.to_send(KEY)
+        begun = [pool.submit(journal.failures.begin_send, KEY, "holder", now) for _ in range(6)]
+        assert len([each for each in begun if each.result()]) == 1
+    assert note in {f"note {number}" for number in range(6)}
+    assert journal.failures.to_send(KEY) is None
+    assert journal.failures.state(OTHER) is None, "another post is another matter"
+
+
+def test_only_who_holds_the_account_puts_and_sends(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    with pytest.raises(LeaseLost):
+        journal.failures.put(KEY, "somebody else", "no", now)
+    journal.failures.put(KEY, "holder", "yes", now)
+    clock.advance(900)
+    with pytest.raises(LeaseLost):
+        journal.failures.begin_send(KEY, "holder", Moment.read(clock))
+    assert journal.failures.state(KEY) is LinkState.PREPARED
+
+
+@pytest.mark.parametrize("state", [LinkState.STORED, LinkState.UNKNOWN, LinkState.REFUSED])
+def test_what_went_out_is_not_sent_again(journal: Journal, clock: VirtualClock, state: LinkState) -> None:
+    assert send(journal, clock, state)
+    assert journal.failures.state(KEY) is state
+    assert send(journal, clock, state) == ""
+
+
+def test_what_provably_did_not_go_out_is_sent_by_the_next(journal: Journal, clock: VirtualClock) -> None:
+    assert send(journal, clock, LinkState.PREPARED)
+    assert send(journal, clock, LinkState.STORED)
+
+
+def test_a_crash_after_the_request_leaves_a_report_that_may_be_there(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.failures.put(KEY, "holder", "wrong password", now)
+    journal.failures.begin_send(KEY, "holder", now)
+    journal.claims.take_over("run", "next", [KEY], now)
+    assert journal.failures.state(KEY) is LinkState.UNKNOWN
+    assert journal.failures.begin_send(KEY, "next", now) == ""
+
+
+def test_an_account_that_is_handed_out_again_has_no_report(journal: Journal, clock: VirtualClock) -> None:
+    first = send(journal, clock, LinkState.UNKNOWN)
+    clock.advance(899)
+    assert journal.failures.reappeared({KEY}, clock.now()) == 0, "that POST may still be under way"
+    clock.advance(1)
+    assert journal.failures.reappeared({OTHER}, clock.now()) == 0
+    assert journal.failures.reappeared({KEY}, clock.now()) == 1
+    assert send(journal, clock, LinkState.UNKNOWN)
+    journal.failures.end_send(KEY, first, LinkState.REFUSED, clock.now())
+    assert journal.failures.state(KEY) is LinkState.UNKNOWN, "an answer to an older POST changes nothing"
+
+
+@pytest.mark.parametrize("state", [LinkState.STORED, LinkState.REFUSED])
+def test_a_reappearance_changes_nothing_of_what_the_manager_said(
+    journal: Journal, clock: VirtualClock, state: LinkState
+) -> None:
+    send(journal, clock, state)
+    clock.advance(901)
+    assert journal.failures.reappeared({KEY}, clock.now()) == 0
+    assert journal.failures.state(KEY) is state
+
+
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [
+        (LinkState.PREPARED, None),
+        (LinkState.REFUSED, None),
+        (LinkState.UNKNOWN, LinkState.UNKNOWN),
+        (LinkState.STORED, LinkState.STORED),
+    ],
+)
+def test_another_try_withdraws_what_is_not_there(
+    journal: Journal, clock: VirtualClock, state: LinkState, left: LinkState | None
+) -> None:
+    send(journal, clock, state)
+    journal.submissions.forgive(["somebody else"])
+    assert journal.failures.state(KEY) is state
+    journal.submissions.forgive(["account"])
+    assert journal.failures.state(KEY) is left
+
+
+def test_an_account_with_links_is_not_reported(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    journal.failures.put(KEY, "holder", "wrong password", now)
+    journal.links.prepare(KEY, [URL], now.at)
+    assert journal.failures.to_send(KEY) is None
+    assert journal.failures.begin_send(KEY, "holder", now) == ""
+
+
+def test_a_report_is_counted_nowhere(journal: Journal, clock: VirtualClock) -> None:
+    send(journal, clock, LinkState.STORED)
+    _, (row,) = journal.overview.accounts(Filter(), Moment.read(clock))
+    assert (row.standing.value, row.links, row.stored, row.parked, row.refused) == ("waiting", 0, 0, 0, 0)
+    assert journal.overview.delivered(clock.now().date()) == []
+    assert journal.overview.unknown() == (0, [])
+    assert journal.links.listed() == []
+    assert journal.links.states([KEY])[KEY].total() == 0
+    assert journal.links.leftovers(10) == []
+
+
+@pytest.mark.parametrize(("state", "left"), [(LinkState.STORED, [KEY]), (LinkState.UNKNOWN, [KEY]), (None, [])])
+def test_links_of_an_account_that_no_pull_brings_back_are_leftovers(
+    journal: Journal, clock: VirtualClock, state: LinkState | None, left: list[PostAccount]
+) -> None:
+    if state:
+        send(journal, clock, state)
+    journal.links.prepare(KEY, [URL], clock.now())
+    assert journal.links.leftovers(10) == left
+
+
+@pytest.mark.parametrize(("reported", "presumed"), [(True, []), (False, [KEY])])
+def test_where_the_report_may_be_why_an_account_is_away_its_links_are_not_presumed(
+    journal: Journal, clock: VirtualClock, *, reported: bool, presumed: list[PostAccount]
+) -> None:
+    if reported:
+        send(journal, clock, LinkState.STORED)
+    now = hold(journal, clock)
+    journal.links.prepare(KEY, [URL], now.at)
+    sending = journal.links.begin_send(KEY, "holder", [URL], now)
+    journal.links.end_send(KEY, sending, [Record(URL, None)], now.at)
+    clock.advance(901)
+    assert journal.links.presumable([], clock.now()) == presumed
