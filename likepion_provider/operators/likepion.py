@@ -7,7 +7,7 @@ import contextlib
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
@@ -34,10 +34,14 @@ from likepion_provider.journal import Journal, TaskName
 from likepion_provider.keeper import Keeper
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import SecondaryTask
+from likepion_provider.operators import lineage
 from likepion_provider.operators.links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
 from likepion_provider.protocol import MAX_PULL
 from likepion_provider.sealing import Seal
 from likepion_provider.worker import AccountReport, BatchImport, ImportOptions
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 #: XCom key of renewed cookies, sealed.
 SEALED_COOKIES = "sealed_cookies"
@@ -105,10 +109,14 @@ class LikepionOperator(BaseAsyncOperator):
         name = TaskName(context["dag_run"].dag_id, context["dag_run"].run_id, self.task_id, map_index)
         await journal.commit(journal.submissions.worked_by, [task.key for task in tasks], name)
 
-    def _keep_episode(self, journal: Journal, reports: Iterable[AccountReport]) -> None:
-        """For the link to the platform: one page of one account."""
-        found = next((report.task.key for report in reports if report.found), None)
-        self.episode_urls = [row["url"] for row in journal.overview.links(found, limit=1)] if found else []
+    def _keep_episodes(self, journal: Journal, reports: Iterable[AccountReport], most: int = 1) -> None:
+        """For the link to the platform, and for lineage: the first pages that are in the journal."""
+        self.episode_urls: list[str] = []
+        for key in (report.task.key for report in reports if report.found):
+            rows = journal.overview.links(key, limit=most - len(self.episode_urls))
+            self.episode_urls += [row["url"] for row in rows]
+            if len(self.episode_urls) >= most:
+                return
 
     def _keeper(self, context: Context, manager: ManagerClient, journal: Journal) -> Keeper:
         return Keeper(manager, journal, SYSTEM_CLOCK, scope_of(context), uuid.uuid4().hex)
@@ -323,9 +331,13 @@ class ImportRssOperator(LikepionOperator):
             seal = Seal(self._address.api_key)
             sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
             context["ti"].xcom_push(SEALED_COOKIES, sealed)
-        self._keep_episode(self._journal, result)
+        self._keep_episodes(self._journal, result, lineage.MOST_PAGES)
         metrics.imported(result)
         return [report.to_public() for report in result]
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> OperatorLineage[Any, Any] | None:
+        """What OpenLineage's listener asks for: feeds in, episode pages out."""
+        return lineage.facets(getattr(self, "feed_urls", ()), getattr(self, "episode_urls", ()))
 
 
 class InsertLinksOperator(LikepionOperator):
@@ -393,7 +405,7 @@ class InsertLinksOperator(LikepionOperator):
         return await delivery.run(tasks)
 
     def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
-        self._keep_episode(self._journal, result)
+        self._keep_episodes(self._journal, result)
         metrics.inserted(result)
         return [report.to_public() for report in result]
 
