@@ -93,6 +93,17 @@ async def test_switched_off_nothing_is_put_or_sent(world: World) -> None:
     assert world.inserts() == 0
 
 
+async def test_what_was_put_before_it_was_switched_off_stays_where_it_is(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.worker.client.fail(Endpoint.INSERT, "not_sent")
+    await world.run()
+    caplog.clear()
+    await world.run(link="")
+    assert world.state is LinkState.PREPARED
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
 async def test_a_dry_run_puts_nothing(world: World) -> None:
     await world.run(dry_run=True)
     assert world.state is None
