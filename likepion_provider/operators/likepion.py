@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -33,7 +34,7 @@ from likepion_provider.intake import Batch, Choice, Intake, batches
 from likepion_provider.journal import Journal, TaskName
 from likepion_provider.keeper import Keeper
 from likepion_provider.lease import SYSTEM_CLOCK
-from likepion_provider.models import SecondaryTask
+from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators import lineage
 from likepion_provider.operators.links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
 from likepion_provider.protocol import MAX_PULL
@@ -112,9 +113,10 @@ class LikepionOperator(BaseAsyncOperator):
     def _keep_episodes(self, journal: Journal, reports: Iterable[AccountReport], most: int = 1) -> None:
         """For the link to the platform, and for lineage: the first pages that are in the journal."""
         self.episode_urls: list[str] = []
-        for key in (report.task.key for report in reports if report.found):
+        for key in itertools.islice((report.task.key for report in reports if report.found), most):
             rows = journal.overview.links(key, limit=most - len(self.episode_urls))
-            self.episode_urls += [row["url"] for row in rows]
+            # A pruned link has no text any more.
+            self.episode_urls += [row["url"] for row in rows if row["url"]]
             if len(self.episode_urls) >= most:
                 return
 
@@ -331,7 +333,8 @@ class ImportRssOperator(LikepionOperator):
             seal = Seal(self._address.api_key)
             sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
             context["ti"].xcom_push(SEALED_COOKIES, sealed)
-        self._keep_episodes(self._journal, result, lineage.MOST_PAGES)
+        collected = [report for report in result if report.outcome is Outcome.COLLECTED]
+        self._keep_episodes(self._journal, collected, lineage.MOST_PAGES)
         metrics.imported(result)
         return [report.to_public() for report in result]
 

@@ -11,24 +11,41 @@ from typing import Any
 
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.intake import Batch
+from likepion_provider.lease import SYSTEM_CLOCK, Lease, Moment
 from likepion_provider.operators import lineage
-from likepion_provider.operators.likepion import ClaimAccountsOperator, ImportRssOperator, PullSecondaryTasksOperator
+from likepion_provider.operators.likepion import (
+    ClaimAccountsOperator,
+    ImportRssOperator,
+    InsertLinksOperator,
+    PullSecondaryTasksOperator,
+)
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import build_world
 
 Start = Callable[..., Any]
 
 
-async def test_a_feed_goes_in_and_episode_pages_come_out(start: Start, context: dict[str, Any]) -> None:
-    sandbox: Sandbox = await start(build_world(accounts=3, posts=1))
+async def claimed(context: dict[str, Any]) -> dict[str, Any]:
     pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=10)
     tasks = await asyncio.to_thread(pull.execute, context)
     claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=tasks)
     (batch,) = await asyncio.to_thread(claim.execute, context)
-    step = ImportRssOperator(task_id="import_rss", batch=batch)
+    return dict(batch)
+
+
+async def imported(context: dict[str, Any], batch: dict[str, Any], **options: Any) -> tuple[ImportRssOperator, Any]:
+    step = ImportRssOperator(task_id="import_rss", batch=batch, **options)
     await asyncio.to_thread(step.execute, context)
     found = DefaultExtractor(step).extract_on_complete(context["ti"])
     assert found is not None
+    return step, found
+
+
+async def test_a_feed_goes_in_and_episode_pages_come_out(start: Start, context: dict[str, Any]) -> None:
+    sandbox: Sandbox = await start(build_world(accounts=3, posts=1))
+    step, found = await imported(context, await claimed(context))
     (feed,) = found.inputs
     assert f"{feed.namespace}{feed.name}" == step.feed_urls[0]
     pages = {f"{page.namespace}{page.name}" for page in found.outputs}
@@ -37,6 +54,29 @@ async def test_a_feed_goes_in_and_episode_pages_come_out(start: Start, context: 
     shown = repr(found)
     secrets = {*sandbox.credentials(), *(post.link_rss for post in sandbox.manager.posts.values())}
     assert not [secret for secret in secrets if secret in shown]
+
+
+async def test_nothing_comes_out_of_a_dry_run(start: Start, context: dict[str, Any]) -> None:
+    await start(build_world(accounts=1, posts=1))
+    batch = await claimed(context)
+    await imported(context, batch)
+    _, found = await imported(context, batch, look_only=True)
+    assert (len(found.inputs), found.outputs) == (1, [])
+
+
+async def test_a_page_whose_text_was_pruned_is_left_out(start: Start, context: dict[str, Any]) -> None:
+    await start(build_world(accounts=1, posts=1))
+    batch = await claimed(context)
+    await imported(context, batch)
+    journal = journal_of(find(JOURNAL_CONN_ID))
+    insert = InsertLinksOperator(task_id="insert_links", batch=batch)
+    await asyncio.to_thread(insert.execute, context)
+    journal.links.prune(SYSTEM_CLOCK.now())
+    (key,) = [task.key for task in Batch.from_public(batch).tasks]
+    now = Moment.read(SYSTEM_CLOCK)
+    journal.claims.grant("dag/run", {key: Lease.granted(now)})
+    _, found = await imported(context, batch)
+    assert found.outputs == []
 
 
 def test_a_task_that_failed_before_it_read_anything_has_no_lineage(context: dict[str, Any]) -> None:
