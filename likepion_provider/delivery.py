@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from likepion_provider.client import LastLook
 from likepion_provider.errors import (
     JournalUnusable,
     LeaseLost,
@@ -35,7 +37,7 @@ PERSISTENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 class Manager(Claimer, Protocol):
     """What of the manager a delivery needs."""
 
-    async def insert(self, report: LinkReport, *, within_s: float) -> list[Record]:
+    async def insert(self, report: LinkReport, *, last_look: LastLook) -> list[Record]:
         """Report one account's links."""
         ...
 
@@ -121,7 +123,8 @@ class Delivery:
         key = task.key
         report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
         try:
-            records = await self._manager.insert(report, within_s=self._keeper.check_now(key))
+            look = functools.partial(self._keeper.check_now, key)
+            records = await self._manager.insert(report, last_look=look)
         except (Transient, NotAuthorised, LeaseLost) as error:
             await self._end(key, sending, LinkState.PREPARED, error)
             raise
