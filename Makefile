@@ -15,6 +15,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv -c constraints.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e . --group dev
+	$(BIN)/python -m compileall -q likepion_provider
 	touch $@
 
 demo: venv ## sandbox + Airflow + the DAG; ONCE=1 ends by itself

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +32,10 @@ if TYPE_CHECKING:  # aiohttp takes longer to import than all of this package: on
     import aiohttp
 
 T = TypeVar("T")
+
+#: Gives the seconds that a write may take, and raises where it must not begin.
+LastLook = Callable[[], float]
+_last_look: contextvars.ContextVar[LastLook | None] = contextvars.ContextVar("last_look", default=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +81,7 @@ class ManagerClient:
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(_sent_once,),
+            request_class=_looking_request(),
         )
 
     async def close(self) -> None:
@@ -110,16 +118,22 @@ class ManagerClient:
             ttl_s=min((part.ttl_s for part in parts), default=protocol.CLAIM_TTL_S),
         )
 
-    async def insert(self, report: LinkReport, *, within_s: float | None = None) -> list[Record]:
+    async def insert(self, report: LinkReport, *, last_look: LastLook | None = None) -> list[Record]:
         """Report one account's links.
 
-        :param within_s: wait no longer than this for the answer, whatever the address allows.
+        :param last_look: called twice: now, for how long to wait for the answer, and once more when the connection is
+            there, right before the first byte leaves; in between, the process may have been stopped. What it
+            raises then comes out of here, and nothing was sent.
         :raises OutcomeUnknown: the links may have been stored.
         """
+        within_s = last_look() if last_look else None
+        looking = _last_look.set(last_look)
         try:
             return await asyncio.wait_for(self._call(protocol.insert(report)), within_s)
         except asyncio.TimeoutError:
             raise protocol.lost(Endpoint.INSERT, Loss.ANSWER_LOST, "none while the claim held") from None
+        finally:
+            _last_look.reset(looking)
 
     async def _call(self, call: Call[T]) -> T:
         return call.read(await self._exchange(call.request))
@@ -170,6 +184,19 @@ def _not_sent() -> tuple[type[Exception], ...]:
     import aiohttp
 
     return aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
+
+
+@functools.cache
+def _looking_request() -> type[aiohttp.ClientRequest]:
+    import aiohttp
+
+    class LookingRequest(aiohttp.ClientRequest):
+        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+            if look := _last_look.get():
+                look()
+            return await super().send(conn)
+
+    return LookingRequest
 
 
 class _AnswerLost(Exception):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from likepion_provider.client import LastLook
 from likepion_provider.errors import (
     JournalUnusable,
     LeaseLost,
@@ -39,7 +40,7 @@ _STATES = {True: LinkState.STORED, False: LinkState.REFUSED, None: LinkState.UNK
 class Manager(Claimer, Protocol):
     """What of the manager a delivery needs."""
 
-    async def insert(self, report: LinkReport, *, within_s: float) -> list[Record]:
+    async def insert(self, report: LinkReport, *, last_look: LastLook) -> list[Record]:
         """Report one account's links."""
         ...
 
@@ -149,7 +150,8 @@ class Delivery:
         :param fail: awaited with what a failure makes of the report.
         """
         try:
-            return await self._manager.insert(report, within_s=self._keeper.check_now(key))
+            look = functools.partial(self._keeper.check_now, key)
+            return await self._manager.insert(report, last_look=look)
         except (Transient, NotAuthorised, LeaseLost) as error:
             await fail(LinkState.PREPARED, error)
             raise

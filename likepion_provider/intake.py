@@ -105,9 +105,13 @@ class Intake:
         asked = Moment.read(self._clock)
         pulled = [account.task for account in await self._manager.pull(limit)]
         lease = Lease.granted(asked)
-        await self._journal.commit(self._journal.claims.grant, self._scope, {task.key: lease for task in pulled})
-        await self._journal.commit(self._journal.submissions.note, pulled, self._run_id, asked.at, pulled=True)
-        await self._settle(pulled, asked, exhaustive=len(pulled) < limit)
+        if lease.holds(Moment.read(self._clock)):
+            await self._journal.commit(self._journal.claims.grant, self._scope, {task.key: lease for task in pulled})
+            await self._journal.commit(self._journal.submissions.note, pulled, self._run_id, asked.at, pulled=True)
+            await self._settle(pulled, asked, exhaustive=len(pulled) < limit)
+        else:
+            log.warning("The claims of %d pulled accounts were over before this run could go on: let go", len(pulled))
+            pulled = []
         leftovers = await self._leftovers({task.account_id for task in pulled})
         log.info("Pulled %d accounts (limit %d) and took %d leftovers along", len(pulled), limit, len(leftovers))
         return pulled + leftovers

@@ -271,7 +271,7 @@ def wire_url(url: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         usable = False
-    if not usable or any(character.isspace() or not character.isprintable() for character in url):
+    if not usable or " " in url or not url.isprintable():
         raise BadRequest(f"not a public http(s) URL: {url[:MESSAGE_CHARS]!r}")
     return url.replace(",", "%2C")
 
@@ -491,22 +491,26 @@ class _InsertReader:
         results = payload.get("results")
         if not isinstance(results, list):
             raise _unclear(Endpoint.INSERT, "insert: the answer has no results")
+        named: dict[str, list[int]] = {}
+        for index, url in enumerate(self.urls):
+            for spelling in {url, wire_url(url)}:
+                named.setdefault(spelling, []).append(index)
         said: dict[int, set[tuple[bool, str]]] = {}
         for row in results:
-            position = self._position(row)
+            position = self._position(row, named)
             if position is not None and isinstance(row.get("success"), bool):
                 said.setdefault(position, set()).add((row["success"], _row_message(row)))
         return [self._record(position, said.get(position, set())) for position in range(len(self.urls))]
 
-    def _position(self, row: Any) -> int | None:
+    def _position(self, row: Any, named: Mapping[str, Sequence[int]]) -> int | None:
         if not isinstance(row, dict):
             return None
         url = row.get("link_post")
-        named = [index for index, each in enumerate(self.urls) if url in (each, wire_url(each))]
+        candidates = named.get(url, ()) if isinstance(url, str) else ()
         position = row.get("link_index")
         if isinstance(position, int) and not isinstance(position, bool) and 0 <= position < len(self.urls):
-            return position if url is None or position in named else None
-        return named[0] if named else None
+            return position if url is None or position in candidates else None
+        return candidates[0] if candidates else None
 
     def _record(self, position: int, said: set[tuple[bool, str]]) -> Record:
         stored = {success for success, _ in said}

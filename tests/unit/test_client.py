@@ -12,7 +12,15 @@ from contextlib import asynccontextmanager
 import pytest
 
 from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, OutcomeUnknown, Rejected, Transient
+from likepion_provider.errors import (
+    BadRequest,
+    LeaseLost,
+    LikepionError,
+    NotAuthorised,
+    OutcomeUnknown,
+    Rejected,
+    Transient,
+)
 from likepion_provider.protocol import MAX_ANSWER_BYTES, LinkReport
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{"success":true,"data":[]}\n'
@@ -172,4 +180,27 @@ async def test_an_id_stays_within_its_part_of_the_path() -> None:
 async def test_an_insert_ends_with_its_own_time_although_the_address_allows_more() -> None:
     async with serving(RawServer(OK, delay_s=2), timeout_s=60) as client:
         with pytest.raises(OutcomeUnknown, match="none while the claim held"):
-            await client.insert(REPORT, within_s=0.1)
+            await client.insert(REPORT, last_look=lambda: 0.1)
+
+
+@pytest.mark.parametrize("reused", [False, True])
+async def test_a_claim_that_lapses_while_the_connection_is_made_sends_nothing(*, reused: bool) -> None:
+    looks = iter([10.0])
+
+    def last_look() -> float:
+        try:
+            return next(looks)
+        except StopIteration:
+            raise LeaseLost("the claim has lapsed") from None
+
+    server = RawServer(OK, OK)
+    async with serving(server) as client:
+        if reused:
+            with pytest.raises(Transient):
+                await client.account("a1")
+        before = len(server.requests)
+        with pytest.raises(LeaseLost):
+            await client.insert(REPORT, last_look=last_look)
+        with pytest.raises(Transient):
+            await client.account("a2")
+    assert [request.split()[1] for request in server.requests[before:]] == [b"/api/v1/podcast/accounts/a2"]

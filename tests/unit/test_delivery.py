@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from likepion_provider.client import LastLook
 from likepion_provider.keeper import LAPSE_MARGIN_S, Keeper
 from likepion_provider.models import LinkState, Outcome, PostAccount
 from likepion_provider.platforms import Job, Progress
@@ -93,9 +94,9 @@ async def test_an_insert_is_not_waited_for_longer_than_its_claim_holds(
     within_s: list[float] = []
     insert = worker.client.insert
 
-    async def noted(report: LinkReport, **limit: float) -> list[Record]:
-        within_s.append(limit["within_s"])
-        return await insert(report, **limit)
+    async def noted(report: LinkReport, last_look: LastLook) -> list[Record]:
+        within_s.append(last_look())
+        return await insert(report, last_look=last_look)
 
     worker.client.insert = noted  # type: ignore[method-assign, assignment]
     clock.advance(800)

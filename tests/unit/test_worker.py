@@ -18,7 +18,7 @@ from likepion_provider.errors import (
 )
 from likepion_provider.intake import Batch, Choice, batches
 from likepion_provider.lease import Moment
-from likepion_provider.models import LinkState, Outcome, SecondaryTask
+from likepion_provider.models import Account, LinkState, Outcome, SecondaryTask
 from likepion_provider.platforms import Job
 from likepion_provider.protocol import Endpoint
 from likepion_provider.sandbox.manager import Manager
@@ -314,6 +314,30 @@ async def test_a_pull_whose_answer_is_lost_is_not_sent_again(world: World) -> No
     with pytest.raises(OutcomeUnknown, match="pull: answer lost"):
         await world.worker.intake("run-1").pull(10)
     assert len(world.worker.client.sent) == 1
+
+
+@pytest.mark.parametrize("delivers", ["while it sleeps", "when it is awake"])
+async def test_a_pull_that_slept_through_its_claims_proves_nothing_and_takes_nothing(
+    world: World, delivers: str
+) -> None:
+    """A process stood still between a pull's answer and what it does with it, and another run took over."""
+    pull = world.worker.client.pull
+    overtaking: list[SecondaryTask] = []
+
+    async def slow(limit: int) -> list[Account]:
+        world.worker.client.pull = pull
+        answer: list[Account] = await pull(limit)
+        world.clock.advance(901)
+        overtaking.extend(await world.worker.intake("run-2").pull(limit))
+        if delivers == "while it sleeps":
+            await world.work(overtaking, "run-2")
+        return answer
+
+    world.worker.client.pull = slow
+    assert await world.worker.intake("run-1").pull(10) == []
+    assert world.worker.journal.links.settling() == "reappearance"
+    assert set((await world.work(overtaking, "run-2")).values()) == {Outcome.DELIVERED}
+    assert world.stored() == {"account-0": 3, "account-1": 3}
 
 
 async def test_reads_of_the_manager_are_tried_again_a_few_times(world: World) -> None:
