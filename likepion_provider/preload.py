@@ -22,6 +22,7 @@ WARM = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.timetables.trigger",
     # What the steps import.
+    "likepion_provider.operators.assist",
     "likepion_provider.operators.likepion",
     "likepion_provider.operators.report",
     "likepion_provider.sensors.likepion",
