@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
     port = world.addresses["manager_url"].rsplit(":", 1)[1]
     told = Story(open_journal(f"sqlite:///{airflow.home}/journal-{port}.db"))
     told.send(told.account("fine"), True, True)
-    told.fail(told.account("<b>bold</b>", domain="other.example"), "<script>alert(1)</script>")
+    bad = told.account("<b>bold</b>", domain="other.example")
+    told.fail(bad, "<script>alert(1)</script>", back_off=timedelta(hours=1))
     told.send(told.account("lost", group=f"group-{port}"), None)
     # The board may still have the journal of the test before.
     wait_for(lambda: f"group-{port}" in str(airflow.call("GET", "/likepion/api/groups")))
@@ -56,6 +58,7 @@ def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, ente
     expect(board.get_by_text("3 accounts on 2 platforms, signed in as admin")).to_be_visible()
     expect(board.get_by_text("<b>bold</b>@other.example")).to_be_visible()
     expect(board.get_by_text("<script>alert(1)</script>.")).to_be_visible()
+    expect(board.get_by_text("Tried again by itself after")).to_have_count(1)
 
     board.get_by_label("Domain").select_option("other.example")
     expect(board.locator("#rows tr")).to_have_count(1)
