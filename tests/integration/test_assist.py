@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from likepion_provider import DAG_ID
 from likepion_provider.journal import open_journal
 from likepion_provider.sandbox.world import World, build_world
 from tests.contract.platforms.base import PlatformServer, ServerEpisode
 from tests.contract.platforms.fyyd import FyydServer
-from tests.integration.conftest import DAG_IMPATIENT, Airflow, SandboxApi, wait_for
+from tests.integration.conftest import DAG_IMPATIENT, RUN_TIMEOUT_S, Airflow, SandboxApi, wait_for
 
 pytestmark = pytest.mark.airflow
 
@@ -78,9 +80,20 @@ def details(run_id: str) -> str:
     return f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{ASK}/0/hitlDetails"
 
 
-def answer(airflow: Airflow, run_id: str, option: str) -> None:
-    wait_for(lambda: state_of(airflow, run_id, "ask_person") == "awaiting_input")
-    airflow.call("PATCH", details(run_id), {"chosen_options": [option]})
+def answer(airflow: Airflow, run_id: str, option: str) -> str:
+    """Answer until the run has ended: Airflow asks again where the answer came before it had noted the question.
+
+    :return: the run's state.
+    """
+
+    def ended() -> bool:
+        if state_of(airflow, run_id, "ask_person") == "awaiting_input":
+            with contextlib.suppress(requests.HTTPError):
+                airflow.call("PATCH", details(run_id), {"chosen_options": [option]})
+        return airflow.state(run_id) in ("success", "failed")
+
+    wait_for(ended, timeout_s=RUN_TIMEOUT_S)
+    return airflow.state(run_id)
 
 
 def submission(airflow: Airflow, world: SandboxApi) -> Any:
@@ -104,18 +117,16 @@ def test_what_a_person_has_done_is_collected_and_reported_in_the_same_run(
     assert not [secret for secret in secrets if secret in str(told)]
 
     fyyd.already_there = True
-    answer(airflow, run_id, "It is done")
-    assert airflow.finish(run_id) == "success", airflow.tasks(run_id)
+    assert answer(airflow, run_id, "It is done") == "success", airflow.tasks(run_id)
     assert list(world.rows()["accounts"].values()) == [5, 5]
     assert world.rows()["duplicates"] == []
     assert {row["state"] for row in airflow.tasks(run_id).values()} == {"success"}
-    assert "2 delivered; 10 links delivered" in airflow.log(run_id, "report")
+    assert airflow.log(run_id, "report").count("delivered  5") == 2
 
 
 def test_done_but_not_listed_yet_is_green_and_left_to_a_later_run(airflow: Airflow, world: SandboxApi) -> None:
     run_id = ask(airflow)
-    answer(airflow, run_id, "It is done")
-    assert airflow.finish(run_id) == "success", airflow.tasks(run_id)
+    assert answer(airflow, run_id, "It is done") == "success", airflow.tasks(run_id)
     assert list(world.rows()["accounts"].values()) == [5]
     assert "a person was asked in this run" in airflow.log(run_id, "report")
 
