@@ -150,7 +150,11 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         wait >> import_rss >> insert_links
 
         ask = AskPersonOperator(
-            task_id="ask_person", batch=batch, import_task_id="import_batch.import_rss", map_index_template=name
+            task_id="ask_person",
+            batch=batch,
+            import_task_id="import_batch.import_rss",
+            assist="{{ params.assist }}",
+            map_index_template=name,
         )
         import_assisted = ImportRssOperator(
             task_id="import_assisted", batch=ask.output, map_index_template=name, pool=POOL

@@ -26,7 +26,7 @@ from likepion_provider.intake import Batch, Intake
 from likepion_provider.journal import Journal
 from likepion_provider.lease import MARGIN_S, SYSTEM_CLOCK
 from likepion_provider.models import SecondaryTask
-from likepion_provider.operators.likepion import needing_person, scope_of
+from likepion_provider.operators.likepion import flag, needing_person, scope_of
 from likepion_provider.operators.links import LikepionBoardLink
 from likepion_provider.protocol import CLAIM_TTL_S
 from likepion_provider.worker import AccountReport
@@ -52,12 +52,13 @@ class AskPersonOperator(HITLOperator):
 
     :param batch: one element of what :class:`~likepion_provider.operators.likepion.ClaimAccountsOperator` returns.
     :param import_task_id: whose reports say which accounts need a person.
+    :param assist: whether this run asks at all.
     :param likepion_conn_id: a connection of type ``likepion``.
     :param response_timeout: how long to wait; 14 minutes by default, since no claim holds longer.
     :return: the accounts that the person says are done, as a batch to import again.
     """
 
-    template_fields: Collection[str] = (*HITLOperator.template_fields, "batch", "likepion_conn_id")
+    template_fields: Collection[str] = (*HITLOperator.template_fields, "batch", "assist", "likepion_conn_id")
     operator_extra_links: Collection[BaseOperatorLink] = (LikepionBoardLink(),)
     ui_color = "#e8e4f3"
 
@@ -66,6 +67,7 @@ class AskPersonOperator(HITLOperator):
         *,
         batch: dict[str, Any],
         import_task_id: str,
+        assist: bool | str = True,
         likepion_conn_id: str = LIKEPION_CONN_ID,
         response_timeout: timedelta = timedelta(seconds=CLAIM_TTL_S - MARGIN_S),
         **kwargs: Any,
@@ -80,11 +82,14 @@ class AskPersonOperator(HITLOperator):
         )
         self.batch = batch
         self.import_task_id = import_task_id
+        self.assist = assist
         self.likepion_conn_id = likepion_conn_id
 
     def execute(self, context: Context) -> Any:
         """Ask, where anybody is needed."""
-        reports = needing_person(context["ti"], self.import_task_id)
+        with airflow_errors():
+            assists = flag("assist", self.assist)
+        reports = needing_person(context["ti"], self.import_task_id) if assists else []
         held = self._held(context, [report.task for report in reports]) if reports else []
         asked = [report for report in reports if report.task in held]
         if not asked:

@@ -136,6 +136,10 @@ async def test_nobody_is_asked_where_nobody_is_needed(
     start: Start, context: Context, asked: list[dict[str, Any]]
 ) -> None:
     _, _, ask = await to_ask(start, context)
+    ask.assist = "False"
+    with pytest.raises(AirflowSkipException):
+        await run(ask, context)
+    ask.assist = "True"
     context["ti"].xcoms[IMPORT, "return_value", 0] = []
     with pytest.raises(AirflowSkipException):
         await run(ask, context)
