@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from likepion_provider import DAG_ID
 from likepion_provider.journal import open_journal
 from tests.browser.conftest import PATIENCE_MS, board_of, open_trigger_form
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
@@ -146,6 +148,39 @@ def test_a_run_for_one_group_by_the_form_shows_on_the_board(
     expect(board.get_by_text("Delivered, 3 links").first).to_be_visible()
     board.get_by_role("link", name="insert_links [0]").first.click()
     page.wait_for_url("**/tasks/import_batch.insert_links/mapped/0**")
+
+
+def test_a_wrong_value_is_put_right_or_refused_by_the_form(airflow: Airflow, enter: Enter) -> None:
+    page = enter("op")
+    open_trigger_form(page, airflow.url)
+    form = page.get_by_role("dialog")
+    for name, typed, kept in (("limit", "5000", "1000"), ("batch_size", "0", "1")):
+        field = form.locator(f"[name=element_{name}]")
+        field.fill(typed)
+        field.press("Tab")
+        expect(field).to_have_value(kept)
+    form.locator("[name=element_group_id]").fill("two words")
+    form.get_by_role("button", name="Trigger").click()
+    expect(form.get_by_text("Invalid input for param group_id: 'two words' does not match").first).to_be_visible()
+    assert "/runs/" not in page.url
+
+
+def test_a_tasks_links_lead_to_its_accounts_on_the_board(
+    airflow: Airflow, sandbox: SandboxFactory, enter: Enter
+) -> None:
+    world = sandbox("--world", "built", "--accounts", "3", "--posts", "1", "--target", "2")
+    airflow.use(world)
+    run_id, state = airflow.run(batch_size=2)
+    assert state == "success"
+    page = enter("viewer")
+    page.goto(f"{airflow.url}/dags/{DAG_ID}/runs/{run_id}/tasks/import_batch.import_rss/mapped/0/details")
+    feed, episode = (page.get_by_role("link", name=name, exact=True) for name in ("Feed", "Episode"))
+    expect(feed).to_have_attribute("href", re.compile(f"^{re.escape(world.addresses['feeds_url'])}/"))
+    expect(episode).to_have_attribute("href", re.compile(f"^{re.escape(world.addresses['site_url'])}/"))
+    page.get_by_role("link", name="Board", exact=True).click()
+    board = board_of(page)
+    expect(board.get_by_text(f"Only what run {run_id}, batch 0 worked last.")).to_be_visible()
+    expect(board.locator("#rows tr")).to_have_count(2)
 
 
 def test_the_board_fits_a_phone(airflow: Airflow, story: Story, enter: Enter) -> None:
