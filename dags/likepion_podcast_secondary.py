@@ -23,6 +23,7 @@ import pendulum
 from airflow.sdk import Param, PartitionedAtRuntime, dag, task_group
 from airflow.sdk.configuration import conf
 
+from likepion_provider.operators.assist import AskPersonOperator
 from likepion_provider.operators.likepion import (
     ClaimAccountsOperator,
     ImportRssOperator,
@@ -36,6 +37,9 @@ NOTIFIER = conf.getimport("likepion", "notifier", fallback=None)
 SCHEDULE_MINUTES = conf.getint("likepion", "schedule_minutes", fallback=5)
 # A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
 POOL = conf.get("likepion", "pool", fallback="default_pool")
+
+#: What only a run with assist has.
+ASSISTED = ["import_batch.ask_person", "import_batch.import_assisted", "import_batch.insert_assisted"]
 
 PARAMS = {
     "limit": Param(
@@ -82,6 +86,13 @@ PARAMS = {
         description="You have seen that the manager lost links which it had confirmed: send those of this group or of "
         "these accounts again. Whatever is not lost is then there twice.",
     ),
+    "assist": Param(
+        False,
+        type="boolean",
+        title="Assist",
+        description="Where a platform takes the feed from a person only, ask for it in this run: under Required "
+        "actions, with what to do. Unanswered for 14 minutes, the accounts are let go.",
+    ),
     "dry_run": Param(
         False,
         type="boolean",
@@ -115,6 +126,7 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         domains="{{ params.domains }}",
         account_ids="{{ params.account_ids }}",
         resend="{{ params.resend and not params.dry_run }}",
+        leave_out=f"{{{{ [] if params.assist else {ASSISTED} }}}}",
     )
     claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output, batch_size="{{ params.batch_size }}")
 
@@ -132,11 +144,36 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
             look_only="{{ params.dry_run }}",
             # What an import found before it failed is in the journal, and is reported.
             trigger_rule="all_done",
+            assist="{{ params.assist }}",
             map_index_template=name,
         )
         wait >> import_rss >> insert_links
 
-    report = LikepionReportOperator(task_id="report", trigger_rule="all_done", retries=0, on_failure_callback=NOTIFIER)
+        ask = AskPersonOperator(
+            task_id="ask_person",
+            batch=batch,
+            import_task_id="import_batch.import_rss",
+            assist="{{ params.assist }}",
+            map_index_template=name,
+        )
+        import_assisted = ImportRssOperator(
+            task_id="import_assisted", batch=ask.output, map_index_template=name, pool=POOL
+        )
+        insert_assisted = InsertLinksOperator(
+            task_id="insert_assisted",
+            batch=ask.output,
+            import_task_id="import_batch.import_assisted",
+            map_index_template=name,
+        )
+        import_rss >> ask >> import_assisted >> insert_assisted
+
+    report = LikepionReportOperator(
+        task_id="report",
+        trigger_rule="all_done",
+        assist="{{ params.assist }}",
+        retries=0,
+        on_failure_callback=NOTIFIER,
+    )
     import_batch.expand(batch=claim.output) >> report
 
 

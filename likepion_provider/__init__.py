@@ -25,7 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": ["likepion_provider.operators.likepion", "likepion_provider.operators.report"],
+                "python-modules": [f"likepion_provider.operators.{name}" for name in ("likepion", "assist", "report")],
             }
         ],
         "sensors": [{"integration-name": integration, "python-modules": ["likepion_provider.sensors.likepion"]}],

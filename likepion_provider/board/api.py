@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from likepion_provider.board.access import Access, AirflowAccess, Person
-from likepion_provider.board.words import seen_again, state_of, trouble_of
+from likepion_provider.board.words import next_try_of, seen_again, state_of, trouble_of
 from likepion_provider.errors import BadRequest, JournalUnusable
 from likepion_provider.journal import Journal
 from likepion_provider.journal.overview import AccountRow, Filter, UnknownRow
@@ -42,7 +42,7 @@ SECURITY_HEADERS = {
 ASSETS = {"board.css": "text/css", "board.js": "text/javascript"}
 CSV_COLUMNS = (
     *("group_id", "account", "account_id", "request_id", "domain", "standing", "state", "links", "stored"),
-    *("attempts", "last_error", "what_to_do", "run_id", "updated_at"),
+    *("attempts", "last_error", "what_to_do", "next_try_at", "run_id", "updated_at"),
 )
 
 router = APIRouter()
@@ -171,7 +171,7 @@ def accounts(_: Reader, journal: TheJournal, which: Chosen, offset: Offset = 0, 
     """A page of accounts."""
     now = Moment.read(SYSTEM_CLOCK)
     total, rows = journal.overview.accounts(which, now, offset=offset, limit=limit)
-    return {"total": total, "rows": [_account(row) for row in rows], "now": now.at}
+    return {"total": total, "rows": [_account(row, now.at) for row in rows], "now": now.at}
 
 
 @router.get("/api/accounts.csv")
@@ -231,7 +231,7 @@ def _static(name: str) -> bytes:
     return (files("likepion_provider.board") / "static" / name).read_bytes()
 
 
-def _account(row: AccountRow) -> dict[str, Any]:
+def _account(row: AccountRow, now: datetime) -> dict[str, Any]:
     error, remedy = trouble_of(row)
     return {
         "request_id": row.key.request_id,
@@ -245,6 +245,7 @@ def _account(row: AccountRow) -> dict[str, Any]:
         "failures": row.failures,
         "last_error": error,
         "what_to_do": remedy if error else "",
+        "next_try_at": next_try_of(row, now),
         "links": row.links,
         "stored": row.stored,
         "claimed_until": row.claimed_until,
@@ -271,8 +272,9 @@ def _csv(rows: Iterator[AccountRow]) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_COLUMNS, extrasaction="ignore", lineterminator="\r\n")
     writer.writeheader()
+    now = datetime.now(timezone.utc)
     for row in rows:
-        writer.writerow({name: _cell(value) for name, value in _account(row).items()})
+        writer.writerow({name: _cell(value) for name, value in _account(row, now).items()})
         if buffer.tell() > 60_000:
             yield buffer.getvalue()
             buffer.seek(0)
@@ -282,5 +284,5 @@ def _csv(rows: Iterator[AccountRow]) -> Iterator[str]:
 
 def _cell(value: Any) -> str:
     """A value that no spreadsheet takes for a formula."""
-    text = value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
+    text = value.isoformat(timespec="seconds") if isinstance(value, datetime) else str("" if value is None else value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(value, int) else text

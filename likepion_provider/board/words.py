@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from likepion_provider.errors import OutcomeUnknown, Rejected
 from likepion_provider.journal.overview import AccountRow, UnknownRow
 from likepion_provider.models import ImportState, Standing
+from likepion_provider.worker import ImportOptions
 
 _IMPORT = {
     ImportState.NEW: "Taken up, not begun yet",
@@ -27,7 +30,18 @@ def state_of(row: AccountRow) -> str:
         return f"Delivered, {_links(row.stored)}"
     if row.state == ImportState.LISTED.value:
         return f"Listed; {row.stored} of {_links(row.links)} reported"
+    if _is_set_aside(row):
+        return f"Set aside after {row.failures} failures; only a run by its group, domain or id tries it"
     return _IMPORT[ImportState(row.state)]
+
+
+def next_try_of(row: AccountRow, now: datetime) -> datetime | None:
+    """When a run tries an account again that did not get through lately; None where nothing holds runs back.
+
+    :param now: aware.
+    """
+    holds = row.not_before is not None and row.not_before > now and not _is_set_aside(row)
+    return row.not_before if holds else None
 
 
 def trouble_of(row: AccountRow) -> tuple[str, str]:
@@ -44,6 +58,10 @@ def seen_again(row: UnknownRow) -> str:
     if row.pulled_at and row.sent_at and row.pulled_at > row.sent_at:
         return "The manager handed the account out again after the send: it had no link of this post then"
     return "The account was not handed out again since the send"
+
+
+def _is_set_aside(row: AccountRow) -> bool:
+    return row.failures >= ImportOptions.max_failures
 
 
 def _was_refused(row: AccountRow) -> bool:

@@ -86,13 +86,24 @@ def sandbox_process(home: Path, *arguments: str) -> Iterator[dict[str, str]]:
         yield addresses
 
 
+def start_warm(home: Path) -> None:
+    """Let the tasks of an Airflow find what they import already there: see :mod:`likepion_provider.preload`.
+
+    :param home: its ``AIRFLOW_HOME``.
+    """
+    (home / "config").mkdir(parents=True, exist_ok=True)
+    settings = home / "config" / "airflow_local_settings.py"
+    settings.write_text("import likepion_provider.preload\n", encoding="utf-8")
+
+
 @contextlib.contextmanager
 def standalone(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """``airflow standalone``.
+    """``airflow standalone``, warm.
 
     :param home: gets its log.
     :param environment: see :func:`airflow_environment`.
     """
+    start_warm(home)
     command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
     with (home / "airflow.log").open("w") as log, process(command, env=environment, stdout=log, stderr=log):
         yield

@@ -54,6 +54,8 @@ class AccountRow:
     stored: int
     parked: int
     refused: int
+    #: Until when no run tries it by itself, after one that did not get through; None after one that did.
+    not_before: datetime | None
     task: TaskName
     updated_at: datetime
     #: None where nobody of us holds the account now.
@@ -274,6 +276,7 @@ def _account(row: Any) -> AccountRow:
         standing=Standing(row.standing),
         parked=row.parked,
         refused=row.refused,
+        not_before=row.not_before,
         task=TaskName(row.dag_id, row.run_id, row.task_id, row.map_index),
         updated_at=row.updated_at,
         **{name: getattr(row, name) for name in same},

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, Context
+from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, BaseXCom, Context
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from likepion_provider.client import ManagerAddress, ManagerClient
@@ -144,6 +144,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
     :param account_ids: take these accounts, even such as were set aside.
     :param resend: send again what the manager had confirmed, because a person has seen that it is missing; needs
         ``group_id`` or ``account_ids``.
+    :param leave_out: ids of tasks that this run does without; they are skipped before they are mapped, at no cost.
     :return: the accounts' public fields; credentials stay behind.
     """
 
@@ -154,6 +155,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         "domains",
         "account_ids",
         "resend",
+        "leave_out",
     )
 
     def __init__(
@@ -164,9 +166,11 @@ class PullSecondaryTasksOperator(LikepionOperator):
         domains: Iterable[str] | str | None = None,
         account_ids: Iterable[str] | str | None = None,
         resend: bool | str = False,
+        leave_out: Iterable[str] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.leave_out = leave_out
         self.limit = limit
         self.group_id = group_id
         self.domains = domains
@@ -181,7 +185,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
             domains=tuple(each.lower() for each in _names("domains", self.domains)),
             account_ids=_names("account_ids", self.account_ids),
             # Not now: a cleared task must not send again what this run has sent.
-            resend_before=context["dag_run"].run_after if _flag("resend", self.resend) else None,
+            resend_before=context["dag_run"].run_after if flag("resend", self.resend) else None,
         )
         limit = _whole("limit", self.limit, 1, MAX_PULL)
         if choice:
@@ -223,7 +227,12 @@ class PullSecondaryTasksOperator(LikepionOperator):
         metrics.pulled(len(result))
         if not result:
             self._end_run()
-        return [task.to_public() for task in result]
+        public = [task.to_public() for task in result]
+        if left_out := _names("leave_out", self.leave_out):
+            # What raises returns nothing.
+            context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, public)
+            raise DownstreamTasksSkipped(tasks=list(left_out))  # type: ignore[no-untyped-call]
+        return public
 
     def _end_run(self) -> None:
         self.log.info("Nothing to do")
@@ -305,7 +314,7 @@ class ImportRssOperator(LikepionOperator):
         options = ImportOptions(
             allow_private_feeds=self._private_feeds,
             report_failures=bool(self._failure_link),
-            dry_run=_flag("look_only", self.look_only),
+            dry_run=flag("look_only", self.look_only),
             **self.options,
         )
         keeper = self._keeper(context, manager, journal)
@@ -358,10 +367,18 @@ class InsertLinksOperator(LikepionOperator):
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
     :param look_only: a dry run: send nothing.
     :param import_task_id: hand on the cookies that this task renewed; None leaves the accounts' as they are.
+    :param assist: leave the accounts that need a person by that task's word, and their claims, to
+        :class:`~likepion_provider.operators.assist.AskPersonOperator`.
     :return: a report an account that has links.
     """
 
-    template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "import_task_id", "look_only")
+    template_fields: Sequence[str] = (
+        *LikepionOperator.template_fields,
+        "batch",
+        "import_task_id",
+        "look_only",
+        "assist",
+    )
     operator_extra_links = (LikepionBoardLink(), LikepionShowLink())
 
     def __init__(
@@ -370,18 +387,24 @@ class InsertLinksOperator(LikepionOperator):
         batch: dict[str, Any],
         import_task_id: str | None = None,
         look_only: bool | str = False,
+        assist: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.batch = batch
         self.look_only = look_only
         self.import_task_id = import_task_id
+        self.assist = assist
 
     def _gather(self, context: Context) -> None:
         super()._gather(context)
         self._cookies: dict[str, str] = {}
+        self._tasks: Sequence[SecondaryTask] = Batch.from_public(self.batch).tasks
         if self.import_task_id:
             ti: Any = context["ti"]
+            if flag("assist", self.assist):
+                left = {report.task for report in needing_person(ti, self.import_task_id)}
+                self._tasks = [task for task in self._tasks if task not in left]
             sealed = ti.xcom_pull(self.import_task_id, key=SEALED_COOKIES, map_indexes=ti.map_index) or {}
             seal = Seal(self._address.api_key)
             self._cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
@@ -389,8 +412,8 @@ class InsertLinksOperator(LikepionOperator):
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Send."""
-        tasks = Batch.from_public(self.batch).tasks
-        if _flag("look_only", self.look_only):
+        tasks = self._tasks
+        if flag("look_only", self.look_only):
             self.log.info("Dry run: nothing is sent")
             ids = [task.account_id for task in tasks]
             await journal.commit(journal.claims.let_go, scope_of(context), ids)
@@ -413,6 +436,13 @@ class InsertLinksOperator(LikepionOperator):
         return [report.to_public() for report in result]
 
 
+def needing_person(ti: Any, import_task_id: str) -> list[AccountReport]:
+    """The accounts of this task's batch that the import found to need a person."""
+    rows = ti.xcom_pull(import_task_id, map_indexes=ti.map_index) or []
+    reports = map(AccountReport.from_public, rows)
+    return [report for report in reports if report.outcome is Outcome.NEEDS_PERSON]
+
+
 def _whole(name: str, value: Any, least: int, most: int) -> int:
     with contextlib.suppress(TypeError, ValueError):
         if not isinstance(value, bool) and least <= int(str(value)) <= most:
@@ -430,7 +460,11 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def _flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Any) -> bool:
+    """A switch, as a value or as rendered text.
+
+    :raises BadRequest: it is neither on nor off.
+    """
     text = str(value).strip().lower()
     if text in ("true", "1", "yes", "on"):
         return True

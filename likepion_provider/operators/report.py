@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors,
 from likepion_provider.intake import Batch
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import Outcome, SecondaryTask
+from likepion_provider.operators.assist import ASKED
+from likepion_provider.operators.likepion import flag
 from likepion_provider.operators.links import LikepionBoardLink
 from likepion_provider.worker import AccountReport
 
@@ -35,10 +38,14 @@ class LikepionReportOperator(BaseOperator):
     :param wait_task_id: the sensor, mapped over the batches.
     :param import_task_id: the import, mapped over the batches.
     :param insert_task_id: the insert, mapped over the batches.
+    :param ask_task_id: the task that asked a person, mapped over the batches; and, after the answer, the import and
+        the insert: ``import_assisted_task_id``, ``insert_assisted_task_id``.
+    :param assist: whether the run asks; False by default.
     :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, and all
         of it as ``text`` for a message.
     """
 
+    template_fields: Sequence[str] = ("assist",)
     operator_extra_links = (LikepionBoardLink(),)
     ui_color = "#e8e4f3"
 
@@ -49,6 +56,10 @@ class LikepionReportOperator(BaseOperator):
         wait_task_id: str = "import_batch.wait_for_link_rss",
         import_task_id: str = "import_batch.import_rss",
         insert_task_id: str = "import_batch.insert_links",
+        ask_task_id: str = "import_batch.ask_person",
+        import_assisted_task_id: str = "import_batch.import_assisted",
+        insert_assisted_task_id: str = "import_batch.insert_assisted",
+        assist: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -56,28 +67,43 @@ class LikepionReportOperator(BaseOperator):
         self.wait_task_id = wait_task_id
         self.import_task_id = import_task_id
         self.insert_task_id = insert_task_id
+        self.ask_task_id = ask_task_id
+        self.import_assisted_task_id = import_assisted_task_id
+        self.insert_assisted_task_id = insert_assisted_task_id
+        self.assist = assist
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gather, print and judge."""
         ti: Any = context["ti"]
         batches = [Batch.from_public(each) for each in ti.xcom_pull(self.claim_task_id) or []]
         reports: list[AccountReport] = []
+        with airflow_errors():
+            assisted = flag("assist", self.assist)
         for index, batch in enumerate(batches):
-            said = {
-                task_id: _reports(ti.xcom_pull(task_id, map_indexes=index))
-                for task_id in (self.import_task_id, self.insert_task_id)
-            }
             unheard = _unheard(batch, self._state(context, index))
-            imported, inserted = said[self.import_task_id], said[self.insert_task_id]
-            reports += [
-                _verdict(imported.get(task.account_id), inserted.get(task.account_id)) or unheard(task)
-                for task in batch.tasks
-            ]
+            said = _verdicts(ti, self.import_task_id, self.insert_task_id, index)
+            if assisted:
+                said |= self._assisted(ti, index, said)
+            reports += [said.get(task.account_id) or unheard(task) for task in batch.tasks]
         summary = summarise(reports)
         self.log.info("Accounts of this run\n%s", table(reports))
         self._note_pace(reports)
         self._judge(context, summary)
         return summary
+
+    def _assisted(self, ti: Any, index: int, first: Mapping[str, AccountReport]) -> dict[str, AccountReport]:
+        """What became of the accounts that a person was asked about; who was asked needs no second alarm."""
+        asked = ti.xcom_pull(self.ask_task_id, key=ASKED, map_indexes=index) or ()
+        again = _verdicts(ti, self.import_assisted_task_id, self.insert_assisted_task_id, index) if asked else {}
+        last = {each: report for each in asked if (report := again.get(each) or first.get(each))}
+        return {
+            account_id: dataclasses.replace(
+                report, outcome=Outcome.WAITING, message=f"{report.message.rstrip('.')}; a person was asked in this run"
+            )
+            if report.outcome is Outcome.NEEDS_PERSON
+            else report
+            for account_id, report in last.items()
+        }
 
     def _note_pace(self, reports: Sequence[AccountReport]) -> None:
         """Let the next pull know whether this run took more than it got to."""
@@ -122,12 +148,12 @@ def _reports(rows: Sequence[Mapping[str, Any]] | None) -> dict[str, AccountRepor
     return {each.task.account_id: each for each in map(AccountReport.from_public, rows or [])}
 
 
-def _verdict(imported: AccountReport | None, inserted: AccountReport | None) -> AccountReport | None:
+def _verdicts(ti: Any, import_task_id: str, insert_task_id: str, index: int) -> dict[str, AccountReport]:
     """What counts of both steps: an import that did not get through is not made good by links of an earlier run."""
-    if imported is None or inserted is None:
-        return inserted or imported
-    through = imported.outcome is Outcome.COLLECTED
-    return inserted if through or inserted.outcome.needs_attention else imported
+    imported, inserted = (_reports(ti.xcom_pull(each, map_indexes=index)) for each in (import_task_id, insert_task_id))
+    stuck = {account_id: each for account_id, each in imported.items() if each.outcome is not Outcome.COLLECTED}
+    loud = {account_id: each for account_id, each in inserted.items() if each.outcome.needs_attention}
+    return imported | inserted | stuck | loud
 
 
 def _unheard(batch: Batch, wait_state: str) -> Any:

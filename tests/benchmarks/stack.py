@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import psutil
 from cryptography.fernet import Fernet
 
-from likepion_provider.cli.local import AirflowApi, airflow_environment, free_port, process
+from likepion_provider.cli.local import AirflowApi, airflow_environment, free_port, process, start_warm
 from tests.postgres import postgres, server_binaries
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def airflow(database: str, *, preload: bool = True, dags: Mapping[str, str] | No
     """A fresh Airflow with the DAG of ``dags/``.
 
     :param database: ``sqlite`` or ``postgres``.
-    :param preload: with the ``airflow_local_settings.py`` of ``docker/``.
+    :param preload: tasks start warm.
     :param dags: more DAG files, by name.
     """
     with contextlib.ExitStack() as stack:
@@ -99,8 +99,7 @@ def airflow(database: str, *, preload: bool = True, dags: Mapping[str, str] | No
         for name, text in (dags or {}).items():
             (folder / name).write_text(text, encoding="utf-8")
         if preload:
-            (home / "config").mkdir()
-            shutil.copy(ROOT / "docker" / "airflow_local_settings.py", home / "config")
+            start_warm(home)
         port = free_port()
         environment = airflow_environment(home, folder, port) | _settings(stack, database)
         command = [str(Path(sys.executable).with_name("airflow"))]

@@ -39,7 +39,8 @@ def main() -> int:
         worlds = ("--world", "built", "--accounts", "24", "--posts", "3")
         with sandbox_process(home, *worlds) as addresses, running_airflow(home) as airflow:
             world = SandboxApi(addresses)
-            airflow.use(world)
+            # Airflow's dialog shows of the extra fields only what the connection has.
+            airflow.use(world, timeout_s=60)
             run_id, state = airflow.run()
             print(f"the run ended: {state}")
             fill(open_journal(f"sqlite:///{journal_of(home)}"), DAG_ID, run_id)
@@ -104,7 +105,8 @@ def connection_form(page: Page, url: str) -> None:
     page.goto(f"{url}/connections")
     page.get_by_role("row", name="likepion_default").get_by_role("button", name="Edit Connection").click()
     page.get_by_role("button", name="Extra Fields", exact=True).click()
-    expect(page.get_by_text("Allow private feeds").first).to_be_visible()
+    for name in ("Timeout (seconds)", "Allow private feeds"):
+        expect(page.get_by_text(name).first).to_be_visible()
     shoot(page, "connection-form")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from likepion_provider import DAG_ID
 from likepion_provider.journal import open_journal
 from tests.browser.conftest import PATIENCE_MS, board_of, open_trigger_form
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
@@ -34,7 +37,8 @@ def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
     port = world.addresses["manager_url"].rsplit(":", 1)[1]
     told = Story(open_journal(f"sqlite:///{airflow.home}/journal-{port}.db"))
     told.send(told.account("fine"), True, True)
-    told.fail(told.account("<b>bold</b>", domain="other.example"), "<script>alert(1)</script>")
+    bad = told.account("<b>bold</b>", domain="other.example")
+    told.fail(bad, "<script>alert(1)</script>", back_off=timedelta(hours=1))
     told.send(told.account("lost", group=f"group-{port}"), None)
     # The board may still have the journal of the test before.
     wait_for(lambda: f"group-{port}" in str(airflow.call("GET", "/likepion/api/groups")))
@@ -56,6 +60,7 @@ def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, ente
     expect(board.get_by_text("3 accounts on 2 platforms, signed in as admin")).to_be_visible()
     expect(board.get_by_text("<b>bold</b>@other.example")).to_be_visible()
     expect(board.get_by_text("<script>alert(1)</script>.")).to_be_visible()
+    expect(board.get_by_text("Tried again by itself after")).to_have_count(1)
 
     board.get_by_label("Domain").select_option("other.example")
     expect(board.locator("#rows tr")).to_have_count(1)
@@ -143,6 +148,39 @@ def test_a_run_for_one_group_by_the_form_shows_on_the_board(
     expect(board.get_by_text("Delivered, 3 links").first).to_be_visible()
     board.get_by_role("link", name="insert_links [0]").first.click()
     page.wait_for_url("**/tasks/import_batch.insert_links/mapped/0**")
+
+
+def test_a_wrong_value_is_put_right_or_refused_by_the_form(airflow: Airflow, enter: Enter) -> None:
+    page = enter("op")
+    open_trigger_form(page, airflow.url)
+    form = page.get_by_role("dialog")
+    for name, typed, kept in (("limit", "5000", "1000"), ("batch_size", "0", "1")):
+        field = form.locator(f"[name=element_{name}]")
+        field.fill(typed)
+        field.press("Tab")
+        expect(field).to_have_value(kept)
+    form.locator("[name=element_group_id]").fill("two words")
+    form.get_by_role("button", name="Trigger").click()
+    expect(form.get_by_text("Invalid input for param group_id: 'two words' does not match").first).to_be_visible()
+    assert "/runs/" not in page.url
+
+
+def test_a_tasks_links_lead_to_its_accounts_on_the_board(
+    airflow: Airflow, sandbox: SandboxFactory, enter: Enter
+) -> None:
+    world = sandbox("--world", "built", "--accounts", "3", "--posts", "1", "--target", "2")
+    airflow.use(world)
+    run_id, state = airflow.run(batch_size=2)
+    assert state == "success"
+    page = enter("viewer")
+    page.goto(f"{airflow.url}/dags/{DAG_ID}/runs/{run_id}/tasks/import_batch.import_rss/mapped/0/details")
+    feed, episode = (page.get_by_role("link", name=name, exact=True) for name in ("Feed", "Episode"))
+    expect(feed).to_have_attribute("href", re.compile(f"^{re.escape(world.addresses['feeds_url'])}/"))
+    expect(episode).to_have_attribute("href", re.compile(f"^{re.escape(world.addresses['site_url'])}/"))
+    page.get_by_role("link", name="Board", exact=True).click()
+    board = board_of(page)
+    expect(board.get_by_text(f"Only what run {run_id}, batch 0 worked last.")).to_be_visible()
+    expect(board.locator("#rows tr")).to_have_count(2)
 
 
 def test_the_board_fits_a_phone(airflow: Airflow, story: Story, enter: Enter) -> None:

@@ -64,8 +64,7 @@ SETTINGS = {
 POLICY = """
 from datetime import timedelta
 
-import airflow.sdk.execution_time.task_runner
-import likepion_provider.operators.likepion
+import likepion_provider.preload
 
 
 def task_policy(task):

@@ -27,6 +27,7 @@ from likepion_provider.cli.local import (
 DAGS = Path(__file__).parents[2] / "dags"
 RUN_TIMEOUT_S = 240.0
 DAG_BY_HAND = "likepion_by_hand"
+DAG_IMPATIENT = "likepion_impatient"
 #: A backfill needs a schedule; a DAG that is switched on runs once, and then not while tests do.
 A_YEAR = str(365 * 24 * 60)
 #: A DAG of its own for the example in each docstring, and one that waits in a worker.
@@ -155,16 +156,23 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 120) -> None:
         time.sleep(0.3)
 
 
-def dag_by_hand() -> str:
-    """The DAG under another name without a schedule, which a partition key needs."""
+def variant(*changes: tuple[str, str]) -> str:
+    """The DAG with some words replaced."""
     text = (DAGS / "likepion_podcast_secondary.py").read_text(encoding="utf-8")
-    for old, new in (
-        ('conf.getint("likepion", "schedule_minutes", fallback=5)', "0"),
-        ('dag_id="likepion_podcast_secondary"', f'dag_id="{DAG_BY_HAND}"'),
-    ):
+    for old, new in changes:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
+
+
+#: The DAG under another name without a schedule, which a partition key needs; and one that asks a person only briefly.
+VARIANTS = {
+    DAG_BY_HAND: [('conf.getint("likepion", "schedule_minutes", fallback=5)', "0")],
+    DAG_IMPATIENT: [
+        ('conf.getint("likepion", "schedule_minutes", fallback=5)', "0"),
+        ('task_id="ask_person",', 'task_id="ask_person", response_timeout=timedelta(seconds=2),'),
+    ],
+}
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +182,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     dags.mkdir(parents=True)
     for path in DAGS.glob("*.py"):
         shutil.copy(path, dags)
-    (dags / "by_hand.py").write_text(dag_by_hand(), encoding="utf-8")
+    for name, changes in VARIANTS.items():
+        text = variant(*changes, ('dag_id="likepion_podcast_secondary"', f'dag_id="{name}"'))
+        (dags / f"{name}.py").write_text(text, encoding="utf-8")
     (dags / "small.py").write_text(SMALL_DAGS, encoding="utf-8")
     port = free_port()
     environment = airflow_environment(home, dags, port) | {

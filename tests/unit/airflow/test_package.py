@@ -47,9 +47,14 @@ def test_the_dag_parses_into_the_tasks_that_are_documented() -> None:
         "import_batch.wait_for_link_rss",
         "import_batch.import_rss",
         "import_batch.insert_links",
+        "import_batch.ask_person",
+        "import_batch.import_assisted",
+        "import_batch.insert_assisted",
         "report",
     }
-    assert {"limit", "group_id", "domains", "account_ids", "batch_size", "dry_run", "resend"} == set(dag.params)
+    assert {"limit", "group_id", "domains", "account_ids", "batch_size", "assist", "dry_run", "resend"} == set(
+        dag.params
+    )
 
 
 def test_the_connection_form_is_described_as_the_code_reads_it() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,25 @@ class Story:
         records = [Record(url, outcome) for url, outcome in zip(urls, outcomes, strict=True)]
         self.journal.links.end_send(key, sending, records, self.now.at)
 
-    def fail(self, key: PostAccount, message: str, state: ImportState = ImportState.FAILED) -> None:
-        """The import ends badly."""
-        self.journal.submissions.record(key, "holder", self.now, state=state, message=message, remedy="Mend it.")
+    def fail(
+        self,
+        key: PostAccount,
+        message: str,
+        state: ImportState = ImportState.FAILED,
+        *,
+        back_off: timedelta | None = None,
+    ) -> None:
+        """The import ends badly; with ``back_off`` for good, and not to be tried before that is over."""
+        self.journal.submissions.record(
+            key,
+            "holder",
+            self.now,
+            state=state,
+            message=message,
+            remedy="Mend it.",
+            permanent=back_off is not None,
+            not_before=self.now.at + back_off if back_off is not None else None,
+        )
 
     def parked(self) -> int:
         """The id of a parked link."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -144,6 +144,24 @@ def test_every_standing_in_plain_words_with_what_to_do(story: Story, journal: Jo
     (group,) = get("groups")["rows"]
     assert group["counts"] == counts
     assert (group["links"], group["stored"]) == (6, 4)
+
+
+def test_what_backs_off_says_when_it_is_tried_next(board: Client, story: Story, get: Get) -> None:
+    soon, late = story.now.at + timedelta(hours=1), timedelta(hours=6)
+    story.fail(story.account("backs-off"), "the password is wrong", back_off=timedelta(hours=1))
+    story.fail(story.account("over"), "the password is wrong", back_off=timedelta(0))
+    story.fail(story.account("red"), "no setback")
+    for _ in range(3):
+        story.fail(story.account("set-aside"), "the password is wrong", back_off=late)
+    rows = {row["account_id"]: row for row in get("accounts")["rows"]}
+    told = {name: row["next_try_at"] and datetime.fromisoformat(row["next_try_at"]) for name, row in rows.items()}
+    assert told == {"backs-off": soon, "over": None, "red": None, "set-aside": None}
+    assert rows["backs-off"]["state"] == "The import failed"
+    words = "Set aside after 3 failures; only a run by its group, domain or id tries it"
+    assert rows["set-aside"]["state"] == words
+    lines = {row["account_id"]: row for row in csv.DictReader(io.StringIO(board.get("/api/accounts.csv").text))}
+    assert lines["backs-off"]["next_try_at"] == soon.isoformat(timespec="seconds")
+    assert lines["red"]["next_try_at"] == ""
 
 
 def test_filters_and_pages(story: Story, get: Get) -> None:

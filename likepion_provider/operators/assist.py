@@ -1,0 +1,150 @@
+"""A person's turn: what a platform takes from a person only, asked for while the run still holds the accounts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import BaseOperatorLink, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from likepion_provider.client import ManagerAddress, ManagerClient
+from likepion_provider.errors import Transient
+from likepion_provider.hooks.connections import (
+    JOURNAL_CONN_ID,
+    LIKEPION_CONN_ID,
+    address_of,
+    airflow_errors,
+    find,
+    journal_of,
+)
+from likepion_provider.hooks.masking import mask
+from likepion_provider.intake import Batch, Intake
+from likepion_provider.journal import Journal
+from likepion_provider.lease import MARGIN_S, SYSTEM_CLOCK
+from likepion_provider.models import SecondaryTask
+from likepion_provider.operators.likepion import flag, needing_person, scope_of
+from likepion_provider.operators.links import LikepionBoardLink
+from likepion_provider.protocol import CLAIM_TTL_S
+from likepion_provider.worker import AccountReport
+
+#: XCom key of the accounts that a person was asked about.
+ASKED = "asked"
+DONE = "It is done"
+NOT_NOW = "Not now"
+
+
+class AskPersonOperator(HITLOperator):
+    """Ask a person to hand the feed to the platforms of a batch that take it from a person only.
+
+    It waits without a worker slot, as long as the accounts' claims can hold. Without an answer in that time, or with
+    :data:`NOT_NOW`, it is skipped: the accounts are let go, and a later run takes them again. So it is where nobody
+    is needed.
+
+    .. code-block:: python
+
+        ask = AskPersonOperator(task_id="ask_person", batch=batch, import_task_id="import_batch.import_rss")
+        again = ImportRssOperator(task_id="import_assisted", batch=ask.output)
+        again >> InsertLinksOperator(task_id="insert_assisted", batch=ask.output)
+
+    :param batch: one element of what :class:`~likepion_provider.operators.likepion.ClaimAccountsOperator` returns.
+    :param import_task_id: whose reports say which accounts need a person.
+    :param assist: whether this run asks at all.
+    :param likepion_conn_id: a connection of type ``likepion``.
+    :param response_timeout: how long to wait; 14 minutes by default, since no claim holds longer.
+    :return: the accounts that the person says are done, as a batch to import again.
+    """
+
+    template_fields: Collection[str] = (*HITLOperator.template_fields, "batch", "assist", "likepion_conn_id")
+    operator_extra_links: Collection[BaseOperatorLink] = (LikepionBoardLink(),)
+    ui_color = "#e8e4f3"
+
+    def __init__(
+        self,
+        *,
+        batch: dict[str, Any],
+        import_task_id: str,
+        assist: bool | str = True,
+        likepion_conn_id: str = LIKEPION_CONN_ID,
+        response_timeout: timedelta = timedelta(seconds=CLAIM_TTL_S - MARGIN_S),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            # Who is asked for what is known only once the import has run.
+            subject="Accounts need a person",
+            options=[DONE, NOT_NOW],
+            defaults=NOT_NOW,
+            response_timeout=response_timeout,
+            **kwargs,
+        )
+        self.batch = batch
+        self.import_task_id = import_task_id
+        self.assist = assist
+        self.likepion_conn_id = likepion_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Ask, where anybody is needed."""
+        with airflow_errors():
+            assists = flag("assist", self.assist)
+        reports = needing_person(context["ti"], self.import_task_id) if assists else []
+        held = self._held(context, [report.task for report in reports]) if reports else []
+        asked = [report for report in reports if report.task in held]
+        if not asked:
+            raise AirflowSkipException("no account of this batch needs a person now")
+        context["ti"].xcom_push(ASKED, [report.task.account_id for report in asked])
+        self.subject, self.body = question(asked)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Hand on what the person says is done; let go of everything else."""
+        done = DONE in super().execute_complete(context, event)["chosen_options"]
+        ti: Any = context["ti"]
+        ids = set(ti.xcom_pull(self.task_id, key=ASKED, map_indexes=ti.map_index) or ())
+        with airflow_errors():
+            journal = journal_of(find(JOURNAL_CONN_ID))
+            if done:
+                journal.submissions.forgive(ids)
+            else:
+                journal.claims.let_go(scope_of(context), ids)
+        if not done:
+            raise AirflowSkipException("it is not done: the accounts are let go, a later run takes them")
+        batch = Batch.from_public(self.batch)
+        return Batch(batch.name, False, tuple(task for task in batch.tasks if task.account_id in ids)).to_public()
+
+    def _held(self, context: Context, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
+        """The accounts that are still ours, claimed anew: whoever answers has all of a claim's time."""
+        with airflow_errors():
+            address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
+            mask([address.api_key])
+            journal = journal_of(find(JOURNAL_CONN_ID))
+            try:
+                return asyncio.run(self._reaffirm(context, address, journal, tasks))
+            except Transient as error:
+                self.log.warning("The claims keep their old end: %s", error)
+                return list(tasks)
+
+    async def _reaffirm(
+        self, context: Context, address: ManagerAddress, journal: Journal, tasks: Sequence[SecondaryTask]
+    ) -> list[SecondaryTask]:
+        async with ManagerClient(address) as manager:
+            run_id = context["dag_run"].run_id
+            scope = scope_of(context)
+            intake = Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope=scope, run_id=run_id)
+            return await intake.reaffirm(tasks)
+
+
+def question(reports: Sequence[AccountReport]) -> tuple[str, str]:
+    """A headline, and what to do for each account (Markdown); public fields only."""
+    accounts = "1 account needs" if len(reports) == 1 else f"{len(reports)} accounts need"
+    platforms = ", ".join(sorted({report.task.domain for report in reports}))
+    steps = [f"- **{_plain(report.task.label)}**: {report.remedy}" for report in reports]
+    after = f'Choose "{DONE}" once the platform has it: the links are collected at once, or by a later run.'
+    return f"{accounts} a person at {platforms}", "\n".join([*steps, "", after])
+
+
+def _plain(text: str) -> str:
+    """A name that Markdown takes for nothing else."""
+    return "".join(f"\\{each}" if each in r"\`*_{}[]<>()#+-!|~" else each for each in text)

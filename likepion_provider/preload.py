@@ -1,0 +1,56 @@
+"""Warm starts: importing this imports once, before the fork, what every task would import again.
+
+To be imported by ``airflow_local_settings.py``, e.g. in ``$AIRFLOW_HOME/config/``: Airflow reads that when a component
+starts, and tasks are forked from there. Nothing here opens a connection or starts a thread, which would not survive it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+
+#: Components that fork tasks or DAG files; the others start quicker without.
+FORKING = {"scheduler", "celery", "dag-processor"}
+WARM = (
+    # What the runner of a task and a DAG file import of Airflow.
+    "airflow.dag_processing.bundles.local",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk.definitions.decorators",
+    "airflow.sdk.execution_time.cache",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.timetables.trigger",
+    # What the steps import.
+    "likepion_provider.operators.assist",
+    "likepion_provider.operators.likepion",
+    "likepion_provider.operators.report",
+    "likepion_provider.sensors.likepion",
+    "aiohttp",
+    "cryptography.fernet",
+    "cryptography.hazmat.primitives.kdf.hkdf",
+    "feedparser",
+    "likepion_provider.feed.fetch",
+    "likepion_provider.feed.read",
+    "packaging.requirements",
+    "pyotp",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+    "xml.sax.expatreader",
+)
+
+
+def preload() -> None:
+    """Import all of it, and the importers."""
+    for name in WARM:
+        # What another version of Airflow does not have makes a task slower, not the scheduler fail.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        from likepion_provider.platforms import registry
+
+        registry()
+
+
+if FORKING.intersection(sys.argv[1:2]):
+    preload()
