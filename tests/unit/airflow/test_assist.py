@@ -207,7 +207,7 @@ async def test_the_report_is_red_for_no_account_that_a_person_was_asked_about(
 
 
 def test_names_are_not_taken_for_markup() -> None:
-    task = SecondaryTask("a", "p", "g", "a.example", username="[x](https://evil.example)*b*")
+    task = SecondaryTask("a", "p", "g", "a.example", username="`[x](https://evil.example)*b*")
     _, body = question([AccountReport(task, Outcome.NEEDS_PERSON, remedy="Do it.")])
-    assert r"\[x\]\(https://evil.example\)\*b\*@a.example" in body
+    assert "- `[x](https://evil.example)*b*@a.example`: Do it." in body
     assert assist.DONE in body
