@@ -140,11 +140,7 @@ def question(reports: Sequence[AccountReport]) -> tuple[str, str]:
     """A headline, and what to do for each account (Markdown); public fields only."""
     accounts = "1 account needs" if len(reports) == 1 else f"{len(reports)} accounts need"
     platforms = ", ".join(sorted({report.task.domain for report in reports}))
-    steps = [f"- **{_plain(report.task.label)}**: {report.remedy}" for report in reports]
+    # As code: Markdown would take some names for mail addresses, and others for markup.
+    steps = [f"- `{report.task.label.replace('`', '')}`: {report.remedy}" for report in reports]
     after = f'Choose "{DONE}" once the platform has it: the links are collected at once, or by a later run.'
     return f"{accounts} a person at {platforms}", "\n".join([*steps, "", after])
-
-
-def _plain(text: str) -> str:
-    """A name that Markdown takes for nothing else."""
-    return "".join(f"\\{each}" if each in r"\`*_{}[]<>()#+-!|~" else each for each in text)

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped,
 
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.lease import SYSTEM_CLOCK, Moment
-from likepion_provider.models import Outcome, SecondaryTask
+from likepion_provider.models import ImportState, Outcome, SecondaryTask
 from likepion_provider.operators import assist
 from likepion_provider.operators.assist import ASKED, DONE, NOT_NOW, AskPersonOperator, question
 from likepion_provider.operators.likepion import (
@@ -61,6 +61,14 @@ def needing(task: dict[str, Any]) -> dict[str, Any]:
     return AccountReport(found, Outcome.NEEDS_PERSON, message="not listed", remedy="Open https://a.example").to_public()
 
 
+def back_off(task: SecondaryTask) -> None:
+    """As the import leaves an account that needs a person: not to be tried for an hour."""
+    journal, now = journal_of(find(JOURNAL_CONN_ID)), Moment.read(SYSTEM_CLOCK)
+    journal.claims.take_over("dag/run", "import", [task.key], now)
+    state, later = ImportState.NEEDS_VERIFICATION, now.at + timedelta(hours=1)
+    journal.submissions.record(task.key, "import", now, state=state, not_before=later)
+
+
 def event(option: str) -> dict[str, Any]:
     return {
         "chosen_options": [option],
@@ -96,6 +104,7 @@ async def test_done_hands_on_what_is_still_claimed_and_is_tried_at_once(
     start: Start, context: Context, asked: list[dict[str, Any]]
 ) -> None:
     sandbox, batch, ask = await to_ask(start, context)
+    await asyncio.to_thread(back_off, SecondaryTask.from_public(batch["tasks"][0]))
     insert = InsertLinksOperator(task_id="insert_links", batch=batch, import_task_id=IMPORT, assist=True)
     with pytest.raises(TaskAwaitingInput):
         await run(ask, context)
@@ -207,7 +216,7 @@ async def test_the_report_is_red_for_no_account_that_a_person_was_asked_about(
 
 
 def test_names_are_not_taken_for_markup() -> None:
-    task = SecondaryTask("a", "p", "g", "a.example", username="[x](https://evil.example)*b*")
+    task = SecondaryTask("a", "p", "g", "a.example", username="`[x](https://evil.example)*b*")
     _, body = question([AccountReport(task, Outcome.NEEDS_PERSON, remedy="Do it.")])
-    assert r"\[x\]\(https://evil.example\)\*b\*@a.example" in body
+    assert "- `[x](https://evil.example)*b*@a.example`: Do it." in body
     assert assist.DONE in body
