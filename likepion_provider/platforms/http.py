@@ -10,7 +10,6 @@ import json
 import operator
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -134,6 +133,8 @@ class PlatformHttp:
         cookie: str = "",
         timeout_s: float = 60.0,
     ) -> None:
+        from http.cookies import SimpleCookie
+
         import aiohttp  # late: see client.py
         from yarl import URL
 
