@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 
 .PHONY: help venv demo test check bench faults cluster matrix screenshots clean
 
@@ -21,8 +22,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: venv ## sandbox + Airflow + the DAG; ONCE=1 ends by itself
 	$(BIN)/likepion demo $(if $(ONCE),--once)
 
-test: venv ## all tests
-	$(BIN)/pytest $(ARGS)
+test: venv ## all tests, two files at a time; JOBS=0 for one after the other
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: venv ## format, lint, types, layers
 	$(BIN)/ruff format --check .
