@@ -88,9 +88,12 @@ class Delivery:
         :raises JournalUnusable: the journal failed for longer than this waits.
         """
         held = await self._keeper.take_over([task.key for task in tasks])
+        urls = await asyncio.to_thread(self._journal.links.to_send, held)
         progress = StepCounter(len(held), self._clock)
         async with self._keeper.keeping():
-            troubles = await asyncio.gather(*(self._deliver(task, progress) for task in tasks if task.key in held))
+            troubles = await asyncio.gather(
+                *(self._deliver(task, urls[task.key], progress) for task in tasks if task.key in held)
+            )
         ids = [task.account_id for task in tasks]
         await self._journal.commit(self._journal.claims.let_go, self._keeper.scope, ids, self._keeper.holder)
         for trouble in troubles:
@@ -99,10 +102,9 @@ class Delivery:
         states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
         return [self._report(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
 
-    async def _deliver(self, task: SecondaryTask, progress: StepCounter) -> LikepionError | None:
+    async def _deliver(self, task: SecondaryTask, urls: Sequence[str], progress: StepCounter) -> LikepionError | None:
         async with self._slots:
             try:
-                urls = await asyncio.to_thread(self._journal.links.to_send, task.key)
                 for position, part in enumerate(split_urls(urls)):
                     if position:
                         # The insert before cleared the claim; the account has rows now, so nobody else was given it.

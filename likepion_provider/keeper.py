@@ -10,6 +10,7 @@ from typing import Protocol
 
 from likepion_provider.errors import LeaseLost, LikepionError, Transient
 from likepion_provider.journal import Journal
+from likepion_provider.journal.group import Together
 from likepion_provider.lease import Clock, Lease, Moment, renewal_delay_s
 from likepion_provider.models import PostAccount
 from likepion_provider.protocol import CLAIM_TTL_S, Claimed
@@ -44,6 +45,7 @@ class Keeper:
         self.scope = scope
         self._holder = holder
         self._leases: dict[PostAccount, Lease] = {}
+        self._fence: Together[PostAccount, None] = Together(self._refusals)
         #: Claims renewed so far.
         self.renewed = 0
         #: What the manager last gave; its pulls do not say.
@@ -95,8 +97,11 @@ class Keeper:
         :return: the seconds within which it must have ended.
         :raises LeaseLost: it must not begin.
         """
-        await asyncio.to_thread(self._journal.claims.require, key, self.holder, Moment.read(self._clock))
+        await self._fence.ask(key)
         return self.check_now(key)
+
+    def _refusals(self, keys: list[PostAccount]) -> list[Exception | None]:
+        return [*self._journal.claims.refusals(keys, self.holder, Moment.read(self._clock))]
 
     def check_now(self, key: PostAccount) -> float:
         """The part of :meth:`check` that needs no database: the very last look before a byte leaves.

@@ -50,12 +50,15 @@ class BatchMask:
     async def _mask_waiting(self) -> None:
         await asyncio.sleep(GATHER_S)
         secrets, self._waiting = self._waiting, set()
-        _mask_at_once(secrets)
+        mask_at_once(secrets)
         self._masked |= secrets
 
 
-def _mask_at_once(secrets: Collection[str]) -> None:
-    """Put all but one into Airflow's patterns directly; that one lets Airflow compile them all."""
+def mask_at_once(secrets: Collection[str]) -> None:
+    """Mask many secrets, in this process only: see :func:`printing_masked`.
+
+    All but one are put into Airflow's patterns directly; that one lets Airflow compile them all.
+    """
     try:
         from airflow.sdk._shared.secrets_masker import _secrets_masker
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, insert_for
@@ -54,15 +54,16 @@ class Claims:
 
         :return: the leases; an account that is missing must not be touched.
         """
-        held = {}
+        wanted = set(keys)
+        ids = sorted({key.account_id for key in wanted})
+        # In one order for all who lock several, so that they wait for each other and never in a circle.
+        query = select(claim).where(claim.c.account_id.in_(ids), claim.c.scope == scope)
         with self._database.writing() as connection:
-            for key in _in_order(keys):
-                row = lock(connection, key.account_id)
-                if row is not None and row.scope == scope and row.request_id == key.request_id:
-                    lease = _lease(row)
-                    if lease.holds(now):
-                        connection.execute(_where(key.account_id).values(holder=holder))
-                        held[key] = lease
+            rows = connection.execute(query.order_by(claim.c.account_id).with_for_update())
+            leases = {PostAccount(row.request_id, row.account_id): _lease(row) for row in rows}
+            held = {key: lease for key, lease in leases.items() if key in wanted and lease.holds(now)}
+            ids = [key.account_id for key in held]
+            connection.execute(update(claim).where(claim.c.account_id.in_(ids)).values(holder=holder))
         return held
 
     def leases(self, scope: str, keys: Collection[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
@@ -83,13 +84,12 @@ class Claims:
         with self._database.reading() as connection:
             return {row.account_id for row in connection.execute(query) if _lease(row).holds(now)}
 
-    def require(self, key: PostAccount, holder: str, now: Moment) -> None:
-        """Be sure that ``holder`` may write.
-
-        :raises LeaseLost: it may not.
-        """
+    def refusals(self, keys: Collection[PostAccount], holder: str, now: Moment) -> list[LeaseLost | None]:
+        """Why ``holder`` may not write, for each of the keys; None where it may."""
+        query = select(claim).where(claim.c.account_id.in_([key.account_id for key in keys]))
         with self._database.reading() as connection:
-            require(connection, key, holder, now)
+            rows = {row.account_id: row for row in connection.execute(query)}
+        return [_refusal(rows.get(key.account_id), key, holder, now) for key in keys]
 
     def extend(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
         """Note a renewal; claims that were let go or went to another scope meanwhile stay as they are."""
@@ -117,21 +117,29 @@ def require(connection: Connection, key: PostAccount, holder: str, now: Moment) 
 
     :raises LeaseLost: the claim lapsed, was let go, or went to a later attempt.
     """
-    row = lock(connection, key.account_id)
-    if row is None or row.holder != holder or row.request_id != key.request_id:
-        raise LeaseLost(f"account {key.account_id} was taken over by a later attempt")
-    if not _lease(row).holds(now):
-        raise LeaseLost(f"the claim on account {key.account_id} has lapsed")
+    if refusal := _refusal(lock(connection, key.account_id), key, holder, now):
+        raise refusal
 
 
 def lock(connection: Connection, account_id: str) -> Any:
     """An account's claim, which no other transaction changes meanwhile; None where there is none."""
-    query = select(claim).where(claim.c.account_id == account_id).with_for_update()
-    return connection.execute(query).one_or_none()
+    return connection.execute(_LOCKED, {"account": account_id}).one_or_none()
+
+
+#: Made once: to build a statement costs more than to run it.
+_LOCKED = select(claim).where(claim.c.account_id == bindparam("account")).with_for_update()
+
+
+def _refusal(row: Any, key: PostAccount, holder: str, now: Moment) -> LeaseLost | None:
+    if row is None or row.holder != holder or row.request_id != key.request_id:
+        return LeaseLost(f"account {key.account_id} was taken over by a later attempt")
+    if not _lease(row).holds(now):
+        return LeaseLost(f"the claim on account {key.account_id} has lapsed")
+    return None
 
 
 def _in_order(keys: Iterable[PostAccount]) -> list[PostAccount]:
-    """One order for all who lock several accounts, so that they wait for each other and never in a circle."""
+    """See :meth:`Claims.take_over`."""
     return sorted(keys, key=lambda key: key.account_id)
 
 
@@ -151,7 +159,3 @@ def _upsert(connection: Connection) -> Any:
     statement = insert_for(connection)(claim)
     fresh = {column.name: statement.excluded[column.name] for column in claim.c if not column.primary_key}
     return statement.on_conflict_do_update(index_elements=[claim.c.account_id], set_=fresh)
-
-
-def _where(account_id: str) -> Any:
-    return update(claim).where(claim.c.account_id == account_id)

@@ -22,7 +22,7 @@ from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.failures import is_reported
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.journal.settings import get, put
-from likepion_provider.journal.submissions import in_parts
+from likepion_provider.journal.submissions import OF_KEY, among, in_parts, named
 from likepion_provider.lease import Moment
 from likepion_provider.models import LinkState, PostAccount
 from likepion_provider.protocol import CLAIM_TTL_S, Record
@@ -97,18 +97,22 @@ class Links:
             return 0
         with self._database.writing() as connection:
             lock(connection, key.account_id)
-            before = _count(connection, key)
-            connection.execute(insert_for(connection)(link).on_conflict_do_nothing(), rows)
-            after = _count(connection, key)
-            if after > before:
-                connection.execute(_submission_of(key).values(links=after))
-            return after - before
+            put_absent = insert_for(connection)(link).on_conflict_do_nothing()
+            new = connection.execute(put_absent, rows, execution_options={"preserve_rowcount": True}).rowcount
+            if new:
+                connection.execute(_MORE_LINKS, named(key) | {"new": new})
+            return new
 
-    def to_send(self, key: PostAccount) -> list[str]:
-        """The URLs that may be sent now, in the order in which they were found."""
-        query = select(link.c.url).where(_of(key), _MAY_BE_SENT).order_by(link.c.id)
+    def to_send(self, keys: Collection[PostAccount]) -> dict[PostAccount, list[str]]:
+        """The URLs of each account that may be sent now, in the order in which they were found."""
+        found: dict[PostAccount, list[str]] = {key: [] for key in keys}
+        columns = (link.c.request_id, link.c.account_id, link.c.url)
         with self._database.reading() as connection:
-            return list(connection.execute(query).scalars())
+            for part in among(link, keys):
+                rows = connection.execute(select(*columns).where(part, _MAY_BE_SENT).order_by(link.c.id))
+                for request_id, account_id, url in rows:
+                    found[PostAccount(request_id, account_id)].append(url)
+        return found
 
     def begin_send(self, key: PostAccount, holder: str, urls: Sequence[str], now: Moment) -> Sending:
         """Note, before the POST, that it begins; from here on the URLs are never sent again blindly.
@@ -119,13 +123,10 @@ class Links:
         send_id = uuid.uuid4().hex
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            connection.execute(
-                update(link)
-                .where(_of(key), link.c.url_sha256.in_([_sha256(url) for url in urls]), _MAY_BE_SENT)
-                .values(state=_S, send_id=send_id, sends=link.c.sends + 1, sent_at=now.at, updated_at=now.at)
-            )
-            ours = select(link.c.url).where(link.c.send_id == send_id, _of(key)).order_by(link.c.id)
-            return Sending(send_id, tuple(connection.execute(ours).scalars()))
+            begun = named(key) | {"send": send_id, "at": now.at, "hashes": [_sha256(url) for url in urls]}
+            if connection.execute(_BEGIN_SEND, begun).rowcount == len(urls):
+                return Sending(send_id, tuple(urls))
+            return Sending(send_id, tuple(connection.execute(_SENDING, named(key) | {"send": send_id}).scalars()))
 
     def end_send(self, key: PostAccount, sending: Sending, records: Iterable[Record], at: datetime) -> None:
         """Note what the manager said of each URL; one without a word becomes unknown.
@@ -141,7 +142,8 @@ class Links:
             by_outcome[state, words].append(_sha256(url))
         with self._database.writing() as connection:
             for (state, words), hashes in by_outcome.items():
-                self._end(connection, key, sending.send_id, state, words, at, hashes)
+                some = hashes if len(by_outcome) > 1 else None
+                self._end(connection, key, sending.send_id, state, words, at, some)
             _tally(connection, [key], at)
 
     def fail_send(self, key: PostAccount, sending: Sending, state: LinkState, evidence: str, at: datetime) -> None:
@@ -172,14 +174,14 @@ class Links:
     def orphaned(self, keys: Collection[PostAccount], at: datetime) -> None:
         """Park what an earlier attempt left between POST and answer; to be called by who took its accounts over."""
         with self._database.writing() as connection:
-            for key in sorted(keys):
-                parked = connection.execute(
+            left = sorted(set(keys).intersection(_keys(connection, link.c.state == _S)))
+            for key in left:
+                connection.execute(
                     update(link)
                     .where(_of(key), link.c.state == _S)
                     .values(state=_U, evidence="the task ended between the request and its answer", updated_at=at)
                 )
-                if parked.rowcount:
-                    _tally(connection, [key], at)
+            _tally(connection, left, at)
 
     # --- settling what is unknown ---
 
@@ -352,9 +354,14 @@ class Links:
 
     def states(self, keys: Collection[PostAccount]) -> dict[PostAccount, Counter[LinkState]]:
         """How many links each account has in each state."""
+        found: dict[PostAccount, Counter[LinkState]] = {key: Counter() for key in keys}
+        columns = (link.c.request_id, link.c.account_id, link.c.state)
         with self._database.reading() as connection:
-            rows = _by_key(connection, keys)
-        return {key: Counter(LinkState(row.state) for row in rows[key]) for key in keys}
+            for part in among(link, keys):
+                rows = connection.execute(select(*columns, func.count()).where(part).group_by(*columns))
+                for request_id, account_id, state, count in rows:
+                    found[PostAccount(request_id, account_id)][LinkState(state)] = count
+        return found
 
     def evidence(self, key: PostAccount, state: LinkState) -> str:
         """What is known of the account's newest link in a state."""
@@ -441,22 +448,31 @@ def _keys(connection: Connection, condition: Any) -> list[PostAccount]:
     return [PostAccount(*row) for row in connection.execute(query)]
 
 
-def _submission_of(key: PostAccount) -> Any:
-    return update(submission).where(
-        submission.c.request_id == key.request_id, submission.c.account_id == key.account_id
-    )
-
-
 def _number(*conditions: Any) -> Any:
     """How many of a submission's links there are."""
     same = and_(link.c.request_id == submission.c.request_id, link.c.account_id == submission.c.account_id)
     return select(func.count()).select_from(link).where(same, *conditions).correlate(submission).scalar_subquery()
 
 
+# Made once: to build a statement costs more than to run it.
+_OF_KEY = and_(link.c.request_id == bindparam("request"), link.c.account_id == bindparam("account"))
+_MORE_LINKS = update(submission).where(OF_KEY).values(links=submission.c.links + bindparam("new"))
+_BEGIN_SEND = (
+    update(link)
+    .where(_OF_KEY, link.c.url_sha256.in_(bindparam("hashes", expanding=True)), _MAY_BE_SENT)
+    .values(
+        state=_S,
+        send_id=bindparam("send"),
+        sends=link.c.sends + 1,
+        sent_at=bindparam("at"),
+        updated_at=bindparam("at"),
+    )
+)
+_SENDING = select(link.c.url).where(_OF_KEY, link.c.send_id == bindparam("send")).order_by(link.c.id)
 _STORED = _number(_state == _OK)
 _TALLY = (
     update(submission)
-    .where(submission.c.request_id == bindparam("request"), submission.c.account_id == bindparam("account"))
+    .where(OF_KEY)
     .values(
         links=_number(),
         stored=_STORED,
@@ -471,25 +487,18 @@ _TALLY = (
 def _tally(connection: Connection, keys: Iterable[PostAccount], at: datetime) -> None:
     """File how many links accounts have in each state, where what people ask need not count them."""
     moment = {"at": at, "day": at.astimezone(timezone.utc).date().isoformat()}
-    rows = [{"request": key.request_id, "account": key.account_id} | moment for key in sorted(keys)]
+    rows = [named(key) | moment for key in sorted(keys)]
     if rows:
         connection.execute(_TALLY, rows)
-
-
-def _count(connection: Connection, key: PostAccount) -> int:
-    return connection.execute(select(func.count()).select_from(link).where(_of(key))).scalar_one()
 
 
 def _by_key(
     connection: Connection, keys: Collection[PostAccount], *conditions: Any
 ) -> defaultdict[PostAccount, list[Any]]:
     rows: defaultdict[PostAccount, list[Any]] = defaultdict(list)
-    wanted = set(keys)
-    for part in in_parts(sorted({key.request_id for key in keys})):
-        for row in connection.execute(select(link).where(link.c.request_id.in_(part), *conditions)):
-            key = PostAccount(row.request_id, row.account_id)
-            if key in wanted:
-                rows[key].append(row)
+    for part in among(link, keys):
+        for row in connection.execute(select(link).where(part, *conditions)):
+            rows[PostAccount(row.request_id, row.account_id)].append(row)
     return rows
 
 

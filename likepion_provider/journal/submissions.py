@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, select, update
 
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
@@ -91,13 +91,11 @@ class Submissions:
 
     def worked_by(self, keys: Collection[PostAccount], task: TaskName) -> None:
         """Note which task works accounts now, so that a person finds its log."""
-        rows = [{"request": key.request_id, "account": key.account_id} for key in sorted(keys)]
+        rows = [named(key) for key in sorted(keys)]
         if rows:
-            statement = update(submission).where(
-                submission.c.request_id == bindparam("request"), submission.c.account_id == bindparam("account")
-            )
+            statement = update(submission).where(OF_KEY).values(dataclasses.asdict(task))
             with self._database.writing() as connection:
-                connection.execute(statement.values(dataclasses.asdict(task)), rows)
+                connection.execute(statement, rows)
 
     def begin(self, key: PostAccount, holder: str, now: Moment) -> None:
         """Note, before the platform is asked, that an import begins.
@@ -106,14 +104,7 @@ class Submissions:
         """
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            connection.execute(
-                _at(key).values(
-                    state=ImportState.SUBMITTING.value,
-                    attempts=submission.c.attempts + 1,
-                    submitted_at=now.at,
-                    updated_at=now.at,
-                )
-            )
+            connection.execute(_BEGIN, named(key) | {"at": now.at})
 
     def record(
         self,
@@ -152,7 +143,7 @@ class Submissions:
             values |= {"failures": 0, "setbacks": 0}
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            connection.execute(_at(key).values(values))
+            connection.execute(update(submission).where(OF_KEY).values(values), named(key))
 
     def forgive(self, account_ids: Collection[str]) -> None:
         """Count from zero again, and try at once: a person has changed something and wants another try."""
@@ -166,17 +157,7 @@ class Submissions:
 
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""
-        by_post: defaultdict[str, list[str]] = defaultdict(list)
-        for key in keys:
-            by_post[key.request_id].append(key.account_id)
-        found = self._rows(
-            # By post first: an account has a row for every post there ever was.
-            *(
-                select(submission).where(submission.c.request_id == request_id, submission.c.account_id.in_(part))
-                for request_id, ids in by_post.items()
-                for part in in_parts(ids)
-            )
-        )
+        found = self._rows(*(select(submission).where(part) for part in among(submission, keys)))
         return {each.key: each for each in found}
 
     def of_account(self, account_id: str) -> list[Submission]:
@@ -204,10 +185,37 @@ def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
     return (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
 
 
-def _at(key: PostAccount) -> Any:
-    return update(submission).where(
-        submission.c.request_id == key.request_id, submission.c.account_id == key.account_id
+def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[bool]]:
+    """Conditions, a query each, that together name a table's rows of some keys.
+
+    By post first: an account has rows for every post there ever was.
+    """
+    by_post: defaultdict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        by_post[key.request_id].append(key.account_id)
+    for request_id, ids in by_post.items():
+        for part in in_parts(ids):
+            yield and_(table.c.request_id == request_id, table.c.account_id.in_(part))
+
+
+#: The row of the key that a statement is given with :func:`named`. Statements are made once: to build one costs more
+#: than to run it.
+OF_KEY = and_(submission.c.request_id == bindparam("request"), submission.c.account_id == bindparam("account"))
+_BEGIN = (
+    update(submission)
+    .where(OF_KEY)
+    .values(
+        state=ImportState.SUBMITTING.value,
+        attempts=submission.c.attempts + 1,
+        submitted_at=bindparam("at"),
+        updated_at=bindparam("at"),
     )
+)
+
+
+def named(key: PostAccount) -> dict[str, str]:
+    """What :data:`OF_KEY` is about."""
+    return {"request": key.request_id, "account": key.account_id}
 
 
 def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from likepion_provider.hooks.connections import (
     journal_of,
     platform_settings,
 )
-from likepion_provider.hooks.masking import BatchMask, mask, printing_masked
+from likepion_provider.hooks.masking import BatchMask, mask, mask_at_once, printing_masked
 from likepion_provider.intake import Batch, Choice, Intake, batches
 from likepion_provider.journal import Journal, TaskName
 from likepion_provider.keeper import Keeper
@@ -408,7 +408,7 @@ class InsertLinksOperator(LikepionOperator):
             sealed = ti.xcom_pull(self.import_task_id, key=SEALED_COOKIES, map_indexes=ti.map_index) or {}
             seal = Seal(self._address.api_key)
             self._cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
-            mask(filter(None, self._cookies.values()))
+            mask_at_once([*filter(None, self._cookies.values())])
 
     async def work(self, context: Context, manager: ManagerClient, journal: Journal) -> list[AccountReport]:
         """Send."""
@@ -428,7 +428,8 @@ class InsertLinksOperator(LikepionOperator):
             on_secrets=BatchMask(),
         )
         await self._sign(context, journal, tasks)
-        return await delivery.run(tasks)
+        with printing_masked():
+            return await delivery.run(tasks)
 
     def _public(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
         self._keep_episodes(self._journal, result)

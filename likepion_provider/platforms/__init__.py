@@ -76,6 +76,14 @@ class Registry:
         }
         return MappingProxyType(self._broken | contested)
 
+    def copy(self) -> Registry:
+        """Another one with the same importers."""
+        twin = Registry()
+        twin._by_name |= self._by_name
+        twin._owners |= {domain: list(names) for domain, names in self._owners.items()}
+        twin._broken |= self._broken
+        return twin
+
     def add(self, name: str, platform: type[Platform]) -> None:
         """Take an importer in."""
         if not (inspect.isclass(platform) and issubclass(platform, Platform)) or inspect.isabstract(platform):
@@ -117,14 +125,18 @@ def registry(recipes: Path | None = None) -> Registry:
 
     :param recipes: a folder of recipes, ``*.yaml``; one that is not there has none.
     """
+    if recipes is not None:
+        # The packages are the same in every task that is forked from a warm process; a recipe may be newer.
+        found = registry().copy()
+        for path in sorted(recipes.glob("*.yaml")):
+            _add_recipe(found, path)
+        return found
     found = Registry()
     for module in pkgutil.iter_modules(__path__):
         if module.name not in _NOT_IMPORTERS:
             _add_module(found, module.name)
     for entry_point in entry_points(group=ENTRY_POINTS):
         _add_entry_point(found, entry_point)
-    for path in sorted(recipes.glob("*.yaml")) if recipes else ():
-        _add_recipe(found, path)
     return found
 
 

@@ -43,7 +43,7 @@ def hold(journal: Journal, clock: VirtualClock, holder: str = "holder", scope: s
 
 def send(journal: Journal, now: Moment, holder: str = "holder") -> Sending:
     journal.links.prepare(KEY, URLS, now.at)
-    return journal.links.begin_send(KEY, holder, journal.links.to_send(KEY), now)
+    return journal.links.begin_send(KEY, holder, journal.links.to_send([KEY])[KEY], now)
 
 
 def states(journal: Journal) -> list[LinkState]:
@@ -78,7 +78,7 @@ def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, cl
         "from tests.clocks import VirtualClock\n"
         f"journal = open_journal({journal_url!r})\n"
         "key, now = PostAccount('post', 'account'), Moment.read(VirtualClock())\n"
-        "for url in journal.links.to_send(key):\n"
+        "for url in journal.links.to_send([key])[key]:\n"
         "    for sent in journal.links.begin_send(key, 'holder', [url], now).urls: print(sent)\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -165,7 +165,7 @@ def test_every_outcome_of_an_insert_has_one_state(journal: Journal, clock: Virtu
             links.end_send(KEY, sending, [Record(url, True) for url in URLS], now.at)
     state, again = OUTCOMES[happened]
     assert states(journal) == [state, state]
-    assert links.to_send(KEY) == (URLS if again else [])
+    assert links.to_send([KEY])[KEY] == (URLS if again else [])
 
 
 @pytest.mark.parametrize("state", [P, NO, OK, U])
@@ -369,7 +369,7 @@ def test_a_person_may_have_confirmed_links_sent_again_once(journal: Journal, clo
     journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], False)], now.at)
     later = now.at + timedelta(minutes=1)
     assert journal.links.resend([KEY], later, "run-2", later) == 1
-    assert sorted(journal.links.to_send(KEY)) == URLS
+    assert sorted(journal.links.to_send([KEY])[KEY]) == URLS
     clock.advance(120)
     again = Moment.read(clock)
     sending = journal.links.begin_send(KEY, "holder", URLS, again)
@@ -384,7 +384,7 @@ def test_pruning_forgets_the_text_and_never_that_it_was_sent(journal: Journal, c
     assert journal.links.prune(now.at + timedelta(days=1)) == 1, "what is not stored keeps its text"
     assert [link.url for link in journal.links.of_key(KEY)] == ["", URLS[1]]
     assert journal.links.prepare(KEY, URLS, now.at) == 0
-    assert journal.links.to_send(KEY) == [URLS[1]]
+    assert journal.links.to_send([KEY])[KEY] == [URLS[1]]
     assert journal.links.resend([KEY], now.at + timedelta(days=1), "run", now.at) == 0
 
 

@@ -50,7 +50,7 @@ def test_what_reappears_is_sent_however_often_its_answer_was_lost(journal: Journ
         lose_an_answer(journal, clock)
         clock.advance(901)
         assert journal.links.reappeared({KEY}, clock.now()) == (2, set())
-        assert journal.links.to_send(KEY) == URLS
+        assert journal.links.to_send([KEY])[KEY] == URLS
 
 
 def test_send_again_by_a_person_means_it_however_often_it_was_sent(journal: Journal, clock: VirtualClock) -> None:
@@ -59,7 +59,7 @@ def test_send_again_by_a_person_means_it_however_often_it_was_sent(journal: Jour
         lose_an_answer(journal, clock)
         for parked in journal.links.of_key(KEY):
             journal.links.settle(parked.id, is_there=False, who="somebody", note="", at=clock.now())
-    assert journal.links.to_send(KEY) == URLS
+    assert journal.links.to_send([KEY])[KEY] == URLS
 
 
 def test_one_of_many_runs_reserves_an_account_that_nobody_worked_before(journal: Journal, clock: VirtualClock) -> None:

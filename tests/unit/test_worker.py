@@ -191,7 +191,7 @@ async def test_what_an_earlier_attempt_left_between_post_and_answer_is_parked(wo
     links.begin_send(task.key, keeper.holder, ["https://scripted.example/1"], Moment.read(world.clock))
     await world.worker.keeper("run-1").take_over([task.key])
     assert [each.state for each in links.of_key(task.key)] == [LinkState.UNKNOWN]
-    assert links.to_send(task.key) == []
+    assert links.to_send([task.key])[task.key] == []
 
 
 async def test_an_import_whose_answer_was_lost_is_read_back_before_it_is_submitted_again(world: World) -> None:
