@@ -38,6 +38,7 @@ SCHEDULE_MINUTES = conf.getint("likepion", "schedule_minutes", fallback=5)
 # A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
 POOL = conf.get("likepion", "pool", fallback="default_pool")
 
+WAIT = "import_batch.wait_for_link_rss"
 #: What only a run with assist has.
 ASSISTED = ["import_batch.ask_person", "import_batch.import_assisted", "import_batch.insert_assisted"]
 
@@ -127,6 +128,7 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         account_ids="{{ params.account_ids }}",
         resend="{{ params.resend and not params.dry_run }}",
         leave_out=f"{{{{ [] if params.assist else {ASSISTED} }}}}",
+        wait_task_id=WAIT,
     )
     claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output, batch_size="{{ params.batch_size }}")
 
@@ -135,7 +137,14 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         name = "{{ task.batch['name'] }}"
         wait = LinkRssSensor(task_id="wait_for_link_rss", batch=batch, map_index_template=name)
         import_rss = ImportRssOperator(
-            task_id="import_rss", batch=batch, look_only="{{ params.dry_run }}", map_index_template=name, pool=POOL
+            task_id="import_rss",
+            batch=batch,
+            look_only="{{ params.dry_run }}",
+            wait_task_id=WAIT,
+            # The sensor is left out where nothing waits.
+            trigger_rule="none_failed",
+            map_index_template=name,
+            pool=POOL,
         )
         insert_links = InsertLinksOperator(
             task_id="insert_links",

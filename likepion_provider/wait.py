@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 #: Polls of a post that may fail one after the other before its wait is given up.
 MAX_FAILURES = 10
 #: Polls begin at least this far apart: where very many posts wait, each is asked for less often.
-PACE_S = 1 / 35
+PACE_S = 1 / 30
 #: Polls that may be under way; the client's other connections are left to renewals.
 MAX_POLLS = 32
 

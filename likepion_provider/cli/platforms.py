@@ -69,7 +69,7 @@ def _list() -> int:
 def _check(domain: str, *, login: bool) -> int:
     from likepion_provider.hooks.connections import importers, platform_settings
 
-    settings = platform_settings(domain)
+    settings = platform_settings([domain])[domain]
     try:
         platform = importers().for_domain(domain, str(settings.extra.get("platform", "")))
     except NoImporter as error:
@@ -111,7 +111,7 @@ def _try(args: argparse.Namespace) -> int:
         raise BadRequest("--target must be from 1 to 1000")
     platform = importer(read(args.recipe))()
     domain = platform.domains[0] if platform.domains else platform.name.replace("_", "-") + ".example"
-    settings = platform_settings(domain)
+    settings = platform_settings([domain])[domain]
     if args.address:
         settings = dataclasses.replace(settings, base_url=args.address)
     elif not (settings.base_url or platform.base_url):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,20 @@ def failure_link() -> str:
     return link
 
 
-def platform_settings(domain: str) -> PlatformSettings:
-    """What is set for a platform: ``likepion_platform_<domain>``, else ``likepion_platform_<importer's name>``.
+def platform_settings(domains: Collection[str]) -> dict[str, PlatformSettings]:
+    """What is set for each platform: ``likepion_platform_<domain>``, else ``likepion_platform_<importer's name>``.
 
     In a connection's id, every character of the domain but letters and digits is an underscore. Blocks.
     """
+    # Domains of one importer share its connection: it is looked up once.
+    look_up = functools.cache(find)
+    return {domain: _settings_of(domain, look_up) for domain in domains}
+
+
+def _settings_of(domain: str, look_up: Callable[[str], Any | None]) -> PlatformSettings:
     owners = [name for name, each in importers().platforms.items() if domain in each.domains]
     for suffix in (re.sub(r"[^a-z0-9]", "_", domain), *owners):
-        connection = find(PLATFORM_CONN_PREFIX + suffix)
+        connection = look_up(PLATFORM_CONN_PREFIX + suffix)
         if connection is not None:
             return PlatformSettings(
                 base_url=base_url_of(connection),

@@ -369,6 +369,17 @@ class Links:
         with self._database.reading() as connection:
             return connection.execute(query.limit(1)).scalar() or ""
 
+    def pages(self, keys: Collection[PostAccount], limit: int) -> list[str]:
+        """The first episode pages of some accounts that have not been pruned."""
+        found: list[str] = []
+        with self._database.reading() as connection:
+            for part in among(link, keys):
+                query = select(link.c.url).where(part, link.c.url != "").order_by(link.c.id)
+                found += connection.execute(query.limit(limit - len(found))).scalars()
+                if len(found) >= limit:
+                    break
+        return found
+
     def listed(self, *, state: LinkState | None = None, group_id: str = "", limit: int = 100) -> list[Link]:
         """Rows for a person, newest first."""
         query = select(link).order_by(link.c.id.desc()).limit(limit)

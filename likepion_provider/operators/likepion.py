@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -54,6 +53,14 @@ def scope_of(context: Context) -> str:
     """The run that claims are given to."""
     run = context["dag_run"]
     return f"{run.dag_id}/{run.run_id}"
+
+
+def state_of(context: Context, task_id: str, map_index: int) -> str:
+    """How a mapped task of this run stands; empty where it was not mapped."""
+    ti: Any = context["ti"]
+    run = context["dag_run"]
+    states = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id], task_ids=[task_id], map_index=map_index)
+    return str(next(iter(states.get(run.run_id, {}).values()), ""))
 
 
 class LikepionOperator(BaseAsyncOperator):
@@ -112,13 +119,8 @@ class LikepionOperator(BaseAsyncOperator):
 
     def _keep_episodes(self, journal: Journal, reports: Iterable[AccountReport], most: int = 1) -> None:
         """For the link to the platform, and for lineage: the first pages that are in the journal."""
-        self.episode_urls: list[str] = []
-        for key in itertools.islice((report.task.key for report in reports if report.found), most):
-            rows = journal.overview.links(key, limit=most - len(self.episode_urls))
-            # A pruned link has no text any more.
-            self.episode_urls += [row["url"] for row in rows if row["url"]]
-            if len(self.episode_urls) >= most:
-                return
+        keys = [report.task.key for report in reports if report.found]
+        self.episode_urls = journal.links.pages(keys[:most], most)
 
     def _keeper(self, context: Context, manager: ManagerClient, journal: Journal) -> Keeper:
         return Keeper(manager, journal, SYSTEM_CLOCK, scope_of(context), uuid.uuid4().hex)
@@ -145,6 +147,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
     :param resend: send again what the manager had confirmed, because a person has seen that it is missing; needs
         ``group_id`` or ``account_ids``.
     :param leave_out: ids of tasks that this run does without; they are skipped before they are mapped, at no cost.
+    :param wait_task_id: a sensor that waits for feeds; it is left out too where every feed is set.
     :return: the accounts' public fields; credentials stay behind.
     """
 
@@ -167,10 +170,12 @@ class PullSecondaryTasksOperator(LikepionOperator):
         account_ids: Iterable[str] | str | None = None,
         resend: bool | str = False,
         leave_out: Iterable[str] | str | None = None,
+        wait_task_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.leave_out = leave_out
+        self.wait_task_id = wait_task_id
         self.limit = limit
         self.group_id = group_id
         self.domains = domains
@@ -228,10 +233,13 @@ class PullSecondaryTasksOperator(LikepionOperator):
         if not result:
             self._end_run()
         public = [task.to_public() for task in result]
-        if left_out := _names("leave_out", self.leave_out):
+        left_out = [*_names("leave_out", self.leave_out)]
+        if self.wait_task_id and all(task.feed_ready for task in result):
+            left_out.append(self.wait_task_id)
+        if left_out:
             # What raises returns nothing.
             context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, public)
-            raise DownstreamTasksSkipped(tasks=list(left_out))  # type: ignore[no-untyped-call]
+            raise DownstreamTasksSkipped(tasks=left_out)  # type: ignore[no-untyped-call]
         return public
 
     def _end_run(self) -> None:
@@ -282,6 +290,8 @@ class ImportRssOperator(LikepionOperator):
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
     :param look_only: a dry run: neither import nor put anything into the journal.
+    :param wait_task_id: the sensor, mapped over the same batches. Where its wait was in vain, the import is skipped;
+        that leaves the trigger rule to let a sensor pass that was left out.
     :param options: the bounds of a batch: see :class:`~likepion_provider.worker.ImportOptions`.
     :return: a report an account.
     """
@@ -294,18 +304,25 @@ class ImportRssOperator(LikepionOperator):
         *,
         batch: dict[str, Any],
         look_only: bool | str = False,
+        wait_task_id: str | None = None,
         options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.batch = batch
         self.look_only = look_only
+        self.wait_task_id = wait_task_id
         self.options = options or {}
 
     def _gather(self, context: Context) -> None:
+        batch = Batch.from_public(self.batch)
+        if batch.waits and self.wait_task_id:
+            ti: Any = context["ti"]
+            if state_of(context, self.wait_task_id, ti.map_index) == "skipped":
+                raise AirflowSkipException(f"{batch.name}: link_rss was not set in time, the accounts are let go")
         super()._gather(context)
-        self._tasks = Batch.from_public(self.batch).tasks
-        self._settings = {domain: platform_settings(domain) for domain in {task.domain for task in self._tasks}}
+        self._tasks = batch.tasks
+        self._settings = platform_settings({task.domain for task in self._tasks})
         for settings in self._settings.values():
             mask(filter(None, [settings.password]))
 

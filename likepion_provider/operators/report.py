@@ -15,7 +15,7 @@ from likepion_provider.intake import Batch
 from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
-from likepion_provider.operators.likepion import flag
+from likepion_provider.operators.likepion import flag, state_of
 from likepion_provider.operators.links import LikepionBoardLink
 from likepion_provider.worker import AccountReport
 
@@ -80,11 +80,13 @@ class LikepionReportOperator(BaseOperator):
         with airflow_errors():
             assisted = flag("assist", self.assist)
         for index, batch in enumerate(batches):
-            unheard = _unheard(batch, self._state(context, index))
             said = _verdicts(ti, self.import_task_id, self.insert_task_id, index)
             if assisted:
                 said |= self._assisted(ti, index, said)
-            reports += [said.get(task.account_id) or unheard(task) for task in batch.tasks]
+            reports += [said[task.account_id] for task in batch.tasks if task.account_id in said]
+            if unheard := [task for task in batch.tasks if task.account_id not in said]:
+                waited = batch.waits and state_of(context, self.wait_task_id, index) == "skipped"
+                reports += [_unheard(batch, task, waited=waited) for task in unheard]
         summary = summarise(reports)
         self.log.info("Accounts of this run\n%s", table(reports))
         self._note_pace(reports)
@@ -111,15 +113,6 @@ class LikepionReportOperator(BaseOperator):
             lapsed = sum(each.outcome is Outcome.LEASE_LOST for each in reports)
             with airflow_errors():
                 journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(len(reports), lapsed, SYSTEM_CLOCK.now())
-
-    def _state(self, context: Context, index: int) -> str:
-        """How the batch's sensor ended."""
-        ti: Any = context["ti"]
-        run = context["dag_run"]
-        states = ti.get_task_states(
-            dag_id=run.dag_id, run_ids=[run.run_id], task_ids=[self.wait_task_id], map_index=index
-        )
-        return str(next(iter(states.get(run.run_id, {}).values()), ""))
 
     def _judge(self, context: Context, summary: Mapping[str, Any]) -> None:
         context["ti"].xcom_push("summary", dict(summary))
@@ -156,18 +149,19 @@ def _verdicts(ti: Any, import_task_id: str, insert_task_id: str, index: int) -> 
     return imported | inserted | stuck | loud
 
 
-def _unheard(batch: Batch, wait_state: str) -> Any:
-    def report(task: SecondaryTask) -> AccountReport:
-        if wait_state == "skipped":
-            return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
-        return AccountReport(
-            task,
-            Outcome.FAILED,
-            message=f"the task that worked {batch.name} did not finish",
-            remedy="Read that task's log; a later run takes the account again.",
-        )
+def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool) -> AccountReport:
+    """An account of which no step has a word.
 
-    return report
+    :param waited: for its feed, in vain.
+    """
+    if waited:
+        return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
+    return AccountReport(
+        task,
+        Outcome.FAILED,
+        message=f"the task that worked {batch.name} did not finish",
+        remedy="Read that task's log; a later run takes the account again.",
+    )
 
 
 def summarise(reports: Iterable[AccountReport]) -> dict[str, Any]:

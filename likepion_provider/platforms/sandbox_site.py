@@ -33,6 +33,8 @@ class SandboxSite(Platform):
     needs = ("username", "password")
     needs_connection = "host: the site's address, as 'likepion sandbox' prints it"
     poll_s = (0.5, 1, 1, 2, 5, 10)
+    # It is one's own machine that answers.
+    max_concurrency = 64
 
     def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
         """One server stands for every domain, told apart by the first part of the path."""
@@ -86,7 +88,9 @@ class SandboxSite(Platform):
         return tuple(found)
 
     async def _signed_in(self, job: Job, path: str) -> Page:
-        """A page of the account, after a login where the cookie has run out."""
+        """A page of the account, after a login where there is no cookie or it has run out."""
+        if not job.http.cookie:
+            await self._login(job)
         page = await job.http.get(path, allow_redirects=False)
         if page.status in (401, *_REDIRECTS):
             await self._login(job)

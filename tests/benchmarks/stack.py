@@ -55,7 +55,7 @@ class Stack(AirflowApi):
             state = str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
             if state in ("success", "failed"):
                 return state
-            time.sleep(0.25)
+            time.sleep(2)
         raise TimeoutError(f"{run_id} did not end within {RUN_TIMEOUT_S:.0f} s")
 
     def instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:

@@ -229,7 +229,7 @@ async def test_polls_of_many_posts_keep_their_distance(tmp_path: Path) -> None:
     await asyncio.sleep(0.3)
     await settled()
     assert len(asked_s) == 70
-    assert max(asked_s) - min(asked_s) == pytest.approx(69 / 35, rel=0.01), "35 requests a second"
+    assert max(asked_s) - min(asked_s) == pytest.approx(69 / 30, rel=0.01), "30 requests a second"
     await ended(*waiting)
 
 

@@ -54,7 +54,7 @@ async def test_a_missing_connection_says_how_to_make_it() -> None:
 async def test_a_sites_own_domain_may_name_its_importer(monkeypatch: pytest.MonkeyPatch) -> None:
     value = {"conn_type": "http", "host": "http://127.0.0.1:9", "extra": {"platform": "sandbox_site"}}
     monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_PLATFORM_MY_SITE_EXAMPLE", json.dumps(value))
-    settings = connections.platform_settings("my-site.example")
+    settings = connections.platform_settings(["my-site.example"])["my-site.example"]
     assert (settings.base_url, settings.extra["platform"]) == ("http://127.0.0.1:9", "sandbox_site")
 
 
