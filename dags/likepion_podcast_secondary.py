@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import Param, PartitionedAtRuntime, dag, task_group
+from airflow.sdk import Param, ParamsDict, PartitionedAtRuntime, dag, task_group
 from airflow.sdk.configuration import conf
 
 from likepion_provider.operators.assist import AskPersonOperator
@@ -113,7 +113,6 @@ PARAMS = {
     max_active_runs=8,
     # Depth first: a batch's links are reported before the next batch begins.
     default_args={"retries": 2, "retry_delay": timedelta(seconds=20), "weight_rule": "upstream"},
-    params=PARAMS,
     render_template_as_native_obj=True,
     doc_md=__doc__,
     tags=["likepion", "podcast"],
@@ -186,4 +185,6 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
     import_batch.expand(batch=claim.output) >> report
 
 
-likepion_podcast_secondary()
+dag = likepion_podcast_secondary()
+# Last, or every task would have a copy, which Airflow validates again each time that it looks at one: half of a parse.
+dag.params = ParamsDict(PARAMS)

@@ -38,11 +38,17 @@ WARM = (
     "sqlalchemy.dialects.sqlite",
     "xml.sax.expatreader",
 )
+#: What every task of a DAG file is compared with, to find the DAGs that it depends on.
+WARM_FOR_DAG_FILES = (
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "airflow.providers.standard.sensors.external_task",
+)
 
 
-def preload() -> None:
+def preload(component: str) -> None:
     """Import all of it, and the importers."""
-    for name in WARM:
+    for name in (*WARM, *(WARM_FOR_DAG_FILES if component == "dag-processor" else ())):
         # What another version of Airflow does not have makes a task slower, not the scheduler fail.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -52,5 +58,5 @@ def preload() -> None:
         registry()
 
 
-if FORKING.intersection(sys.argv[1:2]):
-    preload()
+for component in FORKING.intersection(sys.argv[1:2]):
+    preload(component)

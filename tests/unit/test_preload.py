@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from likepion_provider.cli.local import start_warm
-from likepion_provider.preload import WARM
+from likepion_provider.preload import WARM, WARM_FOR_DAG_FILES
 
 #: ``import airflow`` reads the settings, before the component that the command line names begins.
 PROGRAM = """
@@ -40,6 +40,8 @@ def begin(component: str, home: Path) -> dict[str, Any]:
 def test_what_forks_has_everything_imported_and_nothing_open(component: str, tmp_path: Path) -> None:
     told = begin(component, tmp_path)
     assert set(WARM) - set(told["loaded"]) == set()
+    parses = component == "dag-processor"
+    assert set(WARM_FOR_DAG_FILES).issubset(told["loaded"]) == parses
     assert "likepion_provider.platforms.pocketcasts" in told["loaded"]
     assert told["threads"] == ["MainThread"]
     assert [each for each in told["held"] if each.startswith("socket:") or ".db" in each] == []
