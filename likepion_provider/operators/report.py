@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseXCom, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors, find, journal_of
@@ -79,10 +80,10 @@ class LikepionReportOperator(BaseOperator):
         reports: list[AccountReport] = []
         with airflow_errors():
             assisted = flag("assist", self.assist)
+        said = _verdicts(ti, self.import_task_id, self.insert_task_id)
+        if assisted:
+            said |= self._assisted(ti, said)
         for index, batch in enumerate(batches):
-            said = _verdicts(ti, self.import_task_id, self.insert_task_id, index)
-            if assisted:
-                said |= self._assisted(ti, index, said)
             reports += [said[task.account_id] for task in batch.tasks if task.account_id in said]
             if unheard := [task for task in batch.tasks if task.account_id not in said]:
                 waited = batch.waits and state_of(context, self.wait_task_id, index) == "skipped"
@@ -93,10 +94,10 @@ class LikepionReportOperator(BaseOperator):
         self._judge(context, summary)
         return summary
 
-    def _assisted(self, ti: Any, index: int, first: Mapping[str, AccountReport]) -> dict[str, AccountReport]:
+    def _assisted(self, ti: Any, first: Mapping[str, AccountReport]) -> dict[str, AccountReport]:
         """What became of the accounts that a person was asked about; who was asked needs no second alarm."""
-        asked = ti.xcom_pull(self.ask_task_id, key=ASKED, map_indexes=index) or ()
-        again = _verdicts(ti, self.import_assisted_task_id, self.insert_assisted_task_id, index) if asked else {}
+        asked = [*_left_by(ti, self.ask_task_id, ASKED)]
+        again = _verdicts(ti, self.import_assisted_task_id, self.insert_assisted_task_id) if asked else {}
         last = {each: report for each in asked if (report := again.get(each) or first.get(each))}
         return {
             account_id: dataclasses.replace(
@@ -137,13 +138,19 @@ class LikepionReportOperator(BaseOperator):
             raise AirflowFailException(f"tasks failed: {', '.join(bad)}. Read their logs.")
 
 
-def _reports(rows: Sequence[Mapping[str, Any]] | None) -> dict[str, AccountReport]:
-    return {each.task.account_id: each for each in map(AccountReport.from_public, rows or [])}
+def _left_by(ti: Any, task_id: str, key: str = BaseXCom.XCOM_RETURN_KEY) -> Iterator[Any]:
+    """The rows of all mapped instances of a task: one call, whereas one for each takes seconds of a large run."""
+    return itertools.chain.from_iterable(filter(None, ti.xcom_pull([task_id], key=key)))
 
 
-def _verdicts(ti: Any, import_task_id: str, insert_task_id: str, index: int) -> dict[str, AccountReport]:
+def _reports(ti: Any, task_id: str) -> dict[str, AccountReport]:
+    """By account, of which a run has each once."""
+    return {each.task.account_id: each for each in map(AccountReport.from_public, _left_by(ti, task_id))}
+
+
+def _verdicts(ti: Any, import_task_id: str, insert_task_id: str) -> dict[str, AccountReport]:
     """What counts of both steps: an import that did not get through is not made good by links of an earlier run."""
-    imported, inserted = (_reports(ti.xcom_pull(each, map_indexes=index)) for each in (import_task_id, insert_task_id))
+    imported, inserted = (_reports(ti, each) for each in (import_task_id, insert_task_id))
     stuck = {account_id: each for account_id, each in imported.items() if each.outcome is not Outcome.COLLECTED}
     loud = {account_id: each for account_id, each in inserted.items() if each.outcome.needs_attention}
     return imported | inserted | stuck | loud

@@ -206,7 +206,7 @@ def main(*, quick: bool) -> None:
     for database in ("sqlite",) if quick else ("postgres", "sqlite"):
         with airflow(database, dags={"classic.py": CLASSIC, "empty.py": EMPTY}) as stack:
             run(stack, DAY)
-            _day(database, [run(stack, DAY) for _ in range(1 if quick else 3)])
+            _day(database, [run(stack, DAY) for _ in range(1 if quick else 5)])
             _parse(database, stack)
             peers = {WARM: run(stack, classic, "classic")}
             row(f"{database}: three HTTP operators an account, {WARM}", _text(peers[WARM]))

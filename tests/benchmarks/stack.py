@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 RUN_TIMEOUT_S = 900.0
 BYTECODE = Path(tempfile.gettempdir()) / f"likepion-bench-bytecode-{sys.version_info.minor}"
-#: SQLite answers "database is locked" beyond 8; PostgreSQL takes as many as two cores can use.
-PARALLELISM = {"sqlite": 8, "postgres": 16}
+#: SQLite answers "database is locked" beyond 8; PostgreSQL takes as many as two cores can use: 16 were slower.
+PARALLELISM = {"sqlite": 8, "postgres": 12}
 
 
 class Stack(AirflowApi):

@@ -31,8 +31,13 @@ class FakeTaskInstance:
         json.dumps(value)
         self.xcoms[None, key, self.map_index] = value
 
-    def xcom_pull(self, task_ids: str, key: str = "return_value", map_indexes: int = -1) -> Any:
-        return self.xcoms.get((task_ids, key, map_indexes))
+    def xcom_pull(self, task_ids: str | list[str], key: str = "return_value", map_indexes: int = -1) -> Any:
+        if isinstance(task_ids, str):
+            return self.xcoms.get((task_ids, key, map_indexes))
+        rows = sorted(
+            (each[2], value) for each, value in self.xcoms.items() if (each[0], each[1]) == (task_ids[0], key)
+        )
+        return [value for _, value in rows] or [None]
 
     async def axcom_pull(self, task_ids: str, key: str = "return_value", map_indexes: int = -1) -> Any:
         return self.xcom_pull(task_ids, key, map_indexes)
