@@ -16,6 +16,7 @@ from likepion_provider.board.api import create_app
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.lease import SYSTEM_CLOCK, Moment
+from tests.benchmarks.report import row
 from tests.postgres import postgres, server_binaries
 from tests.unit.board.client import Client
 from tests.unit.board.conftest import FakeAccess
@@ -130,24 +131,21 @@ def measure(name: str, url: str) -> None:
         answer = client.get(f"/{path}")
         assert answer.status_code == 200, answer.status_code
 
+    size = f"{ACCOUNTS:,} accounts, {ACCOUNTS * LINKS_AN_ACCOUNT:,} links"
     for what, path in PATHS.items():
         median, worst, busy = worst_ms(lambda path=path: get(path))  # type: ignore[misc]
-        verdict = "pass" if worst < GOAL_MS else "falls short"
-        print(
-            f"board    {name}, {ACCOUNTS:,} accounts, {ACCOUNTS * LINKS_AN_ACCOUNT:,} links, {what}: median "
-            f"{median:.0f} ms, worst of {ROUNDS} {worst:.0f} ms, {busy:.0f} ms CPU (goal {GOAL_MS}): {verdict}",
-            flush=True,
-        )
+        figure = f"median {median:.0f} ms, worst of {ROUNDS} {worst:.0f} ms, {busy:.0f} ms CPU"
+        row(f"board, {name}, {size}, {what}", figure, f"under {GOAL_MS} ms", met=worst < GOAL_MS)
     journal.database.close()
 
 
-def main() -> None:
-    """Print the figures."""
+def main(*, quick: bool) -> None:
+    """Print the figures; the quick form leaves PostgreSQL out."""
     with tempfile.TemporaryDirectory() as folder:
         measure("SQLite", f"sqlite:///{Path(folder) / 'journal.db'}")
     binaries = server_binaries()
-    if binaries is None:
-        print("board    PostgreSQL: skipped, no server is installed")
+    if quick or binaries is None:
+        row("board, PostgreSQL", "SKIPPED: " + ("the quick form" if quick else "no server is installed"))
         return
     with postgres(binaries) as url:
         with create_engine(url.format(database="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
