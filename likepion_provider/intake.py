@@ -253,8 +253,9 @@ class Intake:
                 log.warning("%s: links with an unknown outcome are taken for stored", account.task.label)
 
     async def _leftovers(self, pulled: Collection[str]) -> list[SecondaryTask]:
-        """Accounts with a stored link and something left to send: no pull brings them back for that post."""
+        """Accounts with a stored link and something left to send or to find: no pull brings them back for that post."""
         keys = await asyncio.to_thread(self._journal.links.leftovers, MAX_PULL)
+        keys += await self._journal.commit(self._journal.submissions.incomplete, MAX_PULL, self._clock.now())
         ids = dict.fromkeys(key.account_id for key in keys if key.account_id not in pulled)
         wanted = set(keys)
         accounts = await self._read(ids, strict=False)

@@ -351,8 +351,12 @@ class BatchImport:
             await self._note(task.key, state=state, reference=progress.reference, message=message)
             return AccountReport(task, Outcome.WAITING, len(urls), message=message, cookie=progress.cookie)
         new = await self._journal.commit(self._journal.links.prepare, task.key, urls, self._clock.now())
-        await self._note(task.key, state=ImportState.LISTED, reference=progress.reference)
-        return AccountReport(task, Outcome.COLLECTED, len(urls), new, cookie=progress.cookie)
+        # With a part of its episodes reported, no pull brings the account back: in review, a later run looks again.
+        missing = expected - len(urls)
+        reached = ImportState.IN_REVIEW if missing else ImportState.LISTED
+        message = f"{platform.title} lists {len(urls)} of {expected} episodes so far" if missing else ""
+        await self._note(task.key, state=reached, reference=progress.reference, message=message)
+        return AccountReport(task, Outcome.COLLECTED, len(urls), new, message, cookie=progress.cookie)
 
     def _partial_will_do(self, key: PostAccount) -> bool:
         known = self._submissions.get(key)

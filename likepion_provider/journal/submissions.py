@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, select, update
@@ -16,6 +16,13 @@ from likepion_provider.journal.failures import withdraw
 from likepion_provider.journal.schema import submission
 from likepion_provider.lease import Moment
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
+
+#: Where a platform lists a part of the episodes, how often a run looks for the rest, and for how long since the import.
+LOOK_AGAIN_AFTER = timedelta(hours=3)
+LOOK_AGAIN_FOR = timedelta(days=14)
+
+#: Not listed as a whole yet, or the task ended before it could say so.
+_UNDER_WAY = (ImportState.SUBMITTING.value, ImportState.SUBMITTED.value, ImportState.IN_REVIEW.value)
 
 #: SQLite takes 32,766 variables a statement, PostgreSQL 65,535.
 IDS_A_QUERY = 10_000
@@ -159,6 +166,31 @@ class Submissions:
         """The rows of some keys; unknown ones are missing."""
         found = self._rows(*(select(submission).where(part) for part in among(submission, keys)))
         return {each.key: each for each in found}
+
+    def incomplete(self, limit: int, now: datetime) -> list[PostAccount]:
+        """Accounts that were reported with a part of their episodes and are due for another look, the oldest first.
+
+        The look is noted, so that the next one comes :data:`LOOK_AGAIN_AFTER` later whatever becomes of this one.
+
+        :param limit: at most this many.
+        :param now: aware.
+        """
+        since = now - LOOK_AGAIN_FOR
+        due = and_(
+            submission.c.state.in_(_UNDER_WAY),
+            submission.c.stored > 0,
+            submission.c.submitted_at >= since,
+            # Says nothing more, but has an index.
+            submission.c.updated_at.between(since, now - LOOK_AGAIN_AFTER),
+        )
+        query = select(submission.c.request_id, submission.c.account_id).where(due)
+        with self._database.writing() as connection:
+            found = connection.execute(query.order_by(submission.c.updated_at).limit(limit))
+            keys = [PostAccount(*row) for row in found]
+            if keys:
+                looked = update(submission).where(OF_KEY).values(updated_at=now)
+                connection.execute(looked, [named(key) for key in sorted(keys)])
+        return keys
 
     def of_account(self, account_id: str) -> list[Submission]:
         """Every row of an account, newest first."""

@@ -217,6 +217,36 @@ async def test_a_partial_listing_waits_for_the_rest_and_is_reported_after_a_day(
     assert world.stored() == {"account-0": 2, "account-1": 3}
 
 
+async def test_what_a_partial_report_left_out_is_looked_for_every_three_hours_for_two_weeks(world: World) -> None:
+    world.worker.platform.lists = {"account-0": 2}
+    await world.run(collect_timeout_s=20)
+    world.clock.advance(24 * 3600)
+    await world.run("run-2", collect_timeout_s=20)
+    world.clock.advance(3600)
+    assert await world.run("run-3", collect_timeout_s=20) == {}
+    world.clock.advance(2 * 3600)
+    assert await world.run("run-4", collect_timeout_s=20) == {"account-0": Outcome.DELIVERED}
+    assert world.stored()["account-0"] == 2, "still not listed"
+    world.clock.advance(3600)
+    assert await world.run("run-5", collect_timeout_s=20) == {}
+    world.worker.platform.lists = {}
+    world.clock.advance(2 * 3600)
+    assert await world.run("run-6") == {"account-0": Outcome.DELIVERED}
+    assert world.stored()["account-0"] == 3
+    world.clock.advance(4 * 3600)
+    assert await world.run("run-7") == {}
+    assert world.worker.platform.submissions["account-0"] == 1
+
+
+async def test_what_is_never_listed_is_given_up_after_two_weeks(world: World) -> None:
+    world.worker.platform.lists = {"account-0": 2}
+    await world.run(collect_timeout_s=20)
+    world.clock.advance(24 * 3600)
+    await world.run("run-2", collect_timeout_s=20)
+    world.clock.advance(14 * 24 * 3600)
+    assert await world.run("run-3", collect_timeout_s=20) == {}
+
+
 async def test_one_accounts_failure_is_its_own_and_it_is_set_aside_after_three(world: World) -> None:
     def refuse(_: str, job: Job) -> None:
         if job.task.account_id == "account-0":
