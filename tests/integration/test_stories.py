@@ -28,7 +28,9 @@ def test_every_account_is_delivered_once_and_a_second_run_ends_at_once(
     assert len(rows["accounts"]) == 9
     assert set(rows["accounts"].values()) == {4}
     assert rows["duplicates"] == []
-    names = {row["rendered_map_index"] for (task, _), row in airflow.tasks(run_id).items() if task.endswith("rss")}
+    names = {
+        row["rendered_map_index"] for (task, _), row in airflow.tasks(run_id).items() if task.endswith("import_rss")
+    }
     assert all(re.fullmatch(r"group \w{8}, 3 accounts", name) for name in names), names
 
     sent = world.inserts()
