@@ -24,6 +24,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from likepion_provider.client import _last_look
 from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.intake import Choice
 from likepion_provider.journal import Journal, Link
@@ -91,6 +92,9 @@ class WatchedClient(InProcessClient):
         if request.endpoint is Endpoint.INSERT:
             FIGURES["inserts"] += 1
             item = request.body["items"][0]
+            # As the real client does right before the first byte leaves.
+            if look := _last_look.get():
+                look()
             self._model.must_be_ours("insert", PostAccount(item["request_id"], item["account_id"]))
         elif request.endpoint is Endpoint.CLAIM:
             self._model.must_not_steal(request.body["account_ids"])
