@@ -185,6 +185,6 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
     import_batch.expand(batch=claim.output) >> report
 
 
-dag = likepion_podcast_secondary()
+secondary = likepion_podcast_secondary()
 # Last, or every task would have a copy, which Airflow validates again each time that it looks at one: half of a parse.
-dag.params = ParamsDict(PARAMS)
+secondary.params = ParamsDict(PARAMS)

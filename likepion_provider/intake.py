@@ -223,8 +223,12 @@ class Intake:
         log.warning("%d links that the manager had confirmed are sent again, as this run was asked to", resent)
 
     async def _done(self, tasks: Sequence[SecondaryTask]) -> set[PostAccount]:
-        states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
-        return {key for key, count in states.items() if count and set(count) == {LinkState.STORED}}
+        """All links stored, and no more to come."""
+        keys = [task.key for task in tasks]
+        states = await asyncio.to_thread(self._journal.links.states, keys)
+        known = await asyncio.to_thread(self._journal.submissions.get, keys)
+        growing = {key for key, each in known.items() if each.state.is_under_way}
+        return {key for key, count in states.items() if set(count) == {LinkState.STORED}} - growing
 
     # --- with a pull ---
 
@@ -255,7 +259,10 @@ class Intake:
     async def _leftovers(self, pulled: Collection[str]) -> list[SecondaryTask]:
         """Accounts with a stored link and something left to send or to find: no pull brings them back for that post."""
         keys = await asyncio.to_thread(self._journal.links.leftovers, MAX_PULL)
-        keys += await self._journal.commit(self._journal.submissions.incomplete, MAX_PULL, self._clock.now())
+        submissions, now = self._journal.submissions, self._clock.now()
+        incomplete = await asyncio.to_thread(submissions.incomplete, MAX_PULL, now)
+        await self._journal.commit(submissions.looked_at, incomplete, now)
+        keys += incomplete
         ids = dict.fromkeys(key.account_id for key in keys if key.account_id not in pulled)
         wanted = set(keys)
         accounts = await self._read(ids, strict=False)

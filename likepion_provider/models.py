@@ -196,6 +196,11 @@ class ImportState(str, Enum):
     LOCKED = "locked"
     FAILED = "failed"
 
+    @property
+    def is_under_way(self) -> bool:
+        """Begun, and neither listed as a whole nor ended otherwise; a task may have died before it could say so."""
+        return self in (ImportState.SUBMITTING, ImportState.SUBMITTED, ImportState.IN_REVIEW)
+
 
 class Standing(str, Enum):
     """Where an account stands as a whole, for people; the journal's database derives it from what is filed."""

@@ -47,7 +47,10 @@ WARM_FOR_DAG_FILES = (
 
 
 def preload(component: str) -> None:
-    """Import all of it, and the importers."""
+    """Import all of it, and the importers.
+
+    :param component: the subcommand of ``airflow`` that begins.
+    """
     for name in (*WARM, *(WARM_FOR_DAG_FILES if component == "dag-processor" else ())):
         # What another version of Airflow does not have makes a task slower, not the scheduler fail.
         with contextlib.suppress(ImportError):

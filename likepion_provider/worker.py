@@ -345,16 +345,15 @@ class BatchImport:
             if progress.state is ImportState.LISTED:
                 message = f"dry run: {len(urls)} of {expected} episodes are listed"
             return AccountReport(task, Outcome.WAITING, len(urls), message=message)
-        if not urls or (len(urls) < expected and not self._partial_will_do(task.key)):
-            message = f"{platform.title} lists {len(urls)} of {expected} episodes so far"
+        partial = len(urls) < expected
+        message = f"{platform.title} lists {len(urls)} of {expected} episodes so far" if partial else ""
+        if not urls or (partial and not self._partial_will_do(task.key)):
             state = ImportState.IN_REVIEW if progress.state is ImportState.LISTED else progress.state
             await self._note(task.key, state=state, reference=progress.reference, message=message)
             return AccountReport(task, Outcome.WAITING, len(urls), message=message, cookie=progress.cookie)
         new = await self._journal.commit(self._journal.links.prepare, task.key, urls, self._clock.now())
         # With a part of its episodes reported, no pull brings the account back: in review, a later run looks again.
-        missing = expected - len(urls)
-        reached = ImportState.IN_REVIEW if missing else ImportState.LISTED
-        message = f"{platform.title} lists {len(urls)} of {expected} episodes so far" if missing else ""
+        reached = ImportState.IN_REVIEW if partial else ImportState.LISTED
         await self._note(task.key, state=reached, reference=progress.reference, message=message)
         return AccountReport(task, Outcome.COLLECTED, len(urls), new, message, cookie=progress.cookie)
 

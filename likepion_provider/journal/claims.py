@@ -56,9 +56,9 @@ class Claims:
         """
         wanted = set(keys)
         ids = sorted({key.account_id for key in wanted})
-        # In one order for all who lock several, so that they wait for each other and never in a circle.
         query = select(claim).where(claim.c.account_id.in_(ids), claim.c.scope == scope)
         with self._database.writing() as connection:
+            # As _in_order() has them.
             rows = connection.execute(query.order_by(claim.c.account_id).with_for_update())
             leases = {PostAccount(row.request_id, row.account_id): _lease(row) for row in rows}
             held = {key: lease for key, lease in leases.items() if key in wanted and lease.holds(now)}
@@ -126,7 +126,7 @@ def lock(connection: Connection, account_id: str) -> Any:
     return connection.execute(_LOCKED, {"account": account_id}).one_or_none()
 
 
-#: Made once: to build a statement costs more than to run it.
+#: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _LOCKED = select(claim).where(claim.c.account_id == bindparam("account")).with_for_update()
 
 
@@ -139,7 +139,7 @@ def _refusal(row: Any, key: PostAccount, holder: str, now: Moment) -> LeaseLost 
 
 
 def _in_order(keys: Iterable[PostAccount]) -> list[PostAccount]:
-    """See :meth:`Claims.take_over`."""
+    """One order for all who lock several accounts, so that they wait for each other and never in a circle."""
     return sorted(keys, key=lambda key: key.account_id)
 
 

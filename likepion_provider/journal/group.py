@@ -36,7 +36,10 @@ class Together(Generic[Question, Answer]):
         self._answering: asyncio.Task[None] | None = None
 
     async def ask(self, question: Question) -> Answer:
-        """The answer; what it rests on is read after this was called."""
+        """The answer; what it rests on is read after this was called.
+
+        :raises Exception: the one that was given as the answer, or that ended the whole call.
+        """
         done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, done))
         if self._answering is None:

@@ -20,9 +20,9 @@ from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import lock, require
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.failures import is_reported
+from likepion_provider.journal.keys import among, in_parts, named, of_key
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.journal.settings import get, put
-from likepion_provider.journal.submissions import OF_KEY, among, in_parts, named
 from likepion_provider.lease import Moment
 from likepion_provider.models import LinkState, PostAccount
 from likepion_provider.protocol import CLAIM_TTL_S, Record
@@ -465,9 +465,8 @@ def _number(*conditions: Any) -> Any:
     return select(func.count()).select_from(link).where(same, *conditions).correlate(submission).scalar_subquery()
 
 
-# Made once: to build a statement costs more than to run it.
-_OF_KEY = and_(link.c.request_id == bindparam("request"), link.c.account_id == bindparam("account"))
-_MORE_LINKS = update(submission).where(OF_KEY).values(links=submission.c.links + bindparam("new"))
+_OF_KEY = of_key(link)
+_MORE_LINKS = update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"))
 _BEGIN_SEND = (
     update(link)
     .where(_OF_KEY, link.c.url_sha256.in_(bindparam("hashes", expanding=True)), _MAY_BE_SENT)
@@ -483,7 +482,7 @@ _SENDING = select(link.c.url).where(_OF_KEY, link.c.send_id == bindparam("send")
 _STORED = _number(_state == _OK)
 _TALLY = (
     update(submission)
-    .where(OF_KEY)
+    .where(of_key(submission))
     .values(
         links=_number(),
         stored=_STORED,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.failures import withdraw
+from likepion_provider.journal.keys import among, named, of_key
 from likepion_provider.journal.schema import submission
 from likepion_provider.lease import Moment
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
@@ -21,16 +21,8 @@ from likepion_provider.models import ImportState, PostAccount, SecondaryTask
 LOOK_AGAIN_AFTER = timedelta(hours=3)
 LOOK_AGAIN_FOR = timedelta(days=14)
 
-#: Not listed as a whole yet, or the task ended before it could say so.
-_UNDER_WAY = (ImportState.SUBMITTING.value, ImportState.SUBMITTED.value, ImportState.IN_REVIEW.value)
-
-#: SQLite takes 32,766 variables a statement, PostgreSQL 65,535.
-IDS_A_QUERY = 10_000
-
 #: What the column holds; a user name may be longer.
 LABEL_CHARS = 320
-
-_Id = TypeVar("_Id", str, int)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +92,7 @@ class Submissions:
         """Note which task works accounts now, so that a person finds its log."""
         rows = [named(key) for key in sorted(keys)]
         if rows:
-            statement = update(submission).where(OF_KEY).values(dataclasses.asdict(task))
+            statement = update(submission).where(_OF_KEY).values(dataclasses.asdict(task))
             with self._database.writing() as connection:
                 connection.execute(statement, rows)
 
@@ -150,7 +142,7 @@ class Submissions:
             values |= {"failures": 0, "setbacks": 0}
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            connection.execute(update(submission).where(OF_KEY).values(values), named(key))
+            connection.execute(update(submission).where(_OF_KEY).values(values), named(key))
 
     def forgive(self, account_ids: Collection[str]) -> None:
         """Count from zero again, and try at once: a person has changed something and wants another try."""
@@ -170,27 +162,34 @@ class Submissions:
     def incomplete(self, limit: int, now: datetime) -> list[PostAccount]:
         """Accounts that were reported with a part of their episodes and are due for another look, the oldest first.
 
-        The look is noted, so that the next one comes :data:`LOOK_AGAIN_AFTER` later whatever becomes of this one.
-
         :param limit: at most this many.
         :param now: aware.
         """
         since = now - LOOK_AGAIN_FOR
-        due = and_(
-            submission.c.state.in_(_UNDER_WAY),
-            submission.c.stored > 0,
-            submission.c.submitted_at >= since,
-            # Says nothing more, but has an index.
-            submission.c.updated_at.between(since, now - LOOK_AGAIN_AFTER),
+        query = (
+            select(submission.c.request_id, submission.c.account_id)
+            .where(
+                submission.c.state.in_([state.value for state in ImportState if state.is_under_way]),
+                submission.c.stored > 0,
+                submission.c.submitted_at >= since,
+                # Follows from the line before, but has an index.
+                submission.c.updated_at.between(since, now - LOOK_AGAIN_AFTER),
+            )
+            .order_by(submission.c.updated_at)
+            .limit(limit)
         )
-        query = select(submission.c.request_id, submission.c.account_id).where(due)
-        with self._database.writing() as connection:
-            found = connection.execute(query.order_by(submission.c.updated_at).limit(limit))
-            keys = [PostAccount(*row) for row in found]
-            if keys:
-                looked = update(submission).where(OF_KEY).values(updated_at=now)
-                connection.execute(looked, [named(key) for key in sorted(keys)])
-        return keys
+        with self._database.reading() as connection:
+            return [PostAccount(*row) for row in connection.execute(query)]
+
+    def looked_at(self, keys: Collection[PostAccount], now: datetime) -> None:
+        """Put the next look :data:`LOOK_AGAIN_AFTER` off, whatever becomes of this one.
+
+        :param now: aware.
+        """
+        if keys:
+            with self._database.writing() as connection:
+                later = update(submission).where(_OF_KEY).values(updated_at=now)
+                connection.execute(later, [named(key) for key in sorted(keys)])
 
     def of_account(self, account_id: str) -> list[Submission]:
         """Every row of an account, newest first."""
@@ -212,30 +211,10 @@ class Submissions:
 _NEWEST = (submission.c.updated_at.desc(), submission.c.request_id, submission.c.account_id)
 
 
-def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
-    """Pieces that fit into one statement's variables."""
-    return (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
-
-
-def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[bool]]:
-    """Conditions, a query each, that together name a table's rows of some keys.
-
-    By post first: an account has rows for every post there ever was.
-    """
-    by_post: defaultdict[str, list[str]] = defaultdict(list)
-    for key in keys:
-        by_post[key.request_id].append(key.account_id)
-    for request_id, ids in by_post.items():
-        for part in in_parts(ids):
-            yield and_(table.c.request_id == request_id, table.c.account_id.in_(part))
-
-
-#: The row of the key that a statement is given with :func:`named`. Statements are made once: to build one costs more
-#: than to run it.
-OF_KEY = and_(submission.c.request_id == bindparam("request"), submission.c.account_id == bindparam("account"))
+_OF_KEY = of_key(submission)
 _BEGIN = (
     update(submission)
-    .where(OF_KEY)
+    .where(_OF_KEY)
     .values(
         state=ImportState.SUBMITTING.value,
         attempts=submission.c.attempts + 1,
@@ -243,11 +222,6 @@ _BEGIN = (
         updated_at=bindparam("at"),
     )
 )
-
-
-def named(key: PostAccount) -> dict[str, str]:
-    """What :data:`OF_KEY` is about."""
-    return {"request": key.request_id, "account": key.account_id}
 
 
 def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:

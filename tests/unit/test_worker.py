@@ -238,6 +238,18 @@ async def test_what_a_partial_report_left_out_is_looked_for_every_three_hours_fo
     assert world.worker.platform.submissions["account-0"] == 1
 
 
+async def test_what_a_partial_report_left_out_is_looked_for_at_once_by_hand(world: World) -> None:
+    world.worker.platform.lists = {"account-0": 2}
+    await world.run(collect_timeout_s=20)
+    world.clock.advance(24 * 3600)
+    await world.run("run-2", collect_timeout_s=20)
+    world.worker.platform.lists = {}
+    tasks = await world.worker.intake("run-3").choose(Choice(account_ids=("account-0", "account-1")))
+    assert [task.account_id for task in tasks] == ["account-0"], "the other one is done"
+    assert await world.work(tasks, "run-3") == {"account-0": Outcome.DELIVERED}
+    assert world.stored() == {"account-0": 3, "account-1": 3}
+
+
 async def test_what_is_never_listed_is_given_up_after_two_weeks(world: World) -> None:
     world.worker.platform.lists = {"account-0": 2}
     await world.run(collect_timeout_s=20)

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 from jinja2 import Template
 
@@ -216,6 +216,40 @@ async def test_the_sensor_says_the_same_deferred_or_not(
     else:
         with pytest.raises(AirflowSkipException, match="a later run takes them"):
             await asyncio.to_thread(sensor.execute, context)
+
+
+@pytest.mark.parametrize(("waiting_posts", "left_out"), [(0, True), (1, False)])
+async def test_the_sensor_is_left_out_only_where_every_feed_is_set(
+    start: Start, context: Context, waiting_posts: int, *, left_out: bool
+) -> None:
+    await start(build_world(accounts=4, posts=2, waiting_posts=waiting_posts))
+    pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=10, wait_task_id="wait")
+    if left_out:
+        with pytest.raises(DownstreamTasksSkipped) as skipped:
+            await asyncio.to_thread(pull.execute, context)
+        assert list(skipped.value.tasks) == ["wait"]
+        pulled = context["ti"].xcoms[None, "return_value", -1]
+    else:
+        pulled = await asyncio.to_thread(pull.execute, context)
+    assert len(pulled) == 4
+
+
+@pytest.mark.parametrize("waited", ["skipped", "success"])
+async def test_an_import_is_skipped_only_where_its_post_waited_in_vain(
+    start: Start, context: Context, waited: str
+) -> None:
+    sandbox = await start(build_world(accounts=1, posts=1, waiting_posts=1))
+    (batch,) = await claimed(context)
+    sandbox.set_feed(sandbox.world.posts[0].request_id)
+    context["ti"].states = {"wait": waited}
+    step = ImportRssOperator(task_id="import_rss", batch=batch, wait_task_id="wait")
+    if waited == "skipped":
+        with pytest.raises(AirflowSkipException, match="link_rss was not set in time"):
+            await asyncio.to_thread(step.execute, context)
+        assert not sandbox.site.submissions
+    else:
+        (row,) = await asyncio.to_thread(step.execute, context)
+        assert row["outcome"] == "collected"
 
 
 async def test_a_trigger_that_cannot_go_on_fails_its_task(
