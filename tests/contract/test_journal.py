@@ -107,6 +107,8 @@ def test_an_account_that_is_not_listed_as_a_whole_is_due_for_another_look(
     assert journal.submissions.incomplete(0, at) == []
     journal.submissions.looked_at([KEY], at)
     assert journal.submissions.incomplete(10, at + timedelta(hours=1)) == []
+    journal.submissions.looked_at([KEY], now.at + timedelta(days=14))
+    assert journal.submissions.incomplete(10, now.at + timedelta(days=14, hours=4)) == [], "looked for long enough"
 
 
 def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, clock: VirtualClock) -> None:
