@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 #: Accounts read side by side.
 READS = 16
 #: Mapped instances that keep the grid readable, and accounts that are worth a task instance of their own.
-MAX_BATCHES = 16
+MAX_BATCHES = 8
 MIN_BATCH = 25
 
 
@@ -281,7 +281,7 @@ def batches(tasks: Sequence[SecondaryTask], batch_size: int | None = None) -> li
     A post that still waits for its feed has batches of its own, so that it holds nobody else up. Ready posts keep
     to themselves while that makes few enough batches, and share them otherwise.
 
-    :param batch_size: accounts a batch; by default as many as keep ready posts to about 16 batches.
+    :param batch_size: accounts a batch; by default as many as keep ready posts to about 8 batches.
     """
     size = batch_size or max(MIN_BATCH, math.ceil(len(tasks) / MAX_BATCHES))
     by_post: dict[tuple[bool, str], list[SecondaryTask]] = {}

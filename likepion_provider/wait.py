@@ -25,7 +25,7 @@ from likepion_provider.shared import Shared
 log = logging.getLogger(__name__)
 
 #: Polls of a post that may fail one after the other before its wait is given up.
-MAX_FAILURES = 10
+MAX_FAILURES = 20
 #: Polls begin at least this far apart: where very many posts wait, each is asked for less often.
 PACE_S = 1 / 30
 #: Polls that may be under way; the client's other connections are left to renewals.

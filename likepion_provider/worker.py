@@ -89,7 +89,7 @@ class ImportOptions:
     :param dry_run: look, but neither import nor put anything into the journal.
     """
 
-    max_concurrency: int = 64
+    max_concurrency: int = 128
     collect_timeout_s: float = 600.0
     partial_after_s: float = 24 * 3600.0
     max_failures: int = 3

@@ -42,7 +42,7 @@ class LinkRssSensor(BaseSensorOperator):
 
     :param batch: one element of what :class:`~likepion_provider.operators.likepion.ClaimAccountsOperator` returns.
     :param likepion_conn_id: a connection of type ``likepion``.
-    :param poke_interval: seconds between polls of a post; 10 by default, longer where hundreds of posts wait.
+    :param poke_interval: seconds between polls of a post; 5 by default, longer where hundreds of posts wait.
     :param timeout: seconds until the accounts are let go; 1,800 by default.
     :param deferrable: wait in the triggerer, without a worker slot; True by default.
     """
@@ -56,7 +56,7 @@ class LinkRssSensor(BaseSensorOperator):
         *,
         batch: dict[str, Any],
         likepion_conn_id: str = LIKEPION_CONN_ID,
-        poke_interval: float = 10,
+        poke_interval: float = 5,
         timeout: float = 1800,
         deferrable: bool = True,
         **kwargs: Any,

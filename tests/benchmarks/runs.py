@@ -30,8 +30,8 @@ LATE_S = 60
 CLASSIC_ACCOUNTS = 100
 #: The ordinary operators run in an ordinary Airflow, and in one that preloads what this package's deployment does.
 COLD, WARM = "nothing preloaded", "preloaded"
-#: As many requests in flight as the batches of a run may have.
-PLAIN_AT_ONCE = 200
+#: As many accounts side by side as the batches of a run have at most.
+PLAIN_AT_ONCE = 1000
 SEEDS = itertools.count(1)
 #: So often is the DAG processor told to parse; it has done so within this time.
 PARSES, PARSE_WITHIN_S = 6, 4
