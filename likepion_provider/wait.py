@@ -24,7 +24,8 @@ from likepion_provider.shared import Shared
 
 log = logging.getLogger(__name__)
 
-#: Polls of a post that may fail one after the other before its wait is given up.
+#: Polls of a post that may fail one after the other before its wait is given up: at the sensor's 5 s, a manager that
+#: restarts within 100 s is waited for.
 MAX_FAILURES = 20
 #: Polls begin at least this far apart: where very many posts wait, each is asked for less often.
 PACE_S = 1 / 30

@@ -124,7 +124,7 @@ def airflow_environment(home: Path, dags: Path, port: int) -> dict[str, str]:
         "AIRFLOW__LIKEPION__SCHEDULE_MINUTES": "0",
         # More, and SQLite answers "database is locked".
         "AIRFLOW__CORE__PARALLELISM": "8",
-        # A task's supervisor sees one end in seven only at its next heartbeat, 5 s later, and holds a slot until then.
+        # A supervisor that misses its task's end sees it at the next heartbeat, 5 s later, and holds a slot until then.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__HOST": "127.0.0.1",

@@ -30,7 +30,7 @@ LATE_S = 60
 CLASSIC_ACCOUNTS = 100
 #: The ordinary operators run in an ordinary Airflow, and in one that preloads what this package's deployment does.
 COLD, WARM = "nothing preloaded", "preloaded"
-#: As many accounts side by side as the batches of a run have at most.
+#: All accounts of a job side by side, as its eight batches of 125 have them.
 PLAIN_AT_ONCE = 1000
 SEEDS = itertools.count(1)
 #: So often is the DAG processor told to parse; it has done so within this time.
