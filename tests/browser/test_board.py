@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, Route, expect
 
 from likepion_provider import DAG_ID
 from likepion_provider.journal import open_journal
@@ -89,6 +90,23 @@ def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, ente
     logs = airflow.call("GET", "/api/v2/eventLogs?event=likepion_settle&limit=5")["event_logs"]
     assert [(each["owner"], str(link.id) in each["extra"]) for each in logs[:1]] == [("admin", True)]
     assert complaints == []
+
+
+def test_an_answer_that_comes_late_does_not_replace_a_newer_one(story: Story, enter: Enter) -> None:
+    page = enter("viewer")
+    board = open_board(page)
+    late: list[Route] = []
+    page.route(re.compile(r"/likepion/api/accounts\?(?!text=)"), lambda route: late.append(route))
+    board.get_by_role("button", name="Clear").click()
+    board.get_by_label("Search").fill("FINE")
+    board.get_by_label("Search").press("Enter")
+    expect(board.locator("#rows tr")).to_have_count(1)
+    assert late, "the question of the button is still open"
+    for route in late:
+        with contextlib.suppress(Error):  # The board may have taken it back.
+            route.continue_()
+    page.wait_for_timeout(1500)
+    assert board.locator("#rows tr").count() == 1
 
 
 def test_a_dialog_that_is_cancelled_settles_nothing(story: Story, enter: Enter) -> None:

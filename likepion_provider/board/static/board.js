@@ -18,6 +18,7 @@ const framed = window.parent !== window;
 const filter = Object.fromEntries(FILTERS.map((name) => [name, new URLSearchParams(location.search).get(name) ?? ""]));
 const offset = { groups: 0, unknown: 0, accounts: 0 };
 const opened = new Set();
+const asking = {};
 let maySettle = false;
 let clockSkewMs = 0;
 
@@ -87,9 +88,17 @@ async function ask(path, parameters = {}, options = {}) {
   throw new Error(answer.status === 401 ? "You are signed out. Sign in to Airflow and open the board again." : words);
 }
 
+// Where a part is asked for twice, the last question counts, whichever answer comes first.
+function askLast(part, path, parameters) {
+  asking[part]?.abort();
+  asking[part] = new AbortController();
+  return ask(path, parameters, { signal: asking[part].signal });
+}
+
 function say(words) { $("status").textContent = words; }
 
 function complain(error) {
+  if (error?.name === "AbortError") return;
   $("trouble").textContent = error ? error.message : "";
   $("trouble").hidden = !error;
 }
@@ -125,7 +134,7 @@ function pages(where, total, size, load) {
 // --- the parts of the page ---
 
 async function showOverview() {
-  const told = await ask("overview");
+  const told = await askLast("overview", "overview");
   clockSkewMs = new Date(told.now) - Date.now();
   maySettle = told.may_settle;
   const counts = Object.fromEntries(Object.keys(NAMES).map((name) => [name, 0]));
@@ -151,7 +160,7 @@ async function showOverview() {
 }
 
 async function showGroups() {
-  const told = await ask("groups", { offset: offset.groups, limit: GROUPS_A_PAGE });
+  const told = await askLast("groups", "groups", { offset: offset.groups, limit: GROUPS_A_PAGE });
   $("groups-count").textContent = number.format(told.total);
   $("groups").replaceChildren(...told.rows.map((row) => {
     const all = Object.values(row.counts).reduce((sum, count) => sum + count, 0);
@@ -176,7 +185,7 @@ async function showGroups() {
 }
 
 async function showChart() {
-  const told = await ask("delivered");
+  const told = await askLast("chart", "delivered");
   const days = Array.from({ length: told.days }, (_, index) =>
     new Date(new Date(told.since).getTime() + index * 86400000).toISOString().slice(0, 10));
   const sums = new Map();
@@ -239,7 +248,7 @@ function drawing(days, stacks, names, total) {
 }
 
 async function showUnknown() {
-  const told = await ask("unknown", { offset: offset.unknown, limit: UNKNOWN_A_PAGE, group_id: filter.group_id });
+  const told = await askLast("unknown", "unknown", { offset: offset.unknown, limit: UNKNOWN_A_PAGE, group_id: filter.group_id });
   if (offset.unknown && !told.rows.length) {
     offset.unknown = Math.max(0, offset.unknown - UNKNOWN_A_PAGE);
     return showUnknown();
@@ -263,7 +272,7 @@ function sentence(words) {
 }
 
 async function showAccounts() {
-  const told = await ask("accounts", { ...filter, offset: offset.accounts, limit: ACCOUNTS_A_PAGE });
+  const told = await askLast("accounts", "accounts", { ...filter, offset: offset.accounts, limit: ACCOUNTS_A_PAGE });
   $("accounts-count").textContent = number.format(told.total);
   $("nothing").hidden = told.total > 0;
   $("csv").href = `api/accounts.csv?${query()}`;
