@@ -30,8 +30,9 @@ LATE_S = 60
 CLASSIC_ACCOUNTS = 100
 #: The ordinary operators run in an ordinary Airflow, and in one that preloads what this package's deployment does.
 COLD, WARM = "nothing preloaded", "preloaded"
-#: All accounts of a job side by side, as its eight batches of 125 have them.
-PLAIN_AT_ONCE = 1000
+#: Accounts at a time in the barest asyncio: usual, where the platform's latency is the bound; and all of a job side by
+#: side, as its eight batches of 125 have them, where the CPU is.
+PLAIN_AT_ONCE = (200, 1000)
 SEEDS = itertools.count(1)
 #: So often is the DAG processor told to parse; it has done so within this time.
 PARSES, PARSE_WITHIN_S = 6, 4
@@ -190,19 +191,19 @@ class _Late(threading.Thread):
         self.set_at = datetime.now(timezone.utc)
 
 
-def plain_figures(job: Job) -> float:
+def plain_rate(at_once: int) -> float:
     """Accounts a minute without Airflow."""
-    with tempfile.TemporaryDirectory() as name, sandbox(Path(name), job) as (addresses, _):
-        return job.accounts / asyncio.run(plain(Addresses(**addresses), PLAIN_AT_ONCE)) * 60
+    with tempfile.TemporaryDirectory() as name, sandbox(Path(name), FIVE) as (addresses, _):
+        rate = FIVE.accounts / asyncio.run(plain(Addresses(**addresses), at_once)) * 60
+    row(f"plain asyncio, {FIVE}, {at_once:,} at a time", f"{rate:,.0f} accounts/min")
+    return rate
 
 
 def main(*, quick: bool) -> None:
     """Print the figures."""
     big = [HUNDRED] if quick else [FIVE, HUNDRED]
     classic = Job(20 if quick else CLASSIC_ACCOUNTS, 5)
-    without = {job: plain_figures(job) for job in big}
-    for job, rate in without.items():
-        row(f"plain asyncio, {job}", f"{rate:,.0f} accounts/min with {PLAIN_AT_ONCE} at a time")
+    without = {} if quick else {at_once: plain_rate(at_once) for at_once in PLAIN_AT_ONCE}
     for database in ("sqlite",) if quick else ("postgres", "sqlite"):
         with airflow(database, dags={"classic.py": CLASSIC, "empty.py": EMPTY}) as stack:
             run(stack, DAY)
@@ -218,7 +219,11 @@ def main(*, quick: bool) -> None:
             peers[COLD] = run(stack, classic, "classic")
             row(f"{database}: three HTTP operators an account, {COLD}", _text(peers[COLD]))
         for job in big:
-            _big(database, job, found[job], peers, without[job])
+            _big(database, job, found[job], peers)
+        for at_once, rate in without.items():
+            share = found[FIVE].a_minute / rate
+            case = f"{database}: {FIVE}, beside plain asyncio, {at_once:,} at a time"
+            row(case, f"{share:.0%}", "at least 50 %", met=share >= 0.5)
         if late:
             _late(database, late)
 
@@ -251,22 +256,14 @@ def _day(database: str, found: list[Figures]) -> None:
     row(f"{database}: {DAY}", figure, "at most 12 s", met=median.wall_s <= 12)
 
 
-def _big(database: str, job: Job, found: Figures, peers: dict[str, Figures], without: float) -> None:
+def _big(database: str, job: Job, found: Figures, peers: dict[str, Figures]) -> None:
     case = f"{database}: {job}"
     row(case, _text(found))
     for name, peer in peers.items():
         ratio = found.a_minute / peer.a_minute
         row(f"{case}, beside the operators, {name}", f"{ratio:.1f} x", "at least 30 x", met=ratio >= 30)
-    if job is FIVE:
-        row(
-            f"{case}, beside plain asyncio",
-            f"{found.a_minute / without:.0%}",
-            "at least 50 %",
-            met=found.a_minute >= without / 2,
-        )
-    else:
-        each_s = found.cpu_s / found.accounts
-        row(f"{case}, CPU of all of Airflow", f"{each_s:.3f} s an account", "at most 0.05 s", met=each_s <= 0.05)
+    each_s = found.cpu_s / found.accounts
+    row(f"{case}, CPU of all of Airflow", f"{each_s:.3f} s an account", "at most 0.05 s", met=each_s <= 0.05)
 
 
 def _late(database: str, found: Figures) -> None:
