@@ -6,6 +6,7 @@ Batches are worked in forked processes, as tasks are, eight at a time; no Airflo
 from __future__ import annotations
 
 import asyncio
+import functools
 import multiprocessing
 import resource
 import tempfile
@@ -65,26 +66,32 @@ def measure(accounts: int) -> tuple[float, float]:
         peaks: list[float] = []
         began_s = time.perf_counter()
         for number in range(-(-accounts // MAX_PULL)):
-            cut = asyncio.run(_pull(Addresses(**addresses), journal_url, f"run-{number}"))
-            context = multiprocessing.get_context("fork")
-            with ProcessPoolExecutor(SIDE_BY_SIDE, mp_context=context) as pool:
-                jobs = [(addresses, journal_url, f"run-{number}", batch.to_public()) for batch in cut]
-                peaks += pool.map(_work, jobs)
+            run = (addresses, journal_url, f"run-{number}")
+            with _forked(1) as pool:
+                cut = pool.submit(_pull, *run).result()
+            with _forked(SIDE_BY_SIDE) as pool:
+                peaks += pool.map(functools.partial(_work, *run), cut)
         return time.perf_counter() - began_s, max(peaks)
 
 
-async def _pull(where: Addresses, journal_url: str, scope: str) -> list[Batch]:
-    journal = open_journal(journal_url)
-    async with ManagerClient(ManagerAddress(where.manager_url, where.api_key)) as manager:
-        intake = Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope=scope, run_id=scope)
-        found = batches(await intake.reaffirm(await intake.pull(MAX_PULL)))
-    # No connection is handed down to the processes that are forked next.
-    journal.database.close()
-    return found
+def _forked(processes: int) -> ProcessPoolExecutor:
+    """Processes that begin with what this one has imported, as tasks do."""
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork"))
 
 
-def _work(job: tuple[dict[str, str], str, str, dict[str, object]]) -> float:
-    addresses, journal_url, scope, batch = job
+def _pull(addresses: dict[str, str], journal_url: str, scope: str) -> list[dict[str, object]]:
+    """What the tasks before the import do, in a process of their own, too: its memory is none of theirs."""
+
+    async def pull() -> list[Batch]:
+        async with ManagerClient(ManagerAddress(addresses["manager_url"], addresses["api_key"])) as manager:
+            journal = open_journal(journal_url)
+            intake = Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope=scope, run_id=scope)
+            return batches(await intake.reaffirm(await intake.pull(MAX_PULL)))
+
+    return [batch.to_public() for batch in asyncio.run(pull())]
+
+
+def _work(addresses: dict[str, str], journal_url: str, scope: str, batch: dict[str, object]) -> float:
     tasks = Batch.from_public(batch).tasks
     asyncio.run(work_batch(Addresses(**addresses), open_journal(journal_url), scope, tasks))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
