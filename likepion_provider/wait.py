@@ -24,9 +24,8 @@ from likepion_provider.shared import Shared
 
 log = logging.getLogger(__name__)
 
-#: Polls of a post that may fail one after the other before its wait is given up: at the sensor's 5 s, a manager that
-#: restarts within 100 s is waited for.
-MAX_FAILURES = 20
+#: How long all polls of a post may fail before its wait is given up; a manager that restarts within it is waited for.
+PATIENCE_S = 300.0
 #: Polls begin at least this far apart: where very many posts wait, each is asked for less often.
 PACE_S = 1 / 30
 #: Polls that may be under way; the client's other connections are left to renewals.
@@ -68,7 +67,7 @@ class Waits:
         :param timeout_s: from now on; then the accounts are let go.
         :return: whether the feed is set. False: the time is up, another post runs, or no claim is left.
         :raises NotAuthorised: the manager refuses the key.
-        :raises Transient: the manager failed :data:`MAX_FAILURES` times in a row.
+        :raises Transient: the manager failed for :data:`PATIENCE_S`.
         """
         give_up_s = self._clock.boot_s() + timeout_s
         keys = [task.key for task in tasks]
@@ -149,13 +148,13 @@ class _Poll:
         self._turn = turn
         self._asked_s = 0.0
         self._asked_for = ""
-        self._failures = 0
+        self._failing_since_s: float | None = None
         self._asking: asyncio.Task[Account | None] | None = None
 
     async def account(self, task: SecondaryTask, max_age_s: float) -> Account | None:
         """An account of the post, asked for no longer ago than ``max_age_s``; None where the manager failed.
 
-        :raises LikepionError: it failed for good, or too often.
+        :raises LikepionError: it failed for good, or for too long.
         """
         if not self._is_fresh(max_age_s):
             self._ask(task)
@@ -196,15 +195,20 @@ class _Poll:
             except NotAuthorised:
                 raise
             except LikepionError as error:
-                self._failures += 1
-                if self._failures >= MAX_FAILURES or isinstance(error, Rejected):
+                if isinstance(error, Rejected) or self._out_of_patience():
                     raise
                 log.warning("%s", error)
                 if isinstance(error, Transient):
                     self._turn.close_for(error.retry_after_s or 0)
                 return None
-            self._failures = 0
+            self._failing_since_s = None
             return account
+
+    def _out_of_patience(self) -> bool:
+        now_s = self._clock.boot_s()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        return now_s - self._failing_since_s >= PATIENCE_S
 
     async def stop(self) -> None:
         if self._asking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -236,11 +237,14 @@ async def test_polls_of_many_posts_keep_their_distance(tmp_path: Path) -> None:
 async def test_a_manager_that_keeps_failing_ends_the_wait(tmp_path: Path) -> None:
     scene = Scene(tmp_path, accounts=2, posts=1)
     tasks = await scene.pulled()
-    for _ in range(wait.MAX_FAILURES):
+    polls = math.ceil(wait.PATIENCE_S / INTERVAL_S) + 1
+    for _ in range(polls):
         scene.worker.client.fail(Endpoint.ACCOUNT, "lose_request")
     waiting = [scene.begin([task]) for task in tasks]
     await settled()
-    await scene.pass_time(INTERVAL_S * wait.MAX_FAILURES)
+    await scene.pass_time(INTERVAL_S * (polls - 2))
+    assert not any(each.done() for each in waiting)
+    await scene.pass_time(INTERVAL_S * 2)
     assert [type(each) for each in await asyncio.gather(*waiting, return_exceptions=True)] == [Transient, Transient]
 
 
