@@ -126,7 +126,7 @@ def airflow_environment(home: Path, dags: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "8",
         # A supervisor that misses its task's end sees it at the next heartbeat, 5 s later, and holds a slot until then.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        # A scheduler that found nothing to do looks again after so many seconds: with 1, a run of five steps sleeps 5 s.
+        # A scheduler that found nothing to do sleeps so long: with 1, a run of five steps loses 5 s.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__HOST": "127.0.0.1",

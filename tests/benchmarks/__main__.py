@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import signal
-import sys
 import time
 
 from tests.benchmarks import report
+from tests.benchmarks.alone import alone, stop_children_too
 
 NAMES = ("feed", "journal", "batch", "board", "growth", "imports", "waiting", "runs", "cluster")
 
@@ -22,11 +20,10 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.names) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    # What was started is stopped too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stop_children_too()
     before, began_s = report.machine(), time.monotonic()
     for name in args.names or NAMES:
-        importlib.import_module(f"tests.benchmarks.{name}").main(quick=args.quick)
+        report.rows += alone(name, quick=args.quick)
         if args.write:
             report.write(before, began_s)
 
