@@ -20,6 +20,7 @@ from likepion_provider.errors import (
     Transient,
 )
 from likepion_provider.journal import Journal, Sending
+from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.keeper import Claimer, Keeper
 from likepion_provider.lease import Clock, Moment
 from likepion_provider.models import Account, LinkState, Outcome, PostAccount, SecondaryTask
@@ -209,7 +210,7 @@ class Delivery:
         if states[LinkState.REFUSED]:
             words = self._journal.links.evidence(task.key, LinkState.REFUSED)
             message = f"the manager refused {states[LinkState.REFUSED]} of {found} links: {words or 'no reason given'}"
-            return AccountReport(task, Outcome.FAILED, found, message=message, remedy=Rejected.remedy)
+            return AccountReport(task, Outcome.FAILED, found, message=message, remedy=REFUSED_REMEDY)
         if states[LinkState.PREPARED]:
             if not held:
                 return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before the insert"))

@@ -128,7 +128,8 @@ class Intake:
         ids = await asyncio.to_thread(self._chosen_ids, choice)
         accounts = await self._read(ids, strict=bool(choice.account_ids))
         tasks = [account.task for account in accounts if _wanted(account.task, choice)]
-        await self._journal.commit(self._journal.submissions.forgive, [task.account_id for task in tasks])
+        chosen = [task.account_id for task in tasks]
+        await self._journal.commit(self._journal.submissions.forgive, chosen, self._clock.now())
         if choice.resend_before:
             await self._resend(tasks, choice.resend_before)
         done = await self._done(tasks)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from likepion_provider.errors import OutcomeUnknown, Rejected
+from likepion_provider.errors import OutcomeUnknown
+from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.journal.overview import AccountRow, UnknownRow
 from likepion_provider.models import ImportState, Standing
 from likepion_provider.worker import ImportOptions
@@ -49,7 +50,7 @@ def trouble_of(row: AccountRow) -> tuple[str, str]:
     if row.standing is Standing.UNKNOWN:
         return state_of(row), OutcomeUnknown.remedy
     if _was_refused(row):
-        return row.refusal or "it gave no reason", Rejected.remedy
+        return row.refusal or "it gave no reason", REFUSED_REMEDY
     return row.message, row.remedy
 
 

@@ -27,8 +27,12 @@ from likepion_provider.lease import Moment
 from likepion_provider.models import LinkState, PostAccount
 from likepion_provider.protocol import CLAIM_TTL_S, Record
 
-#: How often a link that the manager refuses is offered to it before a person must look.
+#: How often a link that the manager refuses is offered to it before a person must look, and what that person does.
 MAX_SENDS = 5
+REFUSED_REMEDY = (
+    "Read the manager's message and correct what it names. Runs offer the link again by themselves, "
+    f"{MAX_SENDS} times in all; a run by account_ids or group_id does whenever it is told to."
+)
 
 #: The setting that says how unknown outcomes are settled.
 SETTLE_UNKNOWN = "settle_unknown"
@@ -492,6 +496,17 @@ _TALLY = (
         updated_at=bindparam("at"),
     )
 )
+
+
+def offer_again(connection: Connection, account_ids: Collection[str], at: datetime) -> None:
+    """Let what the manager refused of some accounts be sent once more, however often that was."""
+    query = select(submission.c.request_id, submission.c.account_id).where(
+        submission.c.account_id.in_(list(account_ids)), submission.c.refused > 0
+    )
+    keys = [PostAccount(*row) for row in connection.execute(query)]
+    for key in keys:
+        connection.execute(update(link).where(_of(key), _state == _NO).values(state=_P, updated_at=at))
+    _tally(connection, keys, at)
 
 
 def _tally(connection: Connection, keys: Iterable[PostAccount], at: datetime) -> None:

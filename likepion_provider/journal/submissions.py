@@ -13,6 +13,7 @@ from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.failures import withdraw
 from likepion_provider.journal.keys import among, named, of_key
+from likepion_provider.journal.links import offer_again
 from likepion_provider.journal.schema import submission
 from likepion_provider.lease import Moment
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
@@ -144,8 +145,11 @@ class Submissions:
             require(connection, key, holder, now)
             connection.execute(update(submission).where(_OF_KEY).values(values), named(key))
 
-    def forgive(self, account_ids: Collection[str]) -> None:
-        """Count from zero again, and try at once: a person has changed something and wants another try."""
+    def forgive(self, account_ids: Collection[str], at: datetime) -> None:
+        """Count from zero again, and try at once: a person has changed something and wants another try.
+
+        :param at: aware.
+        """
         with self._database.writing() as connection:
             connection.execute(
                 update(submission)
@@ -153,6 +157,7 @@ class Submissions:
                 .values(failures=0, setbacks=0, not_before=None)
             )
             withdraw(connection, account_ids)
+            offer_again(connection, account_ids, at)
 
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""

@@ -237,6 +237,21 @@ def test_a_refused_link_is_offered_a_few_times_only(journal: Journal, clock: Vir
     assert journal.links.evidence(KEY, NO) == "no"
 
 
+def test_a_person_has_what_was_refused_too_often_offered_once_more(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    refuse = [Record(URLS[0], True), Record(URLS[1], False, "no")]
+    for _ in range(MAX_SENDS):
+        journal.links.end_send(KEY, send(journal, now), refuse, now.at)
+    journal.submissions.forgive(["somebody else"], now.at)
+    assert send(journal, now).urls == ()
+    journal.submissions.forgive([KEY.account_id], now.at)
+    sending = send(journal, now)
+    assert sending.urls == (URLS[1],), "what was stored stays"
+    journal.links.end_send(KEY, sending, refuse[1:], now.at)
+    assert states(journal) == [OK, NO]
+    assert send(journal, now).urls == ()
+
+
 @pytest.mark.parametrize("passed_s", [0, 899, 900])
 def test_reappearing_settles_what_was_sent_a_claims_length_ago(
     journal: Journal, clock: VirtualClock, passed_s: float
@@ -358,7 +373,7 @@ def test_failures_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     assert record(ImportState.FAILED) == 2
     assert record(ImportState.LISTED) == 0
     record(ImportState.FAILED, permanent=True)
-    journal.submissions.forgive(["account"])
+    journal.submissions.forgive(["account"], now.at)
     assert journal.submissions.get([KEY])[KEY].failures == 0
 
 
@@ -375,7 +390,7 @@ def test_setbacks_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     assert record(ImportState.SUBMITTED) == (2, None)
     assert record(ImportState.LISTED) == (0, None)
     record(ImportState.FAILED, later)
-    journal.submissions.forgive(["account"])
+    journal.submissions.forgive(["account"], now.at)
     known = journal.submissions.get([KEY])[KEY]
     assert (known.setbacks, known.not_before) == (0, None)
 

@@ -122,9 +122,9 @@ def test_another_try_withdraws_what_is_not_there(
     journal: Journal, clock: VirtualClock, state: LinkState, left: LinkState | None
 ) -> None:
     send(journal, clock, state)
-    journal.submissions.forgive(["somebody else"])
+    journal.submissions.forgive(["somebody else"], clock.now())
     assert journal.failures.state(KEY) is state
-    journal.submissions.forgive(["account"])
+    journal.submissions.forgive(["account"], clock.now())
     assert journal.failures.state(KEY) is left
 
 

@@ -30,6 +30,7 @@ from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.intake import Choice
 from likepion_provider.journal import Journal, Link
 from likepion_provider.journal.database import Database
+from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job, Progress
 from likepion_provider.protocol import Answer, Endpoint, Request
@@ -236,7 +237,14 @@ class Model:
 
     def play_whole(self, run: Run, limit: int = 1000) -> None:
         """A run from pull to insert."""
-        self.play(self.pull(run, limit))
+        self._play_from(self.pull(run, limit), run)
+
+    def play_by_hand(self, run: Run, account_ids: Sequence[str]) -> None:
+        """A run for named accounts, from choice to insert."""
+        self._play_from(self.choose(run, tuple(account_ids)), run)
+
+    def _play_from(self, begin: Coroutine[Any, Any, None], run: Run) -> None:
+        self.play(begin)
         self.play(self.bring_in(run))
         self.play(self.deliver(run))
 
@@ -340,9 +348,17 @@ class Model:
         for number in range(6 + math.ceil(self.furthest_ahead_s / REST_S)):
             self.clock.advance(REST_S)
             self.play_whole(Run(f"rest-{number}"))
+            if given_up := self.given_up():
+                self.play_by_hand(Run(f"by-hand-{number}"), given_up)
             self.check()
             if number and not self.lost() and not left_open(Journal(self.database), self.manager.rows):
                 return
+
+    def given_up(self) -> list[str]:
+        """Accounts with a link that the manager refused so often that only a person has it offered again."""
+        links = Journal(self.database).links.listed(state=LinkState.REFUSED, limit=1000)
+        given_up = {each.key.account_id for each in links if each.sends >= MAX_SENDS}
+        return sorted(given_up - self.served_by_them)
 
     def lost(self) -> list[str]:
         """The accounts that are neither delivered nor parked where a person sees it."""

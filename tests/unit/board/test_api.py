@@ -12,7 +12,7 @@ import pytest
 
 from likepion_provider.board.api import CSRF_HEADER, router
 from likepion_provider.journal import Journal, TaskName
-from likepion_provider.journal.links import BY_HAND
+from likepion_provider.journal.links import BY_HAND, REFUSED_REMEDY
 from likepion_provider.lease import Moment
 from likepion_provider.models import ImportState, LinkState
 from tests.unit.board.client import Client
@@ -136,7 +136,7 @@ def test_every_standing_in_plain_words_with_what_to_do(story: Story, journal: Jo
         "f-refused": (
             "failed",
             "The manager refused 1 link",
-            "Read the server's message, correct what it names and run again.",
+            REFUSED_REMEDY,
         ),
     }
     counts = get("overview")["domains"]["tide.example"]
