@@ -22,6 +22,8 @@ from tests.postgres import Server
 
 ACCOUNTS, TARGET = 300, 5
 WORLD = ("--world", "built", "--accounts", str(ACCOUNTS), "--posts", "6", "--target", str(TARGET))
+#: Three times as many batches as slots: some are delivered while the worker that is killed still imports.
+BATCH_SIZE = 15
 #: Late enough that imports are under way when a worker is killed.
 LATENCY = ("--latency-s", "0.5", "--listing-delay-s", "3")
 VICTIM, SURVIVOR = "worker-a", "worker-b"
@@ -68,7 +70,7 @@ def tell(airflow: Cluster, database: Server, sandbox: Mapping[str, str]) -> None
         airflow.start_worker(name)
     for name in (VICTIM, SURVIVOR):
         airflow.wait_until_worker_ready(name)
-    run_id = airflow.trigger({"limit": 1000})
+    run_id = airflow.trigger({"limit": 1000, "batch_size": BATCH_SIZE})
     say(began_s, f"{run_id} begins on {VICTIM} and {SURVIVOR}")
     airflow.follow(run_id, lambda rows: done(rows, INSERT) >= 2 and imports_only(rows, VICTIM))
     airflow.kill(VICTIM)

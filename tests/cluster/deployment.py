@@ -175,21 +175,24 @@ class Cluster(AirflowApi):
     def follow(self, run_id: str, condition: Callable[[Rows], bool]) -> Rows:
         """Look until it is so, through restarts of the database; start again what they ended.
 
-        :raises Transient: it did not come to that.
+        :raises Transient: it did not come to that, or the run ended before.
         """
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
         rows: Rows = []
         while time.monotonic() < deadline_s:
             self._revive()
             try:
+                ended = self.state(run_id) in ("success", "failed")
                 rows = self.tasks(run_id)
                 if condition(rows):
                     return rows
+                if ended:
+                    break
             except requests.RequestException as error:
                 print(f"cluster: the API does not answer: {type(error).__name__}", flush=True)
             time.sleep(0.3)
         seen = Counter((row["task_id"], row["state"]) for row in rows)
-        raise Transient(f"{run_id} did not come that far within {RUN_TIMEOUT_S:.0f} s: {dict(seen)}")
+        raise Transient(f"{run_id} ended, or {RUN_TIMEOUT_S:.0f} s passed, before it came that far: {dict(seen)}")
 
     def finish(self, run_id: str) -> Rows:
         """:meth:`follow` a run to its end."""
