@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from likepion_provider import DAG_ID
 from tests.integration.conftest import DAG_BY_HAND, Airflow, SandboxApi, wait_for
+
+log = logging.getLogger(__name__)
 
 pytestmark = pytest.mark.airflow
 
@@ -58,6 +61,11 @@ def test_readmes_commands_as_they_stand_there(airflow: Airflow, world: SandboxAp
     def run(command: str, group_id: str) -> None:
         before = runs(airflow)
         done = shell(airflow, commands[command], GROUP=group_id)
+        if "database is locked" in done.stderr:
+            # Airflow's own, on SQLite only: README says to repeat it, once what it began is ended.
+            log.warning("%s: database is locked; repeated", commands[command])
+            wait_for(lambda: all(each["completed_at"] for each in backfills(airflow)), timeout_s=240)
+            done = shell(airflow, commands[command], GROUP=group_id)
         assert done.returncode == 0, done.stderr
         wait_for(lambda: all(state in ("success", "failed") for state in runs(airflow).values()))
         ended = {run_id: state for run_id, state in runs(airflow).items() if before.get(run_id) != state}
@@ -72,7 +80,7 @@ def test_readmes_commands_as_they_stand_there(airflow: Airflow, world: SandboxAp
     wait_for(lambda: all(each["completed_at"] for each in backfills(airflow)))
     sent = world.inserts()
     run("airflow backfill create again", one)
-    wait_for(lambda: len(backfills(airflow)) == 2 and all(each["completed_at"] for each in backfills(airflow)))
+    wait_for(lambda: len(backfills(airflow)) >= 2 and all(each["completed_at"] for each in backfills(airflow)))
     (run_of_date,) = airflow.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns?run_type=backfill")["dag_runs"]
     assert (run_of_date["conf"], run_of_date["state"]) == ({"group_id": one}, "success")
     assert world.inserts() == sent
