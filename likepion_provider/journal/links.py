@@ -504,7 +504,7 @@ def offer_again(connection: Connection, account_ids: Collection[str], at: dateti
         submission.c.account_id.in_(list(account_ids)), submission.c.refused > 0
     )
     keys = [PostAccount(*row) for row in connection.execute(query)]
-    for key in keys:
+    for key in sorted(keys):
         connection.execute(update(link).where(_of(key), _state == _NO).values(state=_P, updated_at=at))
     _tally(connection, keys, at)
 
