@@ -30,7 +30,9 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [{"integration-name": integration, "python-modules": ["likepion_provider.sensors.likepion"]}],
         "triggers": [{"integration-name": integration, "python-modules": ["likepion_provider.triggers.likepion"]}],
-        "extra-links": [f"likepion_provider.operators.links.Likepion{name}Link" for name in ("Board", "Feed", "Show")],
+        "extra-links": [
+            f"likepion_provider.operators.extra_links.Likepion{name}Link" for name in ("Board", "Feed", "Show")
+        ],
         "connection-types": [
             {
                 "connection-type": "likepion",

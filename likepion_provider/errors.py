@@ -19,11 +19,14 @@
       BadRequest           fix what the caller passed
 
 The message of every error is one line for the person who reads the log, ends with what to do, and holds no secret.
+What follows from an error, for the account that it ends and for the links that it stops, is said by its class.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+
+from likepion_provider.models import ImportState, LinkState, Outcome
 
 
 class LikepionError(Exception):
@@ -31,6 +34,20 @@ class LikepionError(Exception):
 
     #: What the reader of a report should do; one imperative sentence.
     remedy = "Read the message and the task's log."
+    #: What a run reports of an account that it ends.
+    outcome: ClassVar[Outcome] = Outcome.FAILED
+    #: What the journal files of the account's import; None leaves what is known, since the error says nothing of it.
+    import_state: ClassVar[ImportState | None] = ImportState.FAILED
+    #: Whether it counts as a failure of the account's own that does not pass by itself.
+    is_permanent: ClassVar[bool] = False
+    #: What it makes of links whose insert it ended.
+    link_state: ClassVar[LinkState] = LinkState.UNKNOWN
+    #: Whether it ends the whole batch: no other account could be worked either.
+    ends_batch: ClassVar[bool] = False
+    #: Whether Airflow's own retries may help.
+    is_retried: ClassVar[bool] = False
+    #: How long the other side asked to wait, in seconds; None where it did not say.
+    retry_after_s: float | None = None
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -65,6 +82,10 @@ class Transient(LikepionError):
     """
 
     remedy = "Nothing to do: it is tried again by itself."
+    outcome = Outcome.WAITING
+    import_state = None
+    link_state = LinkState.PREPARED
+    is_retried = True
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
@@ -85,6 +106,7 @@ class Rejected(LikepionError):
     """
 
     remedy = "Read the server's message, correct what it names and run again."
+    link_state = LinkState.REFUSED
 
     def __init__(self, message: str, *, status: int, server_message: str = "", remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
@@ -96,12 +118,17 @@ class NotAuthorised(Rejected):
     """Fix the connection: the API key is missing, wrong or not allowed to do this (401, 403)."""
 
     remedy = "Put the manager's API key into the password field of the Airflow connection."
+    link_state = LinkState.PREPARED
+    ends_batch = True
 
 
 class LeaseLost(LikepionError):
     """Drop the account: its claim lapsed by our own clock, or a later attempt has taken it over."""
 
     remedy = "Nothing to do: a later run takes the account again and goes on where this one stopped."
+    outcome = Outcome.LEASE_LOST
+    import_state = None
+    link_state = LinkState.PREPARED
 
 
 class FeedInvalid(LikepionError):
@@ -123,6 +150,8 @@ class FeedLocked(FeedInvalid):
     """Ask the owner: the feed says ``podcast:locked``, so nobody else may import it."""
 
     remedy = "Ask the podcast's owner to unlock the feed at its host, or to name this account's address as owner."
+    import_state = ImportState.LOCKED
+    is_permanent = True
 
 
 class PlatformError(LikepionError):
@@ -132,6 +161,7 @@ class PlatformError(LikepionError):
     """
 
     remedy = "Read the platform's message; sign in there with the account's credentials to see more."
+    is_permanent = True
 
     def __init__(self, message: str, *, platform: str = "", remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
@@ -148,6 +178,9 @@ class NeedsVerification(PlatformError):
     """A person must act on the platform; ``remedy`` says exactly what."""
 
     remedy = "Sign in to the platform and finish the import by hand; a later run collects the links."
+    outcome = Outcome.NEEDS_PERSON
+    import_state = ImportState.NEEDS_VERIFICATION
+    is_permanent = False
 
 
 class PlatformChanged(PlatformError):
@@ -182,9 +215,12 @@ class JournalUnusable(LikepionError):
     """Fix the journal: it cannot be reached, or must not be used as it is configured."""
 
     remedy = "Set the Airflow connection likepion_journal to a PostgreSQL database that every worker reaches."
+    ends_batch = True
+    is_retried = True
 
 
 class BadRequest(LikepionError):
     """Fix what the caller passed: a parameter, an id or an option is out of its bounds."""
 
     remedy = "Correct the parameter and run again."
+    link_state = LinkState.PREPARED

@@ -30,7 +30,7 @@ WARM = (
     "cryptography.fernet",
     "cryptography.hazmat.primitives.kdf.hkdf",
     "feedparser",
-    "likepion_provider.feed.fetch",
+    "likepion_provider.web.fetch",
     "likepion_provider.feed.read",
     "packaging.requirements",
     "pyotp",

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from likepion_provider import protocol
-from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.delivery import Delivery
-from likepion_provider.intake import Intake
 from likepion_provider.journal import Journal, open_journal
-from likepion_provider.keeper import Keeper
+from likepion_provider.manager import protocol
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import Answer, Endpoint, Loss, Request
 from likepion_provider.models import Enclosure, Episode, Feed, ImportState
 from likepion_provider.platforms import Job, ListedEpisode, Platform, PlatformSettings, Progress, Registry
-from likepion_provider.protocol import Answer, Endpoint, Loss, Request
 from likepion_provider.sandbox.manager import Manager, Refused
-from likepion_provider.worker import BatchImport, ImportOptions
+from likepion_provider.steps.delivery import Delivery
+from likepion_provider.steps.importing import BatchImport, ImportOptions
+from likepion_provider.steps.intake import Intake
+from likepion_provider.steps.keeper import Keeper
 from tests.clocks import VirtualClock
 
 DOMAIN = "scripted.example"

@@ -19,11 +19,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from likepion_provider.board.access import Access, AirflowAccess, Person
+from likepion_provider.board.questions import AccountRow, Filter, Overview, UnknownRow
 from likepion_provider.board.words import next_try_of, seen_again, state_of, trouble_of
+from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.errors import BadRequest, JournalUnusable
 from likepion_provider.journal import Journal
-from likepion_provider.journal.overview import AccountRow, Filter, UnknownRow
-from likepion_provider.lease import SYSTEM_CLOCK, Moment
 from likepion_provider.models import PostAccount, Standing
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def asset(name: str, _: Reader) -> Response:
 def overview(person: Reader, journal: TheJournal) -> dict[str, Any]:
     """Totals, and what the user may do."""
     return {
-        "domains": journal.overview.totals(),
+        "domains": Overview(journal.database).totals(),
         "settling": journal.links.settling(),
         "user": person.name,
         "may_settle": person.may_edit,
@@ -162,7 +162,7 @@ def overview(person: Reader, journal: TheJournal) -> dict[str, Any]:
 @router.get("/api/groups")
 def groups(_: Reader, journal: TheJournal, group_id: str = "", offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
     """A page of groups."""
-    total, rows = journal.overview.groups(group_id=group_id, offset=offset, limit=limit)
+    total, rows = Overview(journal.database).groups(group_id=group_id, offset=offset, limit=limit)
     return {"total": total, "rows": [dataclasses.asdict(row) for row in rows]}
 
 
@@ -170,7 +170,7 @@ def groups(_: Reader, journal: TheJournal, group_id: str = "", offset: Offset = 
 def accounts(_: Reader, journal: TheJournal, which: Chosen, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
     """A page of accounts."""
     now = Moment.read(SYSTEM_CLOCK)
-    total, rows = journal.overview.accounts(which, now, offset=offset, limit=limit)
+    total, rows = Overview(journal.database).accounts(which, now, offset=offset, limit=limit)
     return {"total": total, "rows": [_account(row, now.at) for row in rows], "now": now.at}
 
 
@@ -178,13 +178,15 @@ def accounts(_: Reader, journal: TheJournal, which: Chosen, offset: Offset = 0, 
 def accounts_csv(_: Reader, journal: TheJournal, which: Chosen) -> StreamingResponse:
     """Every account of a filter."""
     headers = {"Content-Disposition": 'attachment; filename="likepion-accounts.csv"'}
-    return StreamingResponse(_csv(journal.overview.every_account(which)), media_type="text/csv", headers=headers)
+    return StreamingResponse(
+        _csv(Overview(journal.database).every_account(which)), media_type="text/csv", headers=headers
+    )
 
 
 @router.get("/api/links")
 def links(_: Reader, journal: TheJournal, request_id: str, account_id: str, offset: Offset = 0) -> dict[str, Any]:
     """A page of an account's links."""
-    return {"rows": journal.overview.links(PostAccount(request_id, account_id), offset=offset)}
+    return {"rows": Overview(journal.database).links(PostAccount(request_id, account_id), offset=offset)}
 
 
 @router.get("/api/unknown")
@@ -192,7 +194,7 @@ def unknown(
     _: Reader, journal: TheJournal, group_id: str = "", offset: Offset = 0, limit: Limit = 50
 ) -> dict[str, Any]:
     """A page of parked links."""
-    total, rows = journal.overview.unknown(group_id=group_id, offset=offset, limit=limit)
+    total, rows = Overview(journal.database).unknown(group_id=group_id, offset=offset, limit=limit)
     return {"total": total, "rows": [_unknown(row) for row in rows]}
 
 
@@ -200,7 +202,7 @@ def unknown(
 def delivered(_: Reader, journal: TheJournal, days: Annotated[int, Query(ge=1, le=90)] = 30) -> dict[str, Any]:
     """Links a day and domain."""
     since = datetime.now(timezone.utc).date() - timedelta(days=days - 1)
-    rows = journal.overview.delivered(since)
+    rows = Overview(journal.database).delivered(since)
     return {"since": since, "days": days, "rows": [dataclasses.asdict(row) for row in rows]}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from likepion_provider.board.questions import AccountRow, UnknownRow
 from likepion_provider.errors import OutcomeUnknown
 from likepion_provider.journal.links import REFUSED_REMEDY
-from likepion_provider.journal.overview import AccountRow, UnknownRow
 from likepion_provider.models import ImportState, Standing
-from likepion_provider.worker import ImportOptions
+from likepion_provider.steps.importing import ImportOptions
 
 _IMPORT = {
     ImportState.NEW: "Taken up, not begun yet",

@@ -14,9 +14,11 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from likepion_provider.aio import Gate
 from likepion_provider.errors import BadRequest, LikepionError, NoImporter
 from likepion_provider.models import Credentials, Feed, SecondaryTask
-from likepion_provider.platforms import DomainGate, Job, Platform, PlatformHttp, PlatformSettings, match
+from likepion_provider.platforms import Job, Platform, PlatformHttp, PlatformSettings, match
+from likepion_provider.web.http import connections
 
 #: Where an account's fields are read from, each with the field's name in capitals: ``LIKEPION_TRY_PASSWORD``.
 VARIABLE_PREFIX = "LIKEPION_TRY_"
@@ -163,18 +165,17 @@ async def _job(
     platform: Platform, domain: str, settings: PlatformSettings, credentials: Credentials, feed: Feed, target: int = 1
 ) -> AsyncIterator[Job]:
     """What an importer is handed, without a claim: nobody else works on this account."""
-    import aiohttp
 
     async def before_write() -> float:
         return math.inf
 
     task = SecondaryTask("by-hand", "by-hand", "by-hand", domain, username=credentials.username, target=target)
-    async with aiohttp.TCPConnector() as connector:
+    async with connections() as connector:
         http = PlatformHttp(
             platform=platform.name,
             base_url=platform.address(task, settings),
             connector=connector,
-            gate=DomainGate(platform.max_concurrency),
+            gate=Gate(platform.max_concurrency),
             before_write=before_write,
             cookie=credentials.cookie,
         )

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from likepion_provider.feed.cache import FeedCache
 from likepion_provider.feed.read import read_feed
-from likepion_provider.feed.redact import redact
+from likepion_provider.web.redact import redact
 
 __all__ = ["FeedCache", "read_feed", "redact"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from likepion_provider.models import Feed
 
 if TYPE_CHECKING:
-    from likepion_provider.feed.fetch import Fetcher, Validators
+    from likepion_provider.web.fetch import Fetcher, Validators
 
 _Key = tuple[str, bool]
 

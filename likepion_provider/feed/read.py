@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from likepion_provider.errors import BadRequest, FeedInvalid, Transient
 from likepion_provider.feed.cut import Cutter, Newest, Slice
 from likepion_provider.feed.entries import Page, fold, read_slice
-from likepion_provider.feed.redact import redact
 from likepion_provider.feed.walk import DEFAULT_BOUNDS, Bounds
 from likepion_provider.models import Episode, Feed
+from likepion_provider.web.redact import redact
 
 if TYPE_CHECKING:
     from likepion_provider.feed.cache import FeedCache
-    from likepion_provider.feed.fetch import Answer, Fetcher
+    from likepion_provider.web.fetch import Answer, Fetcher
 
 log = logging.getLogger(__name__)
 MAX_TARGET = 10_000
@@ -55,7 +55,7 @@ async def read_feed(
     if not 1 <= target <= MAX_TARGET or not timeout_s > 0:
         raise BadRequest(f"target {target} must be 1 to {MAX_TARGET}, and timeout_s {timeout_s} more than 0")
     # Here, so that importing this package costs a DAG file nothing.
-    from likepion_provider.feed.fetch import Fetcher
+    from likepion_provider.web.fetch import Fetcher
 
     async def run() -> Feed:
         async with Fetcher(allow_private=allow_private) as fetcher:
@@ -132,7 +132,7 @@ def choose_newest(episodes: tuple[Episode, ...], target: int) -> tuple[Episode, 
 
 async def _read_next(fetcher: Fetcher, answer: Answer, page: str, target: int) -> tuple[Page | None, bool]:
     """A further page; one that cannot be read ends the feed, for the first page has served."""
-    from likepion_provider.feed.fetch import carry_credentials
+    from likepion_provider.web.fetch import carry_credentials
 
     try:
         async with fetcher.open(carry_credentials(answer.final_url, page)) as further:

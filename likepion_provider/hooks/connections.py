@@ -13,12 +13,12 @@ from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
-from likepion_provider.client import ManagerAddress
-from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
+from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised
 from likepion_provider.journal import Journal, open_journal
+from likepion_provider.manager.client import ManagerAddress
+from likepion_provider.manager.protocol import API_PATH, DEFAULT_HOST, failure_report
 from likepion_provider.models import Account, Credentials, SecondaryTask
 from likepion_provider.platforms import PlatformSettings, Registry, registry
-from likepion_provider.protocol import API_PATH, DEFAULT_HOST, failure_report
 
 LIKEPION_CONN_ID = "likepion_default"
 JOURNAL_CONN_ID = "likepion_journal"
@@ -32,15 +32,13 @@ ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "Debug
 def airflow_errors() -> Iterator[None]:
     """Translate our errors: what may pass by itself is retried as the task's ``retries`` say, the rest is not.
 
-    :raises AirflowException: for :class:`Transient` and :class:`JournalUnusable`.
+    :raises AirflowException: for what Airflow's own retries may help.
     :raises AirflowFailException: for everything else.
     """
     try:
         yield
-    except (Transient, JournalUnusable) as error:
-        raise AirflowException(error.advice) from None
     except LikepionError as error:
-        raise AirflowFailException(error.advice) from None
+        raise (AirflowException if error.is_retried else AirflowFailException)(error.advice) from None
 
 
 def find(conn_id: str) -> Any | None:

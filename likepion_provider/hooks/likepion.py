@@ -8,13 +8,13 @@ from typing import TypeVar
 import requests
 from airflow.providers.http.hooks.http import HttpHook
 
-from likepion_provider import protocol
-from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, address_of, afind, find
 from likepion_provider.hooks.masking import mask
+from likepion_provider.manager import protocol
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import Answer, Call, Claimed, LinkReport, Loss, Record, Request
 from likepion_provider.models import Account
-from likepion_provider.protocol import Answer, Call, Claimed, LinkReport, Loss, Record, Request
 
 T = TypeVar("T")
 

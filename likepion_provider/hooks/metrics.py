@@ -8,7 +8,7 @@ from datetime import timedelta
 from airflow.sdk.observability import stats
 
 from likepion_provider.models import Outcome
-from likepion_provider.worker import AccountReport
+from likepion_provider.steps.reports import AccountReport
 
 
 def pulled(accounts: int) -> None:

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from likepion_provider.journal.claims import Claims
+from likepion_provider.journal.commit import GroupCommit
 from likepion_provider.journal.database import Database, open_database
 from likepion_provider.journal.failures import Failures
-from likepion_provider.journal.group import GroupCommit
 from likepion_provider.journal.links import Link, Links, Sending
 from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.submissions import Submission, Submissions, TaskName
-
-if TYPE_CHECKING:
-    from likepion_provider.journal.overview import Overview
 
 __all__ = ["Journal", "Link", "Sending", "Submission", "TaskName", "open_journal"]
 
@@ -41,13 +38,6 @@ class Journal:
         self.links = Links(database)
         self.failures = Failures(database)
         self.settings = Settings(database)
-
-    @functools.cached_property
-    def overview(self) -> Overview:
-        """What people are shown."""
-        from likepion_provider.journal.overview import Overview  # late: a DAG file shows nobody anything
-
-        return Overview(self.database)
 
     async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a writing method off the event loop; it is committed when this returns.

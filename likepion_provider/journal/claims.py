@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.schema import claim
-from likepion_provider.lease import Lease, Moment
+from likepion_provider.manager.lease import Lease
 from likepion_provider.models import PostAccount
 
 

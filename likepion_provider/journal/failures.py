@@ -14,12 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, select, update
 
+from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.schema import failure, link
-from likepion_provider.lease import Moment
+from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import LinkState, PostAccount
-from likepion_provider.protocol import CLAIM_TTL_S
 
 _P, _U, _NO = LinkState.PREPARED.value, LinkState.UNKNOWN.value, LinkState.REFUSED.value
 _OK = LinkState.STORED.value

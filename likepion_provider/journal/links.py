@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, exists, func, or_, select, true, update
 
+from likepion_provider.clock import Moment
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal.claims import lock, require
 from likepion_provider.journal.database import Database, insert_for
@@ -23,9 +24,8 @@ from likepion_provider.journal.failures import is_reported
 from likepion_provider.journal.keys import among, in_parts, named, of_key
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.journal.settings import get, put
-from likepion_provider.lease import Moment
+from likepion_provider.manager.protocol import CLAIM_TTL_S, Record
 from likepion_provider.models import LinkState, PostAccount
-from likepion_provider.protocol import CLAIM_TTL_S, Record
 
 #: How often a link that the manager refuses is offered to it before a person must look, and what that person does.
 MAX_SENDS = 5

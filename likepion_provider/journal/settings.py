@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, select
 
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.schema import setting
-from likepion_provider.protocol import MAX_PULL
+from likepion_provider.manager.protocol import MAX_PULL
 
 #: However few accounts a run got to, the next one tries as many.
 LEAST_PACE = 25

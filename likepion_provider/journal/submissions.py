@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, select, update
 
+from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
 from likepion_provider.journal.failures import withdraw
 from likepion_provider.journal.keys import among, named, of_key
 from likepion_provider.journal.links import offer_again
 from likepion_provider.journal.schema import submission
-from likepion_provider.lease import Moment
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
 
 #: Where a platform lists a part of the episodes, how often a run looks for the rest, and for how long since the import.

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from likepion_provider.client import ManagerAddress, ManagerClient
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import Transient
 from likepion_provider.hooks.connections import (
     JOURNAL_CONN_ID,
@@ -22,14 +22,16 @@ from likepion_provider.hooks.connections import (
     journal_of,
 )
 from likepion_provider.hooks.masking import mask
-from likepion_provider.intake import Batch, Intake
 from likepion_provider.journal import Journal
-from likepion_provider.lease import MARGIN_S, SYSTEM_CLOCK
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.lease import MARGIN_S
+from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import SecondaryTask
+from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import flag, needing_person, scope_of
-from likepion_provider.operators.links import LikepionBoardLink
-from likepion_provider.protocol import CLAIM_TTL_S
-from likepion_provider.worker import AccountReport
+from likepion_provider.steps.batches import Batch
+from likepion_provider.steps.intake import Intake
+from likepion_provider.steps.reports import AccountReport
 
 #: XCom key of the accounts that a person was asked about.
 ASKED = "asked"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, BaseXCom, Context
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
-from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.delivery import Delivery
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
 from likepion_provider.hooks import metrics
 from likepion_provider.hooks.connections import (
@@ -29,16 +28,19 @@ from likepion_provider.hooks.connections import (
     platform_settings,
 )
 from likepion_provider.hooks.masking import BatchMask, mask, mask_at_once, printing_masked
-from likepion_provider.intake import Batch, Choice, Intake, batches
 from likepion_provider.journal import Journal, TaskName
-from likepion_provider.keeper import Keeper
-from likepion_provider.lease import SYSTEM_CLOCK
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import MAX_PULL
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators import lineage
-from likepion_provider.operators.links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
-from likepion_provider.protocol import MAX_PULL
-from likepion_provider.sealing import Seal
-from likepion_provider.worker import AccountReport, BatchImport, ImportOptions
+from likepion_provider.operators.extra_links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
+from likepion_provider.steps.batches import Batch, batches
+from likepion_provider.steps.delivery import Delivery
+from likepion_provider.steps.importing import BatchImport, ImportOptions
+from likepion_provider.steps.intake import Choice, Intake
+from likepion_provider.steps.keeper import Keeper
+from likepion_provider.steps.reports import AccountReport
+from likepion_provider.steps.sealing import Seal
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -292,7 +294,7 @@ class ImportRssOperator(LikepionOperator):
     :param look_only: a dry run: neither import nor put anything into the journal.
     :param wait_task_id: the sensor, mapped over the same batches. Where its wait was in vain, the import is skipped;
         that leaves the trigger rule to let a sensor pass that was left out.
-    :param options: the bounds of a batch: see :class:`~likepion_provider.worker.ImportOptions`.
+    :param options: the bounds of a batch: see :class:`~likepion_provider.steps.importing.ImportOptions`.
     :return: a report an account.
     """
 

@@ -11,14 +11,14 @@ from typing import Any
 from airflow.sdk import BaseOperator, BaseXCom, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors, find, journal_of
-from likepion_provider.intake import Batch
-from likepion_provider.lease import SYSTEM_CLOCK
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
+from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import flag, state_of
-from likepion_provider.operators.links import LikepionBoardLink
-from likepion_provider.worker import AccountReport
+from likepion_provider.steps.batches import Batch
+from likepion_provider.steps.reports import AccountReport
 
 #: Accounts that are named in the task's error, and in a message; the log has them all.
 NAMED = 5

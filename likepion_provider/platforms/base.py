@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from likepion_provider.errors import FeedLocked, NeedsVerification, PlatformError
-from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
-from likepion_provider.platforms.http import PlatformHttp
+from likepion_provider.models import Credentials, Feed, ImportState, SecondaryTask
+from likepion_provider.web.http import PlatformHttp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,26 +177,6 @@ def shown_url(feed: Feed) -> str:
     return feed.url if feed.display_url == feed.url else ""
 
 
-def same_feed(feed: Feed, url: str) -> bool:
-    """Whether a URL is the feed's own, or one that it moved to; http and https are one."""
-    known = (feed.url, feed.moved_to, feed.new_feed_url)
-    return bool(url) and _feed_key(url) in {_feed_key(each) for each in known if each}
-
-
-def _feed_key(url: str) -> tuple[str, str, str]:
-    try:
-        parts = urlsplit(url.strip())
-    except ValueError:
-        return "", url, ""
-    return parts.netloc.lower(), parts.path.rstrip("/"), parts.query
-
-
-def enough(job: Job, listed: tuple[ListedEpisode, ...]) -> bool:
-    """Whether every episode wanted is among those listed, so that no further page need be read."""
-    wanted = min(job.task.target or len(job.feed.episodes), len(job.feed.episodes))
-    return wanted == 0 or len(match(job.feed, listed, wanted)) >= wanted
-
-
 def refuse_locked(job: Job) -> None:
     """Honour ``podcast:locked``: only the owner's own address may import a locked feed.
 
@@ -207,37 +187,3 @@ def refuse_locked(job: Job) -> None:
     owner = job.feed.locked_owner.strip().lower()
     if job.feed.locked and (not owner or owner != job.credentials.email.strip().lower()):
         raise FeedLocked("the feed says podcast:locked", url=job.feed.display_url, where="podcast:locked")
-
-
-def match(feed: Feed, listed: tuple[ListedEpisode, ...], target: int) -> list[ListedEpisode]:
-    """The listed episodes that are the feed's, in the feed's order, at most ``target``, each page once.
-
-    By guid; else by the media file's URL without its query; else by title and day of publication.
-
-    :param target: at least 1.
-    """
-    by_clue: dict[Any, ListedEpisode] = {}
-    for each in reversed(listed):
-        for clue in _clues(each.guid, each.enclosure_url, each.title, each.published_at):
-            by_clue[clue] = each
-    found: dict[str, ListedEpisode] = {}
-    for episode in feed.episodes[:target]:
-        hit = next((by_clue[clue] for clue in _episode_clues(episode) if clue in by_clue), None)
-        if hit and hit.url:
-            found.setdefault(hit.url, hit)
-    return list(found.values())
-
-
-def _episode_clues(episode: Episode) -> list[Any]:
-    enclosure_url = episode.enclosure.url if episode.enclosure else ""
-    return _clues(episode.guid, enclosure_url, episode.title, episode.published_at)
-
-
-def _clues(guid: str, enclosure_url: str, title: str, published_at: datetime | None) -> list[Any]:
-    day = published_at.date() if published_at else None
-    clues: list[Any] = [("guid", guid)] if guid else []
-    if enclosure_url:
-        clues.append(("enclosure", enclosure_url.split("?")[0].removeprefix("https://").removeprefix("http://")))
-    if title and day:
-        clues.append(("title", " ".join(title.lower().split()), day))
-    return clues

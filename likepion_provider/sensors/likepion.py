@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from likepion_provider.client import ManagerAddress, ManagerClient
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.hooks.connections import (
     JOURNAL_CONN_ID,
     LIKEPION_CONN_ID,
@@ -19,13 +19,13 @@ from likepion_provider.hooks.connections import (
     journal_of,
 )
 from likepion_provider.hooks.masking import mask
-from likepion_provider.intake import Batch
 from likepion_provider.journal import Journal
-from likepion_provider.lease import SYSTEM_CLOCK
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import scope_of
-from likepion_provider.operators.links import LikepionBoardLink
+from likepion_provider.steps.batches import Batch
+from likepion_provider.steps.waiting import Waits
 from likepion_provider.triggers.likepion import LinkRssTrigger
-from likepion_provider.wait import Waits
 
 
 class LinkRssSensor(BaseSensorOperator):

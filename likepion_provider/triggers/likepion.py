@@ -11,8 +11,8 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, address_of, afind, journal_of
-from likepion_provider.intake import Batch
-from likepion_provider.wait import shared_waits
+from likepion_provider.steps.batches import Batch
+from likepion_provider.steps.waiting import shared_waits
 
 
 class LinkRssTrigger(BaseTrigger):
@@ -21,7 +21,7 @@ class LinkRssTrigger(BaseTrigger):
     It only polls and renews claims, so it may run in two triggerers at once. All triggers of a triggerer share one
     client, one poll a post and the renewals.
 
-    :param batch: a waiting :class:`~likepion_provider.intake.Batch` in its public form.
+    :param batch: a waiting :class:`~likepion_provider.steps.intake.Batch` in its public form.
     :param scope: the run that holds the claims.
     """
 

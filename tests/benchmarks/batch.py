@@ -15,18 +15,19 @@ import aiohttp
 import pyotp
 
 from likepion_provider.cli.local import sandbox_process
-from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.delivery import Delivery
-from likepion_provider.intake import Intake, batches
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.journal import Journal, open_journal
-from likepion_provider.keeper import Keeper
-from likepion_provider.lease import SYSTEM_CLOCK
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import LinkReport
 from likepion_provider.models import Account, SecondaryTask
 from likepion_provider.platforms import PlatformSettings, registry
-from likepion_provider.platforms.forms import hidden_fields
-from likepion_provider.protocol import LinkReport
 from likepion_provider.sandbox.world import DOMAINS
-from likepion_provider.worker import BatchImport, ImportOptions
+from likepion_provider.steps.batches import batches
+from likepion_provider.steps.delivery import Delivery
+from likepion_provider.steps.importing import BatchImport, ImportOptions
+from likepion_provider.steps.intake import Intake
+from likepion_provider.steps.keeper import Keeper
+from likepion_provider.web.html import hidden_fields
 from tests.benchmarks.report import row
 
 ACCOUNTS, POSTS = 300, 5

@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import create_engine, insert, text
 
 from likepion_provider.board.api import create_app
+from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.journal.schema import claim, link, submission
-from likepion_provider.lease import SYSTEM_CLOCK, Moment
 from tests.benchmarks.report import row
 from tests.postgres import postgres, server_binaries
 from tests.unit.board.client import Client

@@ -15,11 +15,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from likepion_provider.cli.local import sandbox_process
-from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.intake import Batch, Intake, batches
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.journal import open_journal
-from likepion_provider.lease import SYSTEM_CLOCK
-from likepion_provider.protocol import MAX_PULL
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import MAX_PULL
+from likepion_provider.steps.batches import Batch, batches
+from likepion_provider.steps.intake import Intake
 from tests.benchmarks.batch import Addresses, work_batch, world
 from tests.benchmarks.report import row
 

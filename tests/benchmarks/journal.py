@@ -7,10 +7,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.journal import Journal, open_journal
-from likepion_provider.lease import SYSTEM_CLOCK, Lease, Moment
+from likepion_provider.manager.lease import Lease
+from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
-from likepion_provider.protocol import Record
 from tests.benchmarks.report import row
 from tests.postgres import postgres, server_binaries
 

@@ -28,8 +28,9 @@ POKE_S, HTTP_POKE_S = 5, 30
 
 _OURS = """
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
-from likepion_provider.intake import Batch
-from likepion_provider.lease import SYSTEM_CLOCK, Lease, Moment
+from likepion_provider.steps.batches import Batch
+from likepion_provider.clock import SYSTEM_CLOCK, Moment
+from likepion_provider.manager.lease import Lease
 from likepion_provider.models import PostAccount, SecondaryTask
 from likepion_provider.triggers.likepion import LinkRssTrigger
 

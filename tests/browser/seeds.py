@@ -6,10 +6,11 @@ import hashlib
 import random
 from datetime import datetime, timedelta, timezone
 
+from likepion_provider.clock import Moment
 from likepion_provider.journal import Journal, TaskName
-from likepion_provider.lease import Lease, Moment
+from likepion_provider.manager.lease import Lease
+from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
-from likepion_provider.protocol import Record
 
 DOMAINS = ("pocketcasts.com", "listennotes.com", "podcastindex.org", "gpodder.net", "spotify.com", "fyyd.de")
 SHOWS = ("harbour", "nightshift", "fieldnotes", "slowradio", "atlas", "kitchen", "orbit", "paperboat", "lowtide")

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Error, Page, Route, expect
 
 from likepion_provider import DAG_ID
+from likepion_provider.board.questions import Overview
 from likepion_provider.journal import open_journal
 from tests.browser.conftest import PATIENCE_MS, board_of, open_trigger_form
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
@@ -83,7 +84,7 @@ def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, ente
     dialog.get_by_role("button", name="It is there").click()
     expect(board.get_by_text("Filed as stored.")).to_be_visible()
     expect(board.get_by_text("Unknown outcomes")).to_be_hidden()
-    assert story.journal.overview.unknown()[0] == 0
+    assert Overview(story.journal.database).unknown()[0] == 0
     (link,) = story.journal.links.of_key(story.journal.submissions.of_account("lost")[0].key)
     assert link.evidence.startswith("admin at ")
     assert link.evidence.endswith("(looked at the post)")
@@ -114,7 +115,7 @@ def test_a_dialog_that_is_cancelled_settles_nothing(story: Story, enter: Enter) 
     board.get_by_role("button", name="Send again").click()
     board.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(board.get_by_role("dialog")).to_be_hidden()
-    assert story.journal.overview.unknown()[0] == 1
+    assert Overview(story.journal.database).unknown()[0] == 1
 
 
 def test_a_viewer_sees_everything_and_no_buttons(airflow: Airflow, story: Story, enter: Enter) -> None:
@@ -125,7 +126,7 @@ def test_a_viewer_sees_everything_and_no_buttons(airflow: Airflow, story: Story,
     expect(board.get_by_role("button", name="It is there")).to_have_count(0)
     answer = page.request.post(f"{airflow.url}/likepion/api/unknown/{story.parked()}", data=SETTLE, headers=HEADERS)
     assert answer.status == 403
-    assert story.journal.overview.unknown()[0] == 1
+    assert Overview(story.journal.database).unknown()[0] == 1
 
 
 def test_nobody_gets_in_without_signing_in(airflow: Airflow, story: Story, browser: Any) -> None:

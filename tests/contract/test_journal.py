@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import inspect, text
 
+from likepion_provider.clock import Moment
 from likepion_provider.errors import BadRequest, JournalUnusable, LeaseLost, LikepionError
 from likepion_provider.journal import Journal, Sending, open_journal
 from likepion_provider.journal.database import HEAD, Database
 from likepion_provider.journal.links import BY_HAND, MAX_SENDS
 from likepion_provider.journal.schema import metadata
-from likepion_provider.lease import Lease, Moment
+from likepion_provider.manager.lease import Lease
+from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
-from likepion_provider.protocol import Record
 from tests.clocks import VirtualClock
 
 KEY = PostAccount("post", "account")
@@ -117,7 +118,7 @@ def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, cl
     code = (
         "import sys\n"
         "from likepion_provider.journal import open_journal\n"
-        "from likepion_provider.lease import Moment\n"
+        "from likepion_provider.manager.lease import Moment\n"
         "from likepion_provider.models import PostAccount\n"
         "from tests.clocks import VirtualClock\n"
         f"journal = open_journal({journal_url!r})\n"

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from likepion_provider.board.questions import Filter, Overview
+from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal import Journal
-from likepion_provider.journal.overview import Filter
-from likepion_provider.lease import Lease, Moment
+from likepion_provider.manager.lease import Lease
+from likepion_provider.manager.protocol import Record
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
-from likepion_provider.protocol import Record
 from tests.clocks import VirtualClock
 
 KEY = PostAccount("post", "account")
@@ -138,10 +139,10 @@ def test_an_account_with_links_is_not_reported(journal: Journal, clock: VirtualC
 
 def test_a_report_is_counted_nowhere(journal: Journal, clock: VirtualClock) -> None:
     send(journal, clock, LinkState.STORED)
-    _, (row,) = journal.overview.accounts(Filter(), Moment.read(clock))
+    _, (row,) = Overview(journal.database).accounts(Filter(), Moment.read(clock))
     assert (row.standing.value, row.links, row.stored, row.parked, row.refused) == ("waiting", 0, 0, 0, 0)
-    assert journal.overview.delivered(clock.now().date()) == []
-    assert journal.overview.unknown() == (0, [])
+    assert Overview(journal.database).delivered(clock.now().date()) == []
+    assert Overview(journal.database).unknown() == (0, [])
     assert journal.links.listed() == []
     assert journal.links.states([KEY])[KEY].total() == 0
     assert journal.links.leftovers(10) == []

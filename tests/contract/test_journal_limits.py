@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from likepion_provider.clock import Moment
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.journal.schema import link, submission
-from likepion_provider.lease import Lease, Moment
+from likepion_provider.manager.lease import Lease
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
 from tests.fakes import Worker, small_manager

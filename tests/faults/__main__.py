@@ -13,7 +13,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from likepion_provider.protocol import Endpoint
+from likepion_provider.manager.protocol import Endpoint
 from tests.faults import kills, model, moments, proxy, storms, workers
 from tests.faults.fuzz import fuzz
 from tests.faults.year import Year

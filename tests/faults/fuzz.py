@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from likepion_provider import protocol
 from likepion_provider.errors import LikepionError
+from likepion_provider.manager import protocol
+from likepion_provider.manager.protocol import Answer, Call, Claimed, Endpoint, LinkReport, Record
 from likepion_provider.models import Account
-from likepion_provider.protocol import Answer, Call, Claimed, Endpoint, LinkReport, Record
 
 ID = "00000000-0000-4000-8000-000000000001"
 CANARY = "canary-password"

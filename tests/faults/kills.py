@@ -33,8 +33,8 @@ from likepion_provider.cli.local import airflow_environment, free_port, process,
 from likepion_provider.journal import Journal
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.schema import claim, link, submission
+from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import LinkState
-from likepion_provider.protocol import CLAIM_TTL_S
 from likepion_provider.sandbox.world import build_world
 from tests.faults.workers import parked
 from tests.integration.conftest import DAGS, Airflow, SandboxApi

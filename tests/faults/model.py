@@ -21,9 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.journal import Journal
+from likepion_provider.manager.protocol import Endpoint
 from likepion_provider.models import LinkState, SecondaryTask
 from likepion_provider.platforms import Job
-from likepion_provider.protocol import Endpoint
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Worker, fresh_journal, small_manager
 from tests.faults.settled import left_open, sendable_again

@@ -25,16 +25,16 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from likepion_provider.client import _last_look
 from likepion_provider.errors import LikepionError, Transient
-from likepion_provider.intake import Choice
 from likepion_provider.journal import Journal, Link
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
+from likepion_provider.manager.client import _last_look
+from likepion_provider.manager.protocol import Answer, Endpoint, Request
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job, Progress
-from likepion_provider.protocol import Answer, Endpoint, Request
 from likepion_provider.sandbox.manager import Manager
+from likepion_provider.steps.intake import Choice
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Fault, InProcessClient, ScriptedPlatform, Worker, small_manager
 from tests.faults.settled import left_open, sendable_again

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from likepion_provider.client import ManagerAddress, ManagerClient
 from likepion_provider.errors import LikepionError
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import LinkState
-from likepion_provider.protocol import CLAIM_TTL_S
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import World
 from tests.clocks import VirtualClock

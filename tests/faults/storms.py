@@ -14,13 +14,13 @@ import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.delivery import PATIENCE_S as INSERT_WAITS_S
+from likepion_provider.clock import Clock
 from likepion_provider.errors import LikepionError
-from likepion_provider.lease import Clock
-from likepion_provider.protocol import CLAIM_TTL_S, Answer, Endpoint, Request
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import CLAIM_TTL_S, Answer, Endpoint, Request
 from likepion_provider.sandbox.server import Sandbox
-from likepion_provider.worker import PATIENCE_S as READ_WAITS_S
+from likepion_provider.steps.delivery import PATIENCE_S as INSERT_WAITS_S
+from likepion_provider.steps.importing import PATIENCE_S as READ_WAITS_S
 from tests.clocks import VirtualClock
 from tests.fakes import Worker, fresh_journal
 from tests.faults.proxy import scripted_world

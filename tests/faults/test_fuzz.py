@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from likepion_provider.protocol import Endpoint
+from likepion_provider.manager.protocol import Endpoint
 from tests.faults.fuzz import fuzz
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from likepion_provider.delivery import PATIENCE_S
-from likepion_provider.protocol import Endpoint
+from likepion_provider.manager.protocol import Endpoint
+from likepion_provider.steps.delivery import PATIENCE_S
 from tests.faults.proxy import ACCOUNTS, EPISODES
 from tests.faults.storms import STATUSES, judge, storm
 

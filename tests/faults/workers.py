@@ -30,18 +30,18 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 
 from likepion_provider.cli.local import sandbox_process
-from likepion_provider.client import ManagerAddress, ManagerClient
-from likepion_provider.delivery import Delivery
-from likepion_provider.intake import Intake
+from likepion_provider.clock import SystemClock
 from likepion_provider.journal import Journal
 from likepion_provider.journal.database import Database
-from likepion_provider.keeper import Keeper
-from likepion_provider.lease import SystemClock
+from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import LinkState, SecondaryTask
 from likepion_provider.platforms import PlatformSettings, registry
-from likepion_provider.protocol import CLAIM_TTL_S
 from likepion_provider.sandbox.world import DOMAINS
-from likepion_provider.worker import BatchImport, ImportOptions
+from likepion_provider.steps.delivery import Delivery
+from likepion_provider.steps.importing import BatchImport, ImportOptions
+from likepion_provider.steps.intake import Intake
+from likepion_provider.steps.keeper import Keeper
 from tests.integration.conftest import SandboxApi
 
 ACCOUNTS, EPISODES = 16, 3

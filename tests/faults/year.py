@@ -15,12 +15,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from likepion_provider.errors import LikepionError, LoginRefused, Transient
-from likepion_provider.intake import Choice, batches
 from likepion_provider.journal import Journal
+from likepion_provider.manager.protocol import Endpoint
 from likepion_provider.models import Enclosure, Episode, Feed, ImportState, LinkState, SecondaryTask
 from likepion_provider.platforms import Job, ListedEpisode, Progress
-from likepion_provider.protocol import Endpoint
 from likepion_provider.sandbox.manager import Manager
+from likepion_provider.steps.batches import batches
+from likepion_provider.steps.intake import Choice
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, ScriptedPlatform, Worker, fresh_journal
 

@@ -19,12 +19,13 @@ import requests
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from likepion_provider.aio import Gate
 from likepion_provider.cli.local import free_port, process
 from likepion_provider.errors import LoginRefused
 from likepion_provider.feed import read_feed
 from likepion_provider.models import Credentials, ImportState, SecondaryTask
-from likepion_provider.platforms import DomainGate, Job, Platform, PlatformHttp, PlatformSettings, Progress, match
-from likepion_provider.platforms.podcast_analyzer import PodcastAnalyzer
+from likepion_provider.platforms import Job, Platform, PlatformHttp, PlatformSettings, Progress, match
+from likepion_provider.platforms.importers.podcast_analyzer import PodcastAnalyzer
 from likepion_provider.platforms.recipe import importer, parse
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.feeds import Feeds, Podcast, feeds_app
@@ -206,7 +207,7 @@ async def _job(
             platform=platform.name,
             base_url=platform.address(task, settings),
             connector=connector,
-            gate=DomainGate(4),
+            gate=Gate(4),
             before_write=before_write,
             cookie=cookie,
         )

@@ -26,7 +26,7 @@ HEAVY = {
     "alembic",
     "airflow.providers.http.hooks.http",
     "cryptography.fernet",
-    "likepion_provider.platforms.sandbox_site",
+    "likepion_provider.platforms.importers.sandbox_site",
     "playwright",
     "psycopg",
     "pyotp",

@@ -42,7 +42,7 @@ def test_what_forks_has_everything_imported_and_nothing_open(component: str, tmp
     assert set(WARM) - set(told["loaded"]) == set()
     parses = component == "dag-processor"
     assert set(WARM_FOR_DAG_FILES).issubset(told["loaded"]) == parses
-    assert "likepion_provider.platforms.pocketcasts" in told["loaded"]
+    assert "likepion_provider.platforms.importers.pocketcasts" in told["loaded"]
     assert told["threads"] == ["MainThread"]
     assert [each for each in told["held"] if each.startswith("socket:") or ".db" in each] == []
 

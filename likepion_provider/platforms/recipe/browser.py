@@ -28,10 +28,10 @@ from playwright.async_api import Page as Tab
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.platforms.base import Job
-from likepion_provider.platforms.http import Page
 from likepion_provider.platforms.recipe.engine import Engine, Request
 from likepion_provider.platforms.recipe.select import form_of, soup
 from likepion_provider.platforms.recipe.shape import Form
+from likepion_provider.web.http import Page
 
 #: A browser takes some 300 MB; the accounts of a task share so many.
 MAX_BROWSERS = 2

@@ -10,9 +10,9 @@ from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.platforms.base import Job
-from likepion_provider.platforms.http import Page
 from likepion_provider.platforms.recipe.select import form_of, held
 from likepion_provider.platforms.recipe.shape import Form
+from likepion_provider.web.http import Page
 
 #: A page is not looked for behind more redirects.
 MAX_REDIRECTS = 10

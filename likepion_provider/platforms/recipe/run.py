@@ -12,20 +12,13 @@ from urllib.parse import quote, urljoin
 
 from likepion_provider.errors import LoginRefused, PlatformError
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import (
-    Job,
-    ListedEpisode,
-    Platform,
-    Progress,
-    enough,
-    match,
-    same_feed,
-)
-from likepion_provider.platforms.http import Page, PlatformHttp
+from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
+from likepion_provider.platforms.match import enough, match, same_feed
 from likepion_provider.platforms.recipe.engine import Engine, Request, engine_for
 from likepion_provider.platforms.recipe.select import Scope, form_of, read_date, soup
 from likepion_provider.platforms.recipe.shape import SECRET_PLACES, Detail, Listing, Recipe, Step, fill, places
 from likepion_provider.platforms.totp import totp_code
+from likepion_provider.web.http import Page, PlatformHttp
 
 #: A list is not read beyond so many pages.
 MAX_PAGES = 500

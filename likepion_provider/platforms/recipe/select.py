@@ -15,8 +15,8 @@ from typing import Any
 import bs4
 import jsonpath
 
-from likepion_provider.platforms.http import Page
 from likepion_provider.platforms.recipe.shape import Form, Selector
+from likepion_provider.web.http import Page
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,8 +26,9 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from likepion_provider.aio import Gate
 from likepion_provider.models import Credentials, Enclosure, Episode, Feed, ImportState, SecondaryTask
-from likepion_provider.platforms import DomainGate, Job, Platform, PlatformHttp, PlatformSettings, Progress, match
+from likepion_provider.platforms import Job, Platform, PlatformHttp, PlatformSettings, Progress, match
 
 CANARY = "canary-"
 FEED_TITLE = "Letters from the Tide"
@@ -229,7 +230,7 @@ def _without(value: Any, key: str | None) -> Any:
     return [_without(each, key) for each in value] if isinstance(value, list) else value
 
 
-class WatchedGate(DomainGate):
+class WatchedGate(Gate):
     """Keeps what it was closed for, in seconds, and lets everybody through."""
 
     def __init__(self) -> None:

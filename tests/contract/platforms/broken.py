@@ -19,9 +19,9 @@ from likepion_provider.errors import (
 )
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import Job, Platform, Progress
-from likepion_provider.platforms.apple import Apple
-from likepion_provider.platforms.http import Page
-from likepion_provider.platforms.sandbox_site import SandboxSite
+from likepion_provider.platforms.importers.apple import Apple
+from likepion_provider.platforms.importers.sandbox_site import SandboxSite
+from likepion_provider.web.http import Page
 
 from . import apple, rules, sandbox_site
 

@@ -11,7 +11,7 @@ import pytest
 from likepion_provider.errors import NeedsVerification, PlatformError, Transient
 from likepion_provider.models import Feed, ImportState
 from likepion_provider.platforms import PlatformSettings, registry
-from likepion_provider.platforms.base import same_feed
+from likepion_provider.platforms.match import same_feed
 
 from . import apple, gpodder, listennotes, pocketcasts, podcastindex, spotify
 from .base import CANARY, episodes, opened

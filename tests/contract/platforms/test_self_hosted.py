@@ -10,9 +10,9 @@ from aiohttp import web
 
 from likepion_provider.errors import PlatformError, Transient
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.audiobookshelf import Audiobookshelf
-from likepion_provider.platforms.podcast_analyzer import PodcastAnalyzer
-from likepion_provider.platforms.wordpress_ssp import WordpressSsp
+from likepion_provider.platforms.importers.audiobookshelf import Audiobookshelf
+from likepion_provider.platforms.importers.podcast_analyzer import PodcastAnalyzer
+from likepion_provider.platforms.importers.wordpress_ssp import WordpressSsp
 
 from . import audiobookshelf, podcast_analyzer, wordpress_ssp
 from .base import STRANGER, episodes, opened

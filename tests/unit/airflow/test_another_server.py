@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from likepion_provider.hooks.likepion import LikepionHook
+from likepion_provider.manager.protocol import LinkReport
 from likepion_provider.operators.likepion import ClaimAccountsOperator, PullSecondaryTasksOperator
-from likepion_provider.protocol import LinkReport
 
 ACCOUNT = {
     "id": "a-1",

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
 
+from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
-from likepion_provider.lease import SYSTEM_CLOCK, Moment
 from likepion_provider.models import ImportState, Outcome, SecondaryTask
 from likepion_provider.operators import assist
 from likepion_provider.operators.assist import ASKED, DONE, NOT_NOW, AskPersonOperator, question
@@ -24,7 +24,7 @@ from likepion_provider.operators.likepion import (
 from likepion_provider.operators.report import LikepionReportOperator
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import build_world
-from likepion_provider.worker import AccountReport
+from likepion_provider.steps.reports import AccountReport
 
 Start = Callable[..., Any]
 Context = dict[str, Any]

@@ -17,7 +17,7 @@ from airflow.sdk.plugins_manager import AirflowPlugin
 
 import likepion_provider
 from likepion_provider.board.plugin import LikepionBoardPlugin
-from likepion_provider.operators.links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
+from likepion_provider.operators.extra_links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
 
 ROOT = Path(__file__).parents[3]
 ENTRY_POINT = EntryPoint("likepion_board", "likepion_provider.board.plugin:LikepionBoardPlugin", "airflow.plugins")

@@ -11,9 +11,9 @@ from typing import Any
 
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 
+from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
-from likepion_provider.intake import Batch
-from likepion_provider.lease import SYSTEM_CLOCK, Lease, Moment
+from likepion_provider.manager.lease import Lease
 from likepion_provider.operators import lineage
 from likepion_provider.operators.likepion import (
     ClaimAccountsOperator,
@@ -23,6 +23,7 @@ from likepion_provider.operators.likepion import (
 )
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import build_world
+from likepion_provider.steps.batches import Batch
 
 Start = Callable[..., Any]
 

@@ -14,12 +14,12 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 from jinja2 import Template
 
+from likepion_provider.board.questions import Filter
+from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.hooks.likepion import LikepionHook
-from likepion_provider.intake import Batch
 from likepion_provider.journal import TaskName
-from likepion_provider.journal.overview import Filter
-from likepion_provider.lease import SYSTEM_CLOCK, Moment
+from likepion_provider.manager.protocol import LinkReport
 from likepion_provider.models import ImportState, Outcome, SecondaryTask
 from likepion_provider.notifications.likepion import REPORT_TEXT
 from likepion_provider.operators.likepion import (
@@ -30,12 +30,12 @@ from likepion_provider.operators.likepion import (
     PullSecondaryTasksOperator,
 )
 from likepion_provider.operators.report import LikepionReportOperator, summarise
-from likepion_provider.protocol import LinkReport
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import build_world
 from likepion_provider.sensors.likepion import LinkRssSensor
+from likepion_provider.steps.batches import Batch
+from likepion_provider.steps.reports import AccountReport
 from likepion_provider.triggers.likepion import LinkRssTrigger
-from likepion_provider.worker import AccountReport
 
 Start = Callable[..., Any]
 Context = dict[str, Any]

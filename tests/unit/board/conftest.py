@@ -13,10 +13,11 @@ from starlette.requests import Request
 
 from likepion_provider.board.access import Person
 from likepion_provider.board.api import create_app
+from likepion_provider.clock import Moment
 from likepion_provider.journal import Journal, open_journal
-from likepion_provider.lease import Lease, Moment
+from likepion_provider.manager.lease import Lease
+from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
-from likepion_provider.protocol import Record
 from tests.unit.board.client import Client
 
 PEOPLE = {

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from likepion_provider.board.api import CSRF_HEADER, router
+from likepion_provider.clock import Moment
 from likepion_provider.journal import Journal, TaskName
 from likepion_provider.journal.links import BY_HAND, REFUSED_REMEDY
-from likepion_provider.lease import Moment
 from likepion_provider.models import ImportState, LinkState
 from tests.unit.board.client import Client
 from tests.unit.board.conftest import FakeAccess, Story
@@ -248,7 +248,7 @@ def test_links_of_an_account(story: Story, get: Get) -> None:
 
 
 def test_the_csv_has_every_account_and_no_formula(board: Client, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("likepion_provider.journal.overview.EXPORT_ROWS", 2)
+    monkeypatch.setattr("likepion_provider.board.questions.EXPORT_ROWS", 2)
     for number in range(5):
         story.account(f"pod{number}")
     story.fail(story.account("=HYPERLINK(1)"), '@evil, "quoted"')

@@ -21,7 +21,7 @@ import asyncio, gzip, json, os, re, resource, sys, threading, time
 import aiohttp, feedparser, brotli
 from aiohttp import web
 from likepion_provider.feed import read_feed
-from likepion_provider.feed.fetch import Fetcher
+from likepion_provider.web.fetch import Fetcher
 from likepion_provider.feed.read import read_with
 from likepion_provider.errors import LikepionError
 

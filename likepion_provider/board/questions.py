@@ -1,0 +1,322 @@
+"""What the board asks of the journal: pages of groups, accounts and links, however many there are. It only reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, case, func, literal, or_, select
+
+from likepion_provider.clock import Moment
+from likepion_provider.journal.database import Database
+from likepion_provider.journal.schema import claim, link, submission
+from likepion_provider.journal.submissions import TaskName
+from likepion_provider.models import LinkState, PostAccount, Standing
+
+#: Rows of an export that are read at a time.
+EXPORT_ROWS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+    """Which accounts; an empty field filters nothing.
+
+    :param text: a part of a name, or of an account's, a group's or a post's id.
+    """
+
+    group_id: str = ""
+    domain: str = ""
+    standing: Standing | None = None
+    run_id: str = ""
+    #: Of a mapped task; None means every one.
+    map_index: int | None = None
+    text: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class AccountRow:
+    """An account as far as one post is concerned, for people."""
+
+    key: PostAccount
+    group_id: str
+    domain: str
+    label: str
+    standing: Standing
+    #: models.ImportState
+    state: str
+    attempts: int
+    failures: int
+    message: str
+    remedy: str
+    links: int
+    stored: int
+    parked: int
+    refused: int
+    #: Until when no run tries it by itself, after one that did not get through; None after one that did.
+    not_before: datetime | None
+    task: TaskName
+    updated_at: datetime
+    #: None where nobody of us holds the account now.
+    claimed_until: datetime | None = None
+    #: The manager's words where it refused links.
+    refusal: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRow:
+    """A group's progress.
+
+    :param counts: accounts by :class:`~likepion_provider.models.Standing`.
+    """
+
+    group_id: str
+    counts: dict[str, int]
+    links: int
+    stored: int
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownRow:
+    """A parked link with what is known of it."""
+
+    link_id: int
+    key: PostAccount
+    url: str
+    group_id: str
+    label: str
+    sent_at: datetime | None
+    sends: int
+    evidence: str
+    #: The newest pull that had the account; after ``sent_at`` it says that the manager had no link then.
+    pulled_at: datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DeliveryDay:
+    """Links of the accounts that were completed on one day (UTC).
+
+    :param day: ``YYYY-MM-DD``.
+    """
+
+    day: str
+    domain: str
+    links: int
+
+
+class Overview:
+    """Questions of people; each takes a page, and none reads the whole table of links."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """Accounts by domain, and in each by standing."""
+        query = select(submission.c.domain, submission.c.standing, func.count()).group_by(
+            submission.c.domain, submission.c.standing
+        )
+        by_domain: dict[str, dict[str, int]] = {}
+        with self._database.reading() as connection:
+            for domain, standing, number in connection.execute(query.order_by(submission.c.domain)):
+                by_domain.setdefault(domain, {})[standing] = number
+        return by_domain
+
+    def groups(self, *, group_id: str = "", offset: int = 0, limit: int = 20) -> tuple[int, list[GroupRow]]:
+        """A page of groups, those that need somebody first.
+
+        :param group_id: only groups whose id begins so.
+        :return: how many there are in all, and the page.
+        """
+        # First along the index, a row a group and standing; only what is left is turned into columns.
+        by_standing = select(
+            submission.c.group_id,
+            submission.c.standing,
+            func.count().label("accounts"),
+            func.sum(submission.c.links).label("links"),
+            func.sum(submission.c.stored).label("stored"),
+        ).group_by(submission.c.group_id, submission.c.standing)
+        if group_id:
+            by_standing = by_standing.where(submission.c.group_id.startswith(group_id, autoescape=True))
+        each = by_standing.subquery()
+        counts = {
+            standing: func.sum(case((each.c.standing == standing.value, each.c.accounts), else_=0))
+            for standing in Standing
+        }
+        attention = counts[Standing.UNKNOWN] + counts[Standing.NEEDS_PERSON] + counts[Standing.FAILED]
+        page = (
+            select(
+                each.c.group_id,
+                *(count.label(standing.value) for standing, count in counts.items()),
+                func.sum(each.c.links).label("links"),
+                func.sum(each.c.stored).label("stored"),
+                func.count().over().label("total"),
+            )
+            .group_by(each.c.group_id)
+            .order_by(attention.desc(), counts[Standing.WAITING].desc(), each.c.group_id)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(page.offset(offset).limit(limit)).all()
+        return rows[0].total if rows else 0, [
+            GroupRow(
+                row.group_id,
+                {standing.value: int(getattr(row, standing.value)) for standing in Standing},
+                int(row.links),
+                int(row.stored),
+            )
+            for row in rows
+        ]
+
+    def accounts(self, which: Filter, now: Moment, *, offset: int = 0, limit: int = 50) -> tuple[int, list[AccountRow]]:
+        """A page of accounts, the last changed first.
+
+        :return: how many there are in all, and the page.
+        """
+        conditions = self._conditions(which)
+        number = select(func.count()).select_from(submission).where(*conditions)
+        # No index helps a search: it is counted in the same pass.
+        in_all = func.count().over() if which.text else literal(0)
+        keys = select(*_KEY, in_all).where(*conditions).order_by(*_NEWEST).offset(offset).limit(limit)
+        with self._database.reading() as connection:
+            found = connection.execute(keys).all()
+            total = found[0][2] if which.text and found else connection.execute(number).scalar_one()
+            keys_found = [PostAccount(*row[:2]) for row in found]
+            by_key = {row.key: row for row in map(_account, connection.execute(_among(keys_found)))}
+            return total, _with_details(connection, [by_key[key] for key in keys_found], now)
+
+    def every_account(self, which: Filter) -> Iterator[AccountRow]:
+        """All accounts of a filter, a part at a time, for an export."""
+        last: PostAccount | None = None
+        while True:
+            query = select(submission).where(*self._conditions(which)).order_by(*_KEY).limit(EXPORT_ROWS)
+            if last:
+                post, account = _KEY
+                query = query.where(
+                    or_(post > last.request_id, and_(post == last.request_id, account > last.account_id))
+                )
+            with self._database.reading() as connection:
+                rows = [_account(row) for row in connection.execute(query)]
+            yield from rows
+            if len(rows) < EXPORT_ROWS:
+                return
+            last = rows[-1].key
+
+    def links(self, key: PostAccount, *, offset: int = 0, limit: int = 200) -> list[dict[str, Any]]:
+        """A page of an account's links, in the order in which they were found."""
+        query = select(link.c.id, link.c.url, link.c.state, link.c.presumed, link.c.evidence, link.c.updated_at).where(
+            link.c.request_id == key.request_id, link.c.account_id == key.account_id
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(link.c.id).offset(offset).limit(limit))
+            return [dict(row._mapping) for row in rows]
+
+    def unknown(self, *, group_id: str = "", offset: int = 0, limit: int = 50) -> tuple[int, list[UnknownRow]]:
+        """A page of parked links, the oldest first.
+
+        :return: how many there are in all, and the page.
+        """
+        parked = link.c.state == LinkState.UNKNOWN.value
+        same = and_(link.c.request_id == submission.c.request_id, link.c.account_id == submission.c.account_id)
+        page = select(link, submission.c.group_id, submission.c.label, submission.c.pulled_at)
+        page = page.outerjoin(submission, same).where(parked).order_by(link.c.sent_at, link.c.id)
+        number = select(func.count()).select_from(link).where(parked)
+        if group_id:
+            page = page.where(submission.c.group_id == group_id)
+            number = number.join(submission, same).where(submission.c.group_id == group_id)
+        with self._database.reading() as connection:
+            total = connection.execute(number).scalar_one()
+            rows = connection.execute(page.offset(offset).limit(limit)).all()
+        return total, [_unknown(row) for row in rows]
+
+    def delivered(self, since: date) -> list[DeliveryDay]:
+        """Links delivered a day and domain."""
+        day = submission.c.delivered_on
+        query = (
+            select(day, submission.c.domain, func.sum(submission.c.stored).label("links"))
+            .where(day >= since.isoformat())
+            .group_by(day, submission.c.domain)
+            .order_by(day, submission.c.domain)
+        )
+        with self._database.reading() as connection:
+            return [DeliveryDay(row.delivered_on, row.domain, int(row.links)) for row in connection.execute(query)]
+
+    def _conditions(self, which: Filter) -> list[Any]:
+        wanted = {
+            submission.c.group_id: which.group_id,
+            submission.c.domain: which.domain,
+            submission.c.standing: which.standing.value if which.standing else "",
+            submission.c.run_id: which.run_id,
+        }
+        conditions = [column == value for column, value in wanted.items() if value]
+        if which.map_index is not None:
+            conditions.append(submission.c.map_index == which.map_index)
+        if which.text:
+            # Not LIKE: what a person types has no wildcards.
+            place = func.instr if self._database.engine.dialect.name == "sqlite" else func.strpos
+            conditions.append(place(submission.c.search, func.lower(which.text)) > 0)
+        return conditions
+
+
+_KEY = (submission.c.request_id, submission.c.account_id)
+_NEWEST = (submission.c.updated_at.desc(), submission.c.request_id.desc(), submission.c.account_id.desc())
+
+
+def _among(keys: list[PostAccount]) -> Select[Any]:
+    """The rows of some keys, perhaps with others: SQLite finds no index for pairs of values."""
+    return select(submission).where(
+        submission.c.request_id.in_({key.request_id for key in keys}),
+        submission.c.account_id.in_({key.account_id for key in keys}),
+    )
+
+
+def _account(row: Any) -> AccountRow:
+    same = ("group_id", "domain", "label", "state", "attempts", "failures", "message", "remedy", "links", "stored")
+    return AccountRow(
+        key=PostAccount(row.request_id, row.account_id),
+        standing=Standing(row.standing),
+        parked=row.parked,
+        refused=row.refused,
+        not_before=row.not_before,
+        task=TaskName(row.dag_id, row.run_id, row.task_id, row.map_index),
+        updated_at=row.updated_at,
+        **{name: getattr(row, name) for name in same},
+    )
+
+
+def _with_details(connection: Connection, rows: list[AccountRow], now: Moment) -> list[AccountRow]:
+    """Add what only a page's rows are asked for."""
+    claims = _claims(connection, rows, now)
+    refusals = {row.key: _refusal(connection, row.key) for row in rows if row.refused}
+    return [
+        dataclasses.replace(row, claimed_until=claims.get(row.key), refusal=refusals.get(row.key, "")) for row in rows
+    ]
+
+
+def _claims(connection: Connection, rows: list[AccountRow], now: Moment) -> dict[PostAccount, datetime]:
+    query: Select[Any] = select(claim.c.request_id, claim.c.account_id, claim.c.expires_at).where(
+        claim.c.account_id.in_([row.key.account_id for row in rows]), claim.c.scope != "", claim.c.expires_at > now.at
+    )
+    return {PostAccount(row.request_id, row.account_id): row.expires_at for row in connection.execute(query)}
+
+
+def _refusal(connection: Connection, key: PostAccount) -> str:
+    query = select(link.c.evidence).where(
+        link.c.request_id == key.request_id,
+        link.c.account_id == key.account_id,
+        link.c.state == LinkState.REFUSED.value,
+    )
+    return connection.execute(query.limit(1)).scalar() or ""
+
+
+def _unknown(row: Any) -> UnknownRow:
+    return UnknownRow(
+        link_id=row.id,
+        key=PostAccount(row.request_id, row.account_id),
+        url=row.url,
+        group_id=row.group_id or "",
+        label=row.label or "",
+        sent_at=row.sent_at,
+        sends=row.sends,
+        evidence=row.evidence,
+        pulled_at=row.pulled_at,
+    )

@@ -1,0 +1,61 @@
+"""Group commit: what many accounts write at the same time shares one transaction, and one wait for the disk."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from likepion_provider.aio import Together
+from likepion_provider.errors import JournalUnusable, LikepionError
+from likepion_provider.journal.database import Database
+
+#: Operations of one transaction; a limit to how long it holds SQLite's lock.
+MAX_OPERATIONS = 256
+#: How often a transaction is tried that PostgreSQL ended because it and another waited for each other.
+DEADLOCK_TRIES = 5
+
+
+class GroupCommit:
+    """Runs blocking operations in a thread, those that wait at the same moment in one transaction.
+
+    An operation refuses (:class:`~likepion_provider.errors.LikepionError`) before it writes, so its refusal leaves
+    the others' writes as they are. A failing database fails them all, and nothing of the transaction is kept.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._together: Together[Callable[[], Any], Any] = Together(self._transaction, MAX_OPERATIONS)
+
+    async def run(self, operation: Callable[[], Any]) -> Any:
+        """The operation's result, once it is committed. A caller that is cancelled once it began undoes nothing.
+
+        :raises LikepionError: the operation's own, or the database's.
+        """
+        return await self._together.ask(operation)
+
+    def _transaction(self, operations: list[Callable[[], Any]]) -> list[Any]:
+        for _ in range(DEADLOCK_TRIES - 1):
+            try:
+                return self._try(operations)
+            except JournalUnusable as error:
+                if not _is_deadlock(error):
+                    raise
+            time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that the other one gets through
+        return self._try(operations)
+
+    def _try(self, operations: list[Callable[[], Any]]) -> list[Any]:
+        with self._database.writing():
+            return [_outcome(operation) for operation in operations]
+
+
+def _is_deadlock(error: JournalUnusable) -> bool:
+    return getattr(getattr(error.__cause__, "orig", None), "sqlstate", "") == "40P01"
+
+
+def _outcome(operation: Callable[[], Any]) -> Any:
+    try:
+        return operation()
+    except LikepionError as refusal:
+        return refusal

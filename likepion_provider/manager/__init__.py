@@ -1,0 +1,1 @@
+"""The manager API: protocol, transport and the arithmetic of claims."""

@@ -1,0 +1,1 @@
+"""The importers of this package: one file a platform."""

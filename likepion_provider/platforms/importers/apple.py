@@ -1,0 +1,95 @@
+"""Apple Podcasts: a person submits the feed in Podcasts Connect; Apple's search and lookup tell when it is listed.
+
+Sources: Apple's iTunes Search API documentation (``search``, ``lookup``, ``entity=podcastEpisode``, ``limit`` of 1 to
+200, about 20 calls a minute); the link with the feed filled in, ``new-feed?submitfeed=``: Apple's page "Validate your
+podcast" (podcasters.apple.com/support/829). The fields of an episode (``episodeGuid``, ``episodeUrl``,
+``trackViewUrl``) are not in that documentation, but in answers that public projects keep.
+
+Not verified: nothing of this was run against the real service. It gives about the newest 200 episodes only. That Apple
+answers 403 to too many calls is taken from others' reports; it is read as passing trouble.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import quote
+
+from likepion_provider.errors import Transient
+from likepion_provider.models import ImportState
+from likepion_provider.platforms.base import ByHand, Job, ListedEpisode, Progress, shown_url
+from likepion_provider.platforms.match import same_feed
+from likepion_provider.web.http import Page
+
+_CONNECT = "https://podcastsconnect.apple.com/my-podcasts/new-feed"
+_MAX_RESULTS = 200
+_PAUSE_S = 60.0
+
+
+class Apple(ByHand):
+    """Collects by the show's id, which a search for its title finds by the feed's URL."""
+
+    name = "apple"
+    title = "Apple Podcasts"
+    domains = ("podcasts.apple.com", "itunes.apple.com", "podcastsconnect.apple.com")
+    base_url = "https://itunes.apple.com"
+    max_concurrency = 1
+    #: Reviews take days, and all accounts share about 20 calls a minute.
+    poll_s = (60, 300)
+
+    def instructions(self, job: Job) -> str:
+        """Apple's own form, with the feed filled in where its address may be shown."""
+        url = shown_url(job.feed)
+        link = f"{_CONNECT}?submitfeed={quote(url, safe='')}" if url else _CONNECT
+        paste = "" if url else " paste the feed's address,"
+        return (
+            f"Sign in at {link} with the Apple Account of {job.task.label},{paste} press Add, complete the show's"
+            " information and submit it for review. Apple takes up to a few days; a later run collects the links."
+        )
+
+    async def collect(self, job: Job) -> Progress:
+        """The show's newest episodes."""
+        reference = job.reference or await self._find(job)
+        if not reference:
+            return Progress(ImportState.NEW)
+        wanted = job.task.target or len(job.feed.episodes)
+        # The show itself is one of the results.
+        params = {"id": reference, "entity": "podcastEpisode", "limit": str(min(wanted + 1, _MAX_RESULTS))}
+        page = await self._get(job, "lookup", params)
+        rows = page.rows("results")
+        indices = [index for index, row in enumerate(rows) if row.get("wrapperType") == "podcastEpisode"]
+        episodes = tuple(_listed(page, index) for index in indices)
+        if not rows:
+            return Progress(ImportState.NEW)
+        return Progress(ImportState.LISTED if episodes else ImportState.IN_REVIEW, reference, episodes)
+
+    async def _find(self, job: Job) -> str:
+        params = {"term": job.feed.title, "media": "podcast", "entity": "podcast", "limit": str(_MAX_RESULTS)}
+        page = await self._get(job, "search", params)
+        for index, row in enumerate(page.rows("results")):
+            if same_feed(job.feed, str(row.get("feedUrl") or "")):
+                return str(page.field("results", index, "collectionId", kind=int))
+        return ""
+
+    async def _get(self, job: Job, path: str, params: dict[str, str]) -> Page:
+        country = {"country": str(job.settings.extra.get("country") or "US")}
+        page = await job.http.get(path, params=params | country)
+        if page.status == 403:
+            raise Transient(f"{self.title} wants fewer calls", retry_after_s=_PAUSE_S)
+        if page.status != 200:
+            raise page.changed("an answer with status 200")
+        return page
+
+
+def _listed(page: Page, index: int) -> ListedEpisode:
+    row = page.field("results", index, kind=dict)
+    try:
+        published = datetime.fromisoformat(str(row.get("releaseDate")).replace("Z", "+00:00"))
+    except ValueError:
+        published = None
+    return ListedEpisode(
+        url=page.field("results", index, "trackViewUrl"),
+        guid=str(row.get("episodeGuid") or ""),
+        title=str(row.get("trackName") or ""),
+        enclosure_url=str(row.get("episodeUrl") or ""),
+        published_at=published,
+    )

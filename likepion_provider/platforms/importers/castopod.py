@@ -1,0 +1,194 @@
+"""Castopod instances: the admin's form queues an import, the REST API lists what is there.
+
+Source: ad-aures/castopod (March 2026): ``modules/PodcastImport/{Config/Routes,Controllers/PodcastImportController,
+Commands/PodcastImport}.php``, ``themes/cp_admin/import``, ``themes/cp_auth/login.php``, ``modules/Auth/Config``,
+``modules/Api/Rest/V1``, ``app/Config/Routes.php``. ``cp-admin/imports/add`` takes ``imported_feed_url``, ``handle``,
+``language`` and ``category`` and queues a task, which the instance's own schedule runs; it downloads every media file.
+``api/rest/v1/podcasts`` and ``api/rest/v1/episodes`` list; the API is off unless ``restapi.enabled`` is set.
+
+What follows from it:
+
+- An import under a handle that exists goes *into* that podcast where the feed has no ``podcast:guid``, so a handle that
+  is taken is never used.
+- The queue's page says what became of a task in the site's language only. A task of the feed is taken for one that
+  runs; where it failed (a locked feed, one without ``itunes:owner`` or image), the account waits until its time is up,
+  and the queue has the reason.
+
+Not verified: nothing of this was run against Castopod. Accounts with a second factor are not supported.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from likepion_provider.errors import LoginRefused, PlatformError
+from likepion_provider.models import ImportState
+from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
+from likepion_provider.platforms.match import enough, same_feed
+from likepion_provider.web.html import controls, links
+from likepion_provider.web.http import Page
+
+_CSRF = "csrf_test_name"
+_LOGIN = "cp-auth/login"
+_QUEUE = "cp-admin/imports"
+_ADD = "cp-admin/imports/add"
+_EPISODES_A_PAGE = 100
+_REDIRECTS = (301, 302, 303, 307)
+
+
+class Castopod(Platform):
+    """Queues by the admin's form, lists by the API."""
+
+    name = "castopod"
+    title = "Castopod"
+    needs = ("email", "password")
+    needs_connection = (
+        "host: the instance's address, or nothing: then https and the account's domain; extra: platform: castopod, "
+        "and language and category (their values in the form) where the form's own will not do; "
+        "login and password where the REST API asks for them"
+    )
+    max_concurrency = 2
+    poll_s = (5, 10, 20, 30, 60)
+
+    async def sign_in(self, job: Job) -> None:
+        """Open the admin's queue."""
+        await self._admin(job, _QUEUE)
+
+    async def submit(self, job: Job) -> Progress:
+        """Queue an import, unless the feed is there or queued."""
+        seen = await self.collect(job)
+        if seen.state is not ImportState.NEW:
+            return seen
+        form = await self._admin(job, _ADD)
+        fields = controls(form.text)
+        data = {
+            "imported_feed_url": job.feed.url,
+            "handle": await self._free_handle(job),
+            "language": str(job.settings.extra.get("language") or fields.get("language", "")),
+            "category": str(job.settings.extra.get("category") or fields.get("category", "")),
+        }
+        _require(form, _CSRF, *data)
+        answer = await job.http.post(_ADD, data={_CSRF: fields[_CSRF]} | data, allow_redirects=False)
+        to = urlsplit(answer.headers.get("location", "")).path
+        if answer.status not in _REDIRECTS or to.endswith(_ADD):
+            raise PlatformError(f"{self.title} did not queue the feed (status {answer.status})", platform=self.name)
+        return Progress(ImportState.SUBMITTED, cookie=job.http.cookie)
+
+    async def collect(self, job: Job) -> Progress:
+        """Find the podcast by its feed, and list it; else look into the queue."""
+        podcast = await self._podcast(job)
+        if podcast is None:
+            queue = await self._admin(job, _QUEUE)
+            queued = any(same_feed(job.feed, each) for each in links(queue.text))
+            return Progress(ImportState.SUBMITTED if queued else ImportState.NEW, cookie=job.http.cookie)
+        reference, handle = podcast
+        episodes = await self._episodes(job, reference, handle)
+        state = ImportState.LISTED if episodes else ImportState.SUBMITTED
+        return Progress(state, reference, episodes, cookie=job.http.cookie)
+
+    # --- the API ---
+
+    async def _podcast(self, job: Job) -> tuple[str, str] | None:
+        """The podcast's id and handle; None where it is not there."""
+        page = await self._api(job, "podcasts")
+        for index, row in enumerate(page.rows()):
+            if "imported_feed_url" not in row:
+                raise page.changed("imported_feed_url")
+            if same_feed(job.feed, row["imported_feed_url"] or "") or str(row.get("id")) == job.reference:
+                return str(page.field(index, "id", kind=(int, str))), page.field(index, "handle")
+        return None
+
+    async def _episodes(self, job: Job, podcast: str, handle: str) -> tuple[ListedEpisode, ...]:
+        found: tuple[ListedEpisode, ...] = ()
+        while True:
+            params = {"podcastIds": podcast, "limit": str(_EPISODES_A_PAGE), "offset": str(len(found))}
+            page = await self._api(job, "episodes", params=params)
+            rows = range(len(page.rows()))
+            found = (*found, *[_listed(job, page, index, handle) for index in rows])
+            if len(rows) < _EPISODES_A_PAGE or enough(job, found):
+                return found
+
+    async def _api(self, job: Job, path: str, **options: Any) -> Page:
+        headers = {}
+        if job.settings.password:
+            login = base64.b64encode(f"{job.settings.login}:{job.settings.password}".encode()).decode()
+            headers["Authorization"] = f"Basic {login}"
+        page = await job.http.get(f"api/rest/v1/{path}", headers=headers, allow_redirects=False, **options)
+        if page.status == 401:
+            raise self.refused_key()
+        if page.status == 404:
+            raise PlatformError(
+                f"{self.title}: {job.task.domain} has its REST API switched off",
+                platform=self.name,
+                remedy="Set restapi.enabled=true in the instance's .env.",
+            )
+        if page.status != 200:
+            raise page.changed(f"an answer to {path}")
+        return page
+
+    # --- the admin's pages ---
+
+    async def _free_handle(self, job: Job) -> str:
+        """A handle like the feed's title, that no podcast has."""
+        taken = {str(row.get("handle")).lower() for row in (await self._api(job, "podcasts")).rows()}
+        name = re.sub(r"\W+", "_", job.feed.title, flags=re.ASCII).strip("_") or "podcast"
+        digest = hashlib.sha256(job.feed.url.encode()).hexdigest()[:8]
+        for handle in (name[:32], f"{name[:23]}_{digest}"):
+            if handle.lower() not in taken:
+                return handle
+        raise PlatformError(f"{self.title} has another podcast called {handle}", platform=self.name)
+
+    async def _admin(self, job: Job, path: str) -> Page:
+        """One of the admin's pages, after a login where none holds."""
+        page = await job.http.get(path, allow_redirects=False)
+        if _to_login(page):
+            await self._login(job, urljoin(page.url, page.headers["location"]))
+            page = await job.http.get(path, allow_redirects=False)
+        if page.status != 200:
+            raise PlatformError(
+                f"{self.title} does not let {job.task.label} import (status {page.status})",
+                platform=self.name,
+                remedy="Give the account a role that may import podcasts, and no second factor.",
+            )
+        return page
+
+    async def _login(self, job: Job, url: str) -> None:
+        form = await job.http.get(url)
+        self.refuse_login_elsewhere(job, form.url)
+        _require(form, _CSRF, "email", "password")
+        data = {
+            _CSRF: controls(form.text)[_CSRF],
+            "email": job.credentials.email,
+            "password": job.credentials.password,
+        }
+        answer = await job.http.post(form.url, data=data, allow_redirects=False)
+        if _to_login(answer):
+            raise LoginRefused(f"{self.title} does not accept the credentials of {job.task.label}", platform=self.name)
+        if answer.status not in _REDIRECTS:
+            raise answer.changed("a redirect after the login")
+
+
+def _to_login(page: Page) -> bool:
+    return page.status in _REDIRECTS and urlsplit(page.headers.get("location", "")).path.endswith(_LOGIN)
+
+
+def _require(page: Page, *names: str) -> None:
+    there = controls(page.text)
+    for name in names:
+        if name not in there:
+            raise page.changed(f"the input {name}")
+
+
+def _listed(job: Job, page: Page, index: int, handle: str) -> ListedEpisode:
+    row = page.field(index, kind=dict)
+    public = row.get("published_at") and not row.get("is_premium")
+    path = f"@{handle}/episodes/{page.field(index, 'slug')}"
+    return ListedEpisode(
+        url=urljoin(job.http.base_url, path) if public else "",
+        guid=page.field(index, "guid"),
+        title=str(row.get("title") or ""),
+    )

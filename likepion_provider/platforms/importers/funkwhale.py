@@ -1,0 +1,122 @@
+"""Funkwhale pods: one call makes a channel of a feed and subscribes the account, another lists the channel's tracks.
+
+Source: Funkwhale's API as mirrored in mx2913/funkwhale: ``api/funkwhale_api/audio/{views,serializers}.py``,
+``api/funkwhale_api/music/{filters,serializers}.py``. ``POST api/v1/channels/rss-subscribe/`` takes ``url``, reads the
+feed while it is waited for, and answers 201 with the channel, whether it was there or not.
+``GET api/v1/subscriptions/`` has the account's channels, ``GET api/v1/tracks/?channel=`` their tracks. The account's
+``app_password`` is an access token that may read and write libraries, made in its settings.
+
+What follows from it:
+
+- A channel is kept under the address that the feed's ``atom:link`` names. Where that is another one, the channel is not
+  found by its feed; then it is subscribed to again, which changes nothing.
+- A track has neither the feed's guid nor its media's address, so title and day decide; the day is the pod's.
+- A pod takes the newest 250 episodes unless it is set otherwise, and shows a third party's podcast to its subscribers
+  only: **what is reported**, ``/library/tracks/{id}``, opens for signed-in accounts.
+
+Not verified: nothing of this was run against Funkwhale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from likepion_provider.errors import LoginRefused, PlatformError
+from likepion_provider.models import ImportState
+from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
+from likepion_provider.platforms.match import enough, same_feed
+from likepion_provider.web.http import Page
+
+_ROWS_A_PAGE = 50
+
+
+class Funkwhale(Platform):
+    """Subscribes by feed URL, lists by the channel's id."""
+
+    name = "funkwhale"
+    title = "Funkwhale"
+    needs = ("app_password",)
+    needs_connection = (
+        "host: the pod's address, or nothing: then https and the account's domain; extra: platform: funkwhale"
+    )
+    max_concurrency = 2
+    poll_s = (2, 5, 10, 20, 30)
+
+    async def submit(self, job: Job) -> Progress:
+        """Subscribe, unless the account is."""
+        seen = await self.collect(job)
+        if seen.state is not ImportState.NEW:
+            return seen
+        page = await self._call(job, "POST", "channels/rss-subscribe/", json={"url": job.feed.url})
+        if page.status != 201:
+            # The pod's words may hold the feed's address.
+            raise PlatformError(
+                f"{self.title} did not take the feed (status {page.status})",
+                platform=self.name,
+                remedy="Subscribe to the feed on the pod by hand: it shows the reason.",
+            )
+        return Progress(ImportState.SUBMITTED, page.field("channel", "uuid"))
+
+    async def collect(self, job: Job) -> Progress:
+        """Find the channel among the account's, then list its tracks."""
+        reference = job.reference or await self._find(job)
+        if not reference:
+            return Progress(ImportState.NEW)
+        found: tuple[ListedEpisode, ...] = ()
+        params = {"channel": reference, "include_channels": "true", "ordering": "-creation_date"}
+        async for page in self._pages(job, "tracks/", params):
+            found = (*found, *[_listed(job, page, index) for index in range(len(page.rows("results")))])
+            if enough(job, found):
+                break
+        # A channel that is gone has no tracks; to subscribe again does no harm where it is not.
+        return Progress(ImportState.LISTED if found else ImportState.NEW, reference, found)
+
+    async def _find(self, job: Job) -> str:
+        async for page in self._pages(job, "subscriptions/", {}):
+            for index in range(len(page.rows("results"))):
+                if same_feed(job.feed, page.field("results", index, "channel", "rss_url")):
+                    found: str = page.field("results", index, "channel", "uuid")
+                    return found
+        return ""
+
+    async def _pages(self, job: Job, path: str, params: dict[str, str]) -> AsyncIterator[Page]:
+        number, more = 1, True
+        while more:
+            page = await self._call(
+                job, "GET", path, params={**params, "page": str(number), "page_size": str(_ROWS_A_PAGE)}
+            )
+            if page.status != 200:
+                raise page.changed("a list")
+            yield page
+            number, more = number + 1, bool(page.json().get("next"))
+
+    async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
+        headers = {"Authorization": f"Bearer {job.credentials.app_password}"}
+        page = await job.http.request(method, f"api/v1/{path}", headers=headers, allow_redirects=False, **options)
+        if page.status in (401, 403):
+            raise LoginRefused(
+                f"{self.title} does not accept the access token of {job.task.label}, or it may not subscribe",
+                platform=self.name,
+            )
+        if page.status == 405:
+            raise PlatformError(f"{self.title}: {job.task.domain} has channels switched off", platform=self.name)
+        if page.status not in (200, 201, 400):
+            raise page.changed(f"an answer to {method} {urlsplit(page.url).path}")
+        return page
+
+
+def _listed(job: Job, page: Page, index: int) -> ListedEpisode:
+    track = page.field("results", index, "id", kind=int)
+    date = page.field("results", index, "creation_date")
+    try:
+        moment = datetime.fromisoformat(date.replace("Z", "+00:00"))
+    except ValueError:
+        raise page.changed("creation_date as a date") from None
+    return ListedEpisode(
+        url=urljoin(job.http.base_url, f"library/tracks/{track}"),
+        title=page.field("results", index, "title"),
+        published_at=moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc),
+    )

@@ -1,0 +1,74 @@
+"""fyyd: a person submits the feed on the site; its open API lists the episodes.
+
+Sources: the vendor's documentation, eazyliving/fyyd-api (``GET search/podcast`` with ``title`` and ``url`` as "or",
+``GET podcast/episodes`` with ``podcast_id``, ``page`` from 0 and ``count``; ``xmlURL``, ``url_fyyd``, ``meta.paging``).
+The page ``fyyd.de/add-feed`` and that it is a form which has to be posted: other projects' links to it.
+
+Not verified: nothing of this was run against the real service. The order of the episodes and the time zone of
+``pubdate`` are not documented, so episodes are matched by guid and media URL, and read until all wanted are found.
+"""
+
+from __future__ import annotations
+
+from likepion_provider.models import ImportState
+from likepion_provider.platforms.base import ByHand, Job, ListedEpisode, Progress, shown_url
+from likepion_provider.platforms.match import enough, same_feed
+from likepion_provider.web.http import Page
+
+_ADD = "https://fyyd.de/add-feed"
+_PAGE_SIZE = 50
+
+
+class Fyyd(ByHand):
+    """Collects by the podcast's id, which a search finds by the feed's URL."""
+
+    name = "fyyd"
+    title = "fyyd"
+    domains = ("fyyd.de",)
+    base_url = "https://api.fyyd.de/0.2/"
+    max_concurrency = 2
+    poll_s = (30, 120, 300)
+
+    def instructions(self, job: Job) -> str:
+        """The site's form; it takes no feed from a link."""
+        what = shown_url(job.feed) or "the feed's address"
+        return f"Open {_ADD}, paste {what} and submit it; no account is needed. A later run collects the links."
+
+    async def collect(self, job: Job) -> Progress:
+        """Page by page, until every episode wanted is found."""
+        reference = job.reference or await self._find(job)
+        if not reference:
+            return Progress(ImportState.NEW)
+        found: tuple[ListedEpisode, ...] = ()
+        number: int | None = 0
+        while number is not None:
+            params = {"podcast_id": reference, "page": str(number), "count": str(_PAGE_SIZE)}
+            page = await job.http.get("podcast/episodes", params=params)
+            if page.status in (400, 404):
+                return Progress(ImportState.NEW)
+            count = len(page.field("data", "episodes", kind=list))
+            found += tuple(_listed(page, index) for index in range(count))
+            following = page.field("meta", "paging", "next_page", kind=(int, type(None)))
+            # Whatever it says, an empty page or one that does not go on is the last.
+            number = following if count and following and following > number and not enough(job, found) else None
+        return Progress(ImportState.LISTED if found else ImportState.IN_REVIEW, reference, found)
+
+    async def _find(self, job: Job) -> str:
+        params = {"title": job.feed.title, "url": job.feed.url, "count": str(_PAGE_SIZE)}
+        page = await job.http.get("search/podcast", params=params)
+        if page.status == 404:
+            return ""
+        for index, row in enumerate(page.rows("data")):
+            if same_feed(job.feed, str(row.get("xmlURL") or "")):
+                return str(page.field("data", index, "id", kind=int))
+        return ""
+
+
+def _listed(page: Page, index: int) -> ListedEpisode:
+    row = page.field("data", "episodes", index, kind=dict)
+    return ListedEpisode(
+        url=page.field("data", "episodes", index, "url_fyyd"),
+        guid=str(row.get("guid") or ""),
+        title=str(row.get("title") or ""),
+        enclosure_url=str(row.get("enclosure") or ""),
+    )

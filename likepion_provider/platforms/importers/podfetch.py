@@ -1,0 +1,108 @@
+"""PodFetch servers, with their own users (``BASIC_AUTH``): one call adds a feed, one lists what is in it.
+
+Source: SamTV12345/PodFetch (August 2026), in ``crates/podfetch-web/src``: ``auth_middleware.rs``,
+``controllers/podcast_controller.rs``, ``controllers/podcast_episode_controller.rs``, ``services/podcast/service.rs``,
+``podcast.rs``, ``podcast_episode_dto.rs``; ``ui/src/App.tsx``. ``POST api/v1/podcasts/feed`` takes ``rssFeedUrl``,
+reads the feed while it is waited for, and answers 409 where a podcast has that feed already. ``GET api/v1/podcasts``
+has all podcasts; ``GET api/v1/podcasts/{id}/episodes`` 75 episodes, newest first, and the next ones after
+``last_podcast_episode``, a date.
+
+**What is reported** is an episode's place in the server's own pages, ``/ui/podcasts/{id}/episodes/{id}``. It opens for
+signed-in users only; the server has no public page of an episode.
+
+Not verified: nothing of this was run against PodFetch. Servers that sign in by OIDC or a proxy are not supported.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from likepion_provider.errors import LoginRefused, PlatformError
+from likepion_provider.models import ImportState
+from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
+from likepion_provider.platforms.match import enough, same_feed
+from likepion_provider.web.http import Page
+
+_EPISODES_A_PAGE = 75
+
+
+class PodFetch(Platform):
+    """Adds by feed URL, lists by the podcast's id."""
+
+    name = "podfetch"
+    title = "PodFetch"
+    needs = ("username", "password")
+    needs_connection = (
+        "host: the server's address, or nothing: then https and the account's domain; extra: platform: podfetch"
+    )
+    max_concurrency = 2
+    poll_s = (2, 5, 10, 20, 30)
+
+    async def submit(self, job: Job) -> Progress:
+        """Add the feed, unless it is there."""
+        seen = await self.collect(job)
+        if seen.state is not ImportState.NEW:
+            return seen
+        page = await self._call(job, "POST", "podcasts/feed", json={"rssFeedUrl": job.feed.url})
+        if page.status == 409:
+            return Progress(ImportState.SUBMITTED)
+        if page.status != 200:
+            # The server's words may hold the feed's address.
+            raise PlatformError(f"{self.title} refused the feed (status {page.status})", platform=self.name)
+        return Progress(ImportState.SUBMITTED, page.field("id"))
+
+    async def collect(self, job: Job) -> Progress:
+        """Find the podcast by its feed, then read its list of episodes."""
+        reference = job.reference or await self._find(job)
+        episodes = await self._episodes(job, reference) if reference else None
+        if episodes is None:
+            return Progress(ImportState.NEW)
+        return Progress(ImportState.LISTED if episodes else ImportState.SUBMITTED, reference, episodes)
+
+    async def _find(self, job: Job) -> str:
+        page = await self._call(job, "GET", "podcasts")
+        for index in range(len(page.rows())):
+            if same_feed(job.feed, page.field(index, "rssfeed")):
+                found: str = page.field(index, "id")
+                return found
+        return ""
+
+    async def _episodes(self, job: Job, reference: str) -> tuple[ListedEpisode, ...] | None:
+        """What is listed; None where the podcast is gone."""
+        found: tuple[ListedEpisode, ...] = ()
+        params: dict[str, str] = {}
+        while True:
+            page = await self._call(job, "GET", f"podcasts/{reference}/episodes", params=params)
+            if page.status == 404:
+                return None
+            rows = range(len(page.rows()))
+            found = (*found, *[_listed(job, page, index, reference) for index in rows])
+            if len(rows) < _EPISODES_A_PAGE or enough(job, found):
+                return found
+            last = page.field(rows[-1], "podcastEpisode", "date_of_recording")
+            if last == params.get("last_podcast_episode"):
+                raise page.changed("an older episode on the next page")
+            params = {"last_podcast_episode": last}
+
+    async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
+        login = base64.b64encode(f"{job.credentials.username}:{job.credentials.password}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}"}
+        page = await job.http.request(method, f"api/v1/{path}", headers=headers, allow_redirects=False, **options)
+        if page.status in (401, 403):
+            raise LoginRefused(
+                f"{self.title} does not accept {job.task.label}, or does not let it add podcasts", platform=self.name
+            )
+        if page.status not in (200, 400, 404, 409):
+            raise page.changed(f"an answer to {method} {urlsplit(page.url).path}")
+        return page
+
+
+def _listed(job: Job, page: Page, index: int, reference: str) -> ListedEpisode:
+    episode = page.field(index, "podcastEpisode", "id")
+    return ListedEpisode(
+        url=urljoin(job.http.base_url, f"ui/podcasts/{reference}/episodes/{episode}"),
+        guid=page.field(index, "podcastEpisode", "guid"),
+        enclosure_url=page.field(index, "podcastEpisode", "url"),
+    )

@@ -1,0 +1,1 @@
+"""The steps of a run in plain asyncio, without Airflow: the operators hand in what they know."""

@@ -1,0 +1,68 @@
+"""The pieces into which a run's accounts are cut, one for each mapped task."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from likepion_provider.models import SecondaryTask
+
+#: A batch costs Airflow two task instances, each some 0.4 s of CPU whatever it does: as few as fill the usual slots;
+#: and accounts that are worth a batch of their own.
+MAX_BATCHES = 8
+MIN_BATCH = 25
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Accounts that one mapped task works.
+
+    :param waits: whether their post's feed was not set yet; then all are of one post.
+    """
+
+    name: str
+    waits: bool
+    tasks: tuple[SecondaryTask, ...]
+
+    def to_public(self) -> dict[str, Any]:
+        """A JSON-ready copy for XCom."""
+        return {"name": self.name, "waits": self.waits, "tasks": [task.to_public() for task in self.tasks]}
+
+    @classmethod
+    def from_public(cls, fields: dict[str, Any]) -> Batch:
+        """Undo :meth:`to_public`."""
+        tasks = tuple(SecondaryTask.from_public(each) for each in fields["tasks"])
+        return cls(fields["name"], fields["waits"], tasks)
+
+
+def batches(tasks: Sequence[SecondaryTask], batch_size: int | None = None) -> list[Batch]:
+    """Cut a run's accounts into what its mapped tasks work.
+
+    A post that still waits for its feed has batches of its own, so that it holds nobody else up. Ready posts keep
+    to themselves while that makes few enough batches, and share them otherwise.
+
+    :param batch_size: accounts a batch; by default as many as keep ready posts to about 8 batches.
+    """
+    size = batch_size or max(MIN_BATCH, math.ceil(len(tasks) / MAX_BATCHES))
+    by_post: dict[tuple[bool, str], list[SecondaryTask]] = {}
+    for task in tasks:
+        by_post.setdefault((task.feed_ready, task.request_id), []).append(task)
+    pieces = [(ready, piece) for (ready, _), each in by_post.items() for piece in _pieces(each, size)]
+    ready_pieces = [piece for ready, piece in pieces if ready]
+    if len(ready_pieces) > MAX_BATCHES and not batch_size:
+        ready_pieces = _pieces([task for piece in ready_pieces for task in piece], size)
+    waiting = [piece for ready, piece in pieces if not ready]
+    return [_batch(piece, waits=False) for piece in ready_pieces] + [_batch(piece, waits=True) for piece in waiting]
+
+
+def _pieces(tasks: list[SecondaryTask], size: int) -> list[list[SecondaryTask]]:
+    return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+
+def _batch(tasks: Sequence[SecondaryTask], *, waits: bool) -> Batch:
+    groups = list(dict.fromkeys(task.group_id for task in tasks))
+    where = f"group {groups[0][:8]}" if len(groups) == 1 else f"{len(groups)} groups"
+    count = f"{len(tasks)} account{'s' if len(tasks) > 1 else ''}"
+    return Batch(f"{where}, {count}{', waits for feed' if waits else ''}", waits, tuple(tasks))

@@ -1,0 +1,182 @@
+"""Reports the journal's links to the manager: each URL in one POST, one account a POST."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from likepion_provider.aio import Gate, all_of, beside, patiently
+from likepion_provider.clock import Clock, Moment
+from likepion_provider.errors import JournalUnusable, LeaseLost, LikepionError, OutcomeUnknown
+from likepion_provider.journal import Journal, Sending
+from likepion_provider.journal.links import REFUSED_REMEDY
+from likepion_provider.manager.client import Manager
+from likepion_provider.manager.protocol import LinkReport, Record, failure_report, split_urls
+from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
+from likepion_provider.steps.importing import OnSecrets, keep_nothing
+from likepion_provider.steps.keeper import Keeper
+from likepion_provider.steps.progress import StepCounter
+from likepion_provider.steps.reports import AccountReport, failed
+
+log = logging.getLogger(__name__)
+
+#: Waits before another try of a POST that provably did not reach the manager, in seconds.
+SEND_WAITS_S = (2.0, 5.0, 15.0)
+#: Waits for a journal that is gone while an outcome has to be noted, in seconds.
+NOTE_WAITS_S = (1.0, 2.0, 5.0, 10.0, 20.0)
+
+#: What the manager's word on a record, or none, makes of it.
+_STATES = {True: LinkState.STORED, False: LinkState.REFUSED, None: LinkState.UNKNOWN}
+
+
+class Delivery:
+    """Sends what the journal has for a batch of accounts.
+
+    :param cookies: renewed cookies to hand on, by account id.
+    :param max_concurrency: POSTs at a time; 1 to 100.
+    :param failure_link: report accounts that are set aside as failed, with this as their ``link_post``: see
+        :func:`~likepion_provider.manager.protocol.failure_report`; empty reports none.
+    :param on_secrets: see :data:`~likepion_provider.steps.importing.OnSecrets`.
+    """
+
+    def __init__(
+        self,
+        *,
+        manager: Manager,
+        journal: Journal,
+        keeper: Keeper,
+        clock: Clock,
+        cookies: Mapping[str, str] | None = None,
+        max_concurrency: int = 16,
+        failure_link: str = "",
+        on_secrets: OnSecrets = keep_nothing,
+    ) -> None:
+        self._manager = manager
+        self._journal = journal
+        self._keeper = keeper
+        self._clock = clock
+        self._cookies = cookies or {}
+        self._failure_link = failure_link
+        self._on_secrets = on_secrets
+        self._gate = Gate(max_concurrency, clock=clock)
+
+    async def run(self, tasks: Sequence[SecondaryTask]) -> list[AccountReport]:
+        """Send, account by account side by side; a lost answer parks that account's links and no other's.
+
+        :return: how the links of every account stand now; accounts that the journal has no link of are left out.
+        :raises NotAuthorised: the manager refuses the key; nothing was stored with it.
+        :raises JournalUnusable: the journal failed for longer than this waits.
+        """
+        held = await self._keeper.take_over([task.key for task in tasks])
+        urls = await asyncio.to_thread(self._journal.links.to_send, held)
+        progress = StepCounter(len(held), self._clock)
+        async with beside(self._keeper.keep()):
+            troubles = await all_of(self._deliver(task, urls[task.key], progress) for task in tasks if task.key in held)
+        ids = [task.account_id for task in tasks]
+        await self._journal.commit(self._journal.claims.let_go, self._keeper.scope, ids, self._keeper.holder)
+        for trouble in troubles:
+            if trouble and trouble.ends_batch:
+                raise trouble
+        states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
+        return [self._report(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
+
+    async def _deliver(self, task: SecondaryTask, urls: Sequence[str], progress: StepCounter) -> LikepionError | None:
+        async with self._gate.passage():
+            try:
+                for position, part in enumerate(split_urls(urls)):
+                    if position:
+                        # The insert before cleared the claim; the account has rows now, so nobody else was given it.
+                        await self._keeper.renew([task.key])
+                    await self._send(task, part)
+                if self._failure_link:
+                    await self._report_failure(task)
+            except LikepionError as error:
+                log.warning("%s: %s", task.label, error.advice)
+                return error
+            finally:
+                self._keeper.done(task.key)
+                progress.step(task.label)
+        return None
+
+    async def _send(self, task: SecondaryTask, urls: Sequence[str]) -> None:
+        async def attempt() -> None:
+            await self._keeper.check(task.key)
+            begin = self._journal.links.begin_send
+            sending = await self._journal.commit(begin, task.key, self._keeper.holder, urls, Moment.read(self._clock))
+            if sending.urls:
+                await self._post(task, sending)
+
+        await patiently(attempt, self._clock, waits_s=SEND_WAITS_S)
+
+    async def _post(self, task: SecondaryTask, sending: Sending) -> None:
+        """One POST, and its outcome in the journal, whatever it is. A crash in between leaves ``sending``."""
+        key = task.key
+        report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
+        records = await self._insert(key, report, functools.partial(self._end, key, sending))
+        await self._persist(self._journal.links.end_send, key, sending, records, self._clock.now())
+        log.info("%s: %d of %d links stored", task.label, sum(each.stored is True for each in records), len(records))
+
+    async def _insert(
+        self, key: PostAccount, report: LinkReport, fail: Callable[[LinkState, LikepionError], Awaitable[None]]
+    ) -> list[Record]:
+        """Send, once.
+
+        :param fail: awaited with what a failure makes of the report.
+        """
+        try:
+            look = functools.partial(self._keeper.check_now, key)
+            return await self._manager.insert(report, last_look=look)
+        except LikepionError as error:
+            await fail(error.link_state, error)
+            raise
+
+    async def _report_failure(self, task: SecondaryTask) -> None:
+        """Tell the manager that the account is set aside, once; what did not get there is left to a later run."""
+        key, failures = task.key, self._journal.failures
+        note = await asyncio.to_thread(failures.to_send, key)
+        if note is None:
+            return
+        account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
+        await self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
+        if account.task.key != key:
+            raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
+        report = failure_report(self._failure_link, account, note)
+        await self._keeper.check(key)
+        send_id = await self._journal.commit(failures.begin_send, key, self._keeper.holder, Moment.read(self._clock))
+        if send_id:
+            (record,) = await self._insert(key, report, functools.partial(self._end_failure, key, send_id))
+            await self._end_failure(key, send_id, _STATES[record.stored])
+            log.info("%s: reported as failed, %s", task.label, _STATES[record.stored].value)
+
+    async def _end_failure(
+        self, key: PostAccount, send_id: str, state: LinkState, _: LikepionError | None = None
+    ) -> None:
+        await self._persist(self._journal.failures.end_send, key, send_id, state, self._clock.now())
+
+    async def _end(self, key: PostAccount, sending: Sending, state: LinkState, error: LikepionError) -> None:
+        await self._persist(self._journal.links.fail_send, key, sending, state, error.message, self._clock.now())
+
+    async def _persist(self, operation: Callable[..., None], *args: object) -> None:
+        """Note an outcome, even if the database has to come back first: without the note it would become unknown."""
+        await patiently(
+            lambda: self._journal.commit(operation, *args), self._clock, waits_s=NOTE_WAITS_S, on=JournalUnusable
+        )
+
+    def _report(self, task: SecondaryTask, states: Counter[LinkState], held: bool) -> AccountReport:
+        found = states.total()
+        if states[LinkState.UNKNOWN] or states[LinkState.SENDING]:
+            unclear = states[LinkState.UNKNOWN] + states[LinkState.SENDING]
+            error: LikepionError = OutcomeUnknown(f"{unclear} of {found} links: the answer to their insert was lost")
+            return AccountReport(task, Outcome.UNKNOWN, found, message=error.message, remedy=error.remedy)
+        if states[LinkState.REFUSED]:
+            words = self._journal.links.evidence(task.key, LinkState.REFUSED)
+            message = f"the manager refused {states[LinkState.REFUSED]} of {found} links: {words or 'no reason given'}"
+            return AccountReport(task, Outcome.FAILED, found, message=message, remedy=REFUSED_REMEDY)
+        if states[LinkState.PREPARED]:
+            if not held:
+                return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before the insert"))
+            return AccountReport(task, Outcome.WAITING, found, message="not sent yet; a later run sends it")
+        return AccountReport(task, Outcome.DELIVERED, found)

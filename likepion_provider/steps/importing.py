@@ -1,0 +1,403 @@
+"""Imports one batch: its accounts side by side, the feed read once, everything found put into the journal.
+
+Plain asyncio, no Airflow: the operators hand in what they know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+from likepion_provider.aio import Gate, all_of, beside, patiently
+from likepion_provider.clock import Clock, Moment
+from likepion_provider.errors import BadRequest, LeaseLost, LikepionError, PlatformChanged, PlatformError, Transient
+from likepion_provider.journal import Journal, Submission
+from likepion_provider.manager.client import Manager
+from likepion_provider.manager.protocol import wire_url
+from likepion_provider.models import Account, Feed, ImportState, Outcome, PostAccount, SecondaryTask
+from likepion_provider.platforms import (
+    Job,
+    Platform,
+    PlatformHttp,
+    PlatformSettings,
+    Progress,
+    Registry,
+    match,
+    refuse_locked,
+)
+from likepion_provider.steps.keeper import Keeper
+from likepion_provider.steps.progress import StepCounter
+from likepion_provider.steps.reports import AccountReport, failed
+from likepion_provider.web.http import Connections, connections
+
+log = logging.getLogger(__name__)
+
+#: How many episodes are reported where the manager names no target.
+DEFAULT_TARGET = 1000
+#: A platform that said "submitted" may hide the show this long before it is handed the feed again.
+RESUBMIT_AFTER = timedelta(hours=1)
+
+#: Awaited with an account's secrets before anything is done with them, to be masked in logs.
+OnSecrets = Callable[[Collection[str]], Awaitable[None]]
+
+
+class ReadFeed(Protocol):
+    """:func:`likepion_provider.feed.read_feed`, or a test's own."""
+
+    async def __call__(self, url: str, *, target: int, allow_private: bool, timeout_s: float) -> Feed:
+        """Read a feed."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportOptions:
+    """How a batch is worked.
+
+    :param max_concurrency: accounts at a time; 1 to 500.
+    :param collect_timeout_s: how long to wait for one account's episodes before it is let go; a later run goes on.
+    :param partial_after_s: since the import began; from then on, what a platform lists is reported although
+        episodes of the feed are missing there.
+    :param max_failures: permanent failures after which an account is set aside until a person runs it by its id.
+    :param back_off_s: after a run that did not get through for a lasting reason, no run tries the account again by
+        itself for this long; twice as long after each further one, up to ``max_back_off_s``.
+    :param allow_private_feeds: read feeds from private and loopback addresses.
+    :param report_failures: put a report for the manager into the journal where an account is set aside.
+    :param dry_run: look, but neither import nor put anything into the journal.
+    """
+
+    max_concurrency: int = 128
+    collect_timeout_s: float = 600.0
+    partial_after_s: float = 24 * 3600.0
+    max_failures: int = 3
+    back_off_s: float = 3600.0
+    max_back_off_s: float = 6 * 3600.0
+    feed_timeout_s: float = 60.0
+    platform_timeout_s: float = 60.0
+    allow_private_feeds: bool = False
+    report_failures: bool = False
+    dry_run: bool = False
+
+
+async def keep_nothing(_: Collection[str]) -> None:
+    """Where there is no log to mask."""
+
+
+class BatchImport:
+    """One batch of accounts, from claim to links in the journal.
+
+    :param keeper: holds the accounts' claims; this object takes them over.
+    :param settings: what the platforms' connections say, by domain; without one, the importer's own settings hold.
+    :param on_secrets: see :data:`OnSecrets`.
+    """
+
+    def __init__(
+        self,
+        *,
+        manager: Manager,
+        journal: Journal,
+        keeper: Keeper,
+        registry: Registry,
+        clock: Clock,
+        settings: Mapping[str, PlatformSettings],
+        options: ImportOptions | None = None,
+        on_secrets: OnSecrets = keep_nothing,
+        read_feed: ReadFeed | None = None,
+    ) -> None:
+        self._manager = manager
+        self._journal = journal
+        self._keeper = keeper
+        self._registry = registry
+        self._clock = clock
+        self._settings = settings
+        self._options = options or ImportOptions()
+        self._on_secrets = on_secrets
+        self._read_feed = read_feed or _read_feed
+        self._feeds: dict[tuple[str, int], asyncio.Task[Feed]] = {}
+        self._gates: dict[str, Gate] = {}
+        self._connector: Connections | None = None
+        self._submissions: dict[PostAccount, Submission] = {}
+
+    @property
+    def feed_urls(self) -> list[str]:
+        """The addresses of the feeds that were read, redacted."""
+        read = [each for each in self._feeds.values() if each.done() and not each.cancelled() and not each.exception()]
+        return [each.result().display_url for each in read]
+
+    async def run(self, tasks: Sequence[SecondaryTask]) -> list[AccountReport]:
+        """Work the accounts side by side; one's failure is its own.
+
+        :raises NotAuthorised: the manager refuses the key.
+        :raises JournalUnusable: nothing can be noted, so nothing is done.
+        """
+        held = await self._keeper.take_over([task.key for task in tasks])
+        self._submissions = await asyncio.to_thread(self._journal.submissions.get, held)
+        slots = asyncio.Semaphore(self._options.max_concurrency)
+        progress = StepCounter(len(tasks), self._clock)
+
+        async def work(task: SecondaryTask) -> AccountReport:
+            async with slots:
+                began_s = self._clock.boot_s()
+                report = await self._report(task, held)
+                report = dataclasses.replace(report, took_s=self._clock.boot_s() - began_s)
+            self._keeper_done(report)
+            words = report.message or f"{report.found} episodes, {report.new} new"
+            progress.step(f"{task.label}: {report.outcome.value}, {words}")
+            return report
+
+        async with connections() as self._connector, beside(self._keeper.keep()):
+            try:
+                return await all_of(work(task) for task in tasks)
+            finally:
+                for reading in self._feeds.values():
+                    reading.cancel()
+
+    def _keeper_done(self, report: AccountReport) -> None:
+        if report.outcome is not Outcome.COLLECTED:
+            self._keeper.done(report.task.key)
+
+    async def _report(self, task: SecondaryTask, held: set[PostAccount]) -> AccountReport:
+        if task.key not in held:
+            return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before its import began"))
+        if reason := self._left_alone(task):
+            await self._tell_manager(task.key, reason)
+            return reason
+        try:
+            return await self._work(task)
+        except LikepionError as error:
+            if error.ends_batch:
+                raise
+            ended = error
+        except Exception as error:
+            log.warning("%s: the importer failed", task.label, exc_info=True)
+            ended = PlatformError(
+                f"{task.domain}: the importer failed with {type(error).__name__}",
+                remedy="This is a defect of the importer: report it with the task's log.",
+            )
+        await self._note_failure(task.key, ended)
+        return failed(task, ended)
+
+    async def _note_failure(self, key: PostAccount, error: LikepionError) -> None:
+        if error.import_state is None:
+            return
+        try:
+            await self._note(
+                key,
+                state=error.import_state,
+                message=error.message,
+                remedy=error.remedy,
+                permanent=error.is_permanent,
+                not_before=self._clock.now() + self._back_off(key),
+            )
+        except LeaseLost as lost:
+            log.info("Not noted: %s", lost)
+
+    async def _tell_manager(self, key: PostAccount, reason: AccountReport) -> None:
+        """Leave word for the manager that an account is set aside; the delivery sends it."""
+        if reason.outcome is not Outcome.SET_ASIDE or not self._options.report_failures or self._options.dry_run:
+            return
+        put = self._journal.failures.put
+        try:
+            await self._journal.commit(put, key, self._keeper.holder, reason.message, Moment.read(self._clock))
+        except LeaseLost as lost:
+            log.info("Not noted: %s", lost)
+
+    def _back_off(self, key: PostAccount) -> timedelta:
+        known = self._submissions.get(key)
+        # Bounded before the power is taken: a year of setbacks is a large number.
+        doublings = min(known.setbacks, 30) if known else 0
+        return timedelta(seconds=min(self._options.back_off_s * 2**doublings, self._options.max_back_off_s))
+
+    async def _note(self, key: PostAccount, **values: Any) -> None:
+        if not self._options.dry_run:
+            record = self._journal.submissions.record
+            await self._journal.commit(record, key, self._keeper.holder, Moment.read(self._clock), **values)
+
+    # --- one account ---
+
+    async def _work(self, task: SecondaryTask) -> AccountReport:
+        account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
+        # A feed's URL can hold a private token.
+        await self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
+        if account.task.request_id != task.request_id:
+            raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
+        if not account.link_rss:
+            return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
+        settings = self._settings.get(task.domain, PlatformSettings())
+        platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
+        feed = await self._feed(account.link_rss, task.target or DEFAULT_TARGET)
+        http = self._http(platform, account, settings)
+        try:
+            job = Job(task, account.credentials, feed, settings, http, self._reference(task.key))
+            refuse_locked(job)
+            _refuse_missing(platform, job)
+            return await self._deliverable(platform, job)
+        finally:
+            await http.close()
+
+    def _left_alone(self, task: SecondaryTask) -> AccountReport | None:
+        """Why an account is not tried now: a person, or time, comes first."""
+        known = self._submissions.get(task.key)
+        if known is None:
+            return None
+        remedy = f"{known.remedy} Then run it by hand with account_ids [{task.account_id!r}].".lstrip()
+        if known.failures >= self._options.max_failures:
+            message = f"set aside after {known.failures} permanent failures, the last: {known.message}"
+            return AccountReport(task, Outcome.SET_ASIDE, message=message, remedy=remedy)
+        if known.not_before and self._clock.now() < known.not_before:
+            message = f"not tried before {known.not_before:%Y-%m-%d %H:%M}Z: {known.message}"
+            return AccountReport(task, Outcome.BACKING_OFF, message=message, remedy=remedy)
+        return None
+
+    async def _deliverable(self, platform: Platform, job: Job) -> AccountReport:
+        task = job.task
+        expected = min(task.target or DEFAULT_TARGET, len(job.feed.episodes))
+        progress, urls = await self._listing(platform, job, expected)
+        if self._options.dry_run:
+            message = f"dry run: would import the feed and report {expected} URLs"
+            if progress.state is ImportState.LISTED:
+                message = f"dry run: {len(urls)} of {expected} episodes are listed"
+            return AccountReport(task, Outcome.WAITING, len(urls), message=message)
+        partial = len(urls) < expected
+        message = f"{platform.title} lists {len(urls)} of {expected} episodes so far" if partial else ""
+        if not urls or (partial and not self._partial_will_do(task.key)):
+            state = ImportState.IN_REVIEW if progress.state is ImportState.LISTED else progress.state
+            await self._note(task.key, state=state, reference=progress.reference, message=message)
+            return AccountReport(task, Outcome.WAITING, len(urls), message=message, cookie=progress.cookie)
+        new = await self._journal.commit(self._journal.links.prepare, task.key, urls, self._clock.now())
+        # With a part of its episodes reported, no pull brings the account back: in review, a later run looks again.
+        reached = ImportState.IN_REVIEW if partial else ImportState.LISTED
+        await self._note(task.key, state=reached, reference=progress.reference, message=message)
+        return AccountReport(task, Outcome.COLLECTED, len(urls), new, message, cookie=progress.cookie)
+
+    def _partial_will_do(self, key: PostAccount) -> bool:
+        known = self._submissions.get(key)
+        if known is None or known.submitted_at is None:
+            return False
+        return (self._clock.now() - known.submitted_at).total_seconds() >= self._options.partial_after_s
+
+    async def _listing(self, platform: Platform, job: Job, expected: int) -> tuple[Progress, list[str]]:
+        """Import where needed, then look until every expected episode is listed or the time is up."""
+        give_up_s = self._clock.boot_s() + self._options.collect_timeout_s
+        progress = await self._bring_in(platform, job)
+        waits = itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1]))
+        while True:
+            urls = _public_urls(platform, job, progress)
+            wait_s = next(waits)
+            complete = progress.state is ImportState.LISTED and len(urls) >= expected
+            if complete or self._options.dry_run or self._clock.boot_s() + wait_s > give_up_s:
+                return progress, urls
+            await self._clock.sleep(wait_s)
+            self._keeper.check_now(job.task.key)
+            progress = await self._look(platform, job, progress)
+
+    async def _bring_in(self, platform: Platform, job: Job) -> Progress:
+        """Read the platform back where anything was submitted before; else, and only then, submit."""
+        known = self._submissions.get(job.task.key)
+        if self._options.dry_run or (known and (known.attempts or known.reference)):
+            progress = await platform.collect(job)
+            if self._options.dry_run or progress.state is not ImportState.NEW:
+                return progress
+            if known and self._may_still_show_up(known):
+                return dataclasses.replace(progress, state=known.state)
+        now = Moment.read(self._clock)
+        begin = self._journal.submissions.begin
+        await self._journal.commit(begin, job.task.key, self._keeper.holder, now)
+        progress = await platform.submit(job)
+        state = ImportState.SUBMITTED if progress.state is ImportState.NEW else progress.state
+        await self._note(job.task.key, state=state, reference=progress.reference, message=progress.message)
+        return progress
+
+    def _may_still_show_up(self, known: Submission) -> bool:
+        if known.state not in (ImportState.SUBMITTED, ImportState.IN_REVIEW) or known.submitted_at is None:
+            return False
+        return self._clock.now() - known.submitted_at < RESUBMIT_AFTER
+
+    async def _look(self, platform: Platform, job: Job, last: Progress) -> Progress:
+        """One more look; passing trouble leaves what the last one saw."""
+        try:
+            seen = await platform.collect(dataclasses.replace(job, reference=last.reference or job.reference))
+        except Transient as error:
+            log.info("%s: %s", job.task.label, error)
+            return last
+        state = last.state if seen.state is ImportState.NEW else seen.state
+        return dataclasses.replace(
+            seen, state=state, reference=seen.reference or last.reference, cookie=seen.cookie or last.cookie
+        )
+
+    # --- what the accounts of a batch share ---
+
+    async def _feed(self, url: str, target: int) -> Feed:
+        key = (url, target)
+        if key not in self._feeds:
+            self._feeds[key] = asyncio.create_task(self._read(url, target))
+        return await asyncio.shield(self._feeds[key])
+
+    async def _read(self, url: str, target: int) -> Feed:
+        options = self._options
+        return await patiently(
+            lambda: self._read_feed(
+                url, target=target, allow_private=options.allow_private_feeds, timeout_s=options.feed_timeout_s
+            ),
+            self._clock,
+        )
+
+    def _http(self, platform: Platform, account: Account, settings: PlatformSettings) -> PlatformHttp:
+        if self._connector is None:
+            raise RuntimeError("the batch is not running")
+        base_url = platform.address(account.task, settings)
+        if not base_url:
+            raise PlatformError(
+                f"{platform.title}: nothing says where {account.task.domain} is",
+                platform=platform.name,
+                remedy=f"Make the Airflow connection likepion_platform_{platform.name} and put its address into host.",
+            )
+        key = account.task.key
+        return PlatformHttp(
+            platform=platform.name,
+            base_url=base_url,
+            connector=self._connector,
+            gate=self._gates.setdefault(account.task.domain, Gate(platform.max_concurrency)),
+            before_write=lambda: self._keeper.check(key),
+            cookie=account.credentials.cookie,
+            timeout_s=self._options.platform_timeout_s,
+        )
+
+    def _reference(self, key: PostAccount) -> str:
+        """The platform's name for the show; none where the import under that name failed there."""
+        known = self._submissions.get(key)
+        return known.reference if known and known.state is not ImportState.FAILED else ""
+
+
+async def _read_feed(url: str, *, target: int, allow_private: bool, timeout_s: float) -> Feed:
+    from likepion_provider.feed import read_feed  # late: a DAG file reads no feed
+
+    return await read_feed(url, target=target, allow_private=allow_private, timeout_s=timeout_s)
+
+
+def _refuse_missing(platform: Platform, job: Job) -> None:
+    missing = [name for name in platform.needs if not getattr(job.credentials, name)]
+    if missing:
+        raise PlatformError(
+            f"{platform.title} needs the account's {' and '.join(missing)}",
+            platform=platform.name,
+            remedy="Add what is missing to the account in the manager, then run the account again.",
+        )
+
+
+def _public_urls(platform: Platform, job: Job, progress: Progress) -> list[str]:
+    """The listed pages of the feed's episodes, as the manager stores them: two spellings of one are one.
+
+    :raises PlatformChanged: one is no URL that the manager could store.
+    """
+    urls = [each.url for each in match(job.feed, progress.episodes, job.task.target or DEFAULT_TARGET)]
+    try:
+        return list(dict.fromkeys(wire_url(url) for url in urls))
+    except BadRequest as error:
+        raise PlatformChanged(
+            f"{platform.title}: {error}", platform=platform.name, url=platform.base_url, field="episode url"
+        ) from None

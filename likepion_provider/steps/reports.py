@@ -1,0 +1,58 @@
+"""How an account came out of a step, for the report of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from likepion_provider.errors import LikepionError
+from likepion_provider.models import Outcome, SecondaryTask
+
+
+@dataclasses.dataclass(frozen=True)
+class AccountReport:
+    """How one account came out of a step; public.
+
+    :param found: episodes of the feed that the platform lists.
+    :param new: those of them that the journal did not have.
+    """
+
+    task: SecondaryTask
+    outcome: Outcome
+    found: int = 0
+    new: int = 0
+    message: str = ""
+    remedy: str = ""
+    #: The import's time, on the boot clock; for metrics, not stored.
+    took_s: float = 0.0
+    #: A renewed cookie; in memory only, the operator seals it.
+    cookie: str = dataclasses.field(default="", repr=False)
+
+    def to_public(self) -> dict[str, Any]:
+        """A JSON-ready copy for XCom, without the cookie."""
+        return {
+            "task": self.task.to_public(),
+            "outcome": self.outcome.value,
+            "found": self.found,
+            "new": self.new,
+            "message": self.message,
+            "remedy": self.remedy,
+        }
+
+    @classmethod
+    def from_public(cls, fields: Mapping[str, Any]) -> AccountReport:
+        """Undo :meth:`to_public`."""
+        return cls(
+            task=SecondaryTask.from_public(fields["task"]),
+            outcome=Outcome(fields["outcome"]),
+            found=fields["found"],
+            new=fields["new"],
+            message=fields["message"],
+            remedy=fields["remedy"],
+        )
+
+
+def failed(task: SecondaryTask, error: LikepionError) -> AccountReport:
+    """The report of an account that an error ended."""
+    return AccountReport(task, error.outcome, message=error.message, remedy=error.remedy)

@@ -1,0 +1,220 @@
+"""Waits until a post's ``link_rss`` is set, and keeps the accounts' claims meanwhile: many posts at little cost.
+
+The manager has no call that reads several accounts without claiming them, so a post costs one request an interval,
+however many wait for it; a run's claims are renewed in bulk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+from likepion_provider.aio import Gate, Shared, beside
+from likepion_provider.clock import SYSTEM_CLOCK, Clock
+from likepion_provider.errors import LikepionError, NotAuthorised, Rejected
+from likepion_provider.journal import Journal
+from likepion_provider.journal.database import Database
+from likepion_provider.manager.client import Manager, ManagerAddress, ManagerClient
+from likepion_provider.models import Account, PostAccount, SecondaryTask
+from likepion_provider.steps.keeper import Keeper
+
+log = logging.getLogger(__name__)
+
+#: How long all polls of a post may fail before its wait is given up; a manager that restarts within it is waited for.
+GIVE_UP_AFTER_S = 300.0
+#: Polls begin at least this far apart: where very many posts wait, each is asked for less often.
+PACE_S = 1 / 30
+#: Polls that may be under way; the client's other connections are left to renewals.
+MAX_POLLS = 32
+
+
+class Waits:
+    """All that wait for feeds of one manager, in one event loop; they poll and renew only.
+
+    So another process may do the same at the same time. Where renewing fails, claims lapse, and their waits end.
+    """
+
+    def __init__(self, manager: Manager, journal: Journal, clock: Clock) -> None:
+        self._manager = manager
+        self._journal = journal
+        self._clock = clock
+        self._keepers: Shared[str, _Kept] = Shared(self._kept_scope, _Kept.stop)
+        #: How many waits keep each of a scope's accounts.
+        self._waited_for: Counter[tuple[str, PostAccount]] = Counter()
+        self._polls: Shared[str, _Poll] = Shared(self._poll, _Poll.stop)
+        self._gate = Gate(MAX_POLLS, clock=clock, apart_s=PACE_S)
+
+    async def feed_is_set(
+        self, *, scope: str, tasks: Sequence[SecondaryTask], poke_interval_s: float, timeout_s: float
+    ) -> bool:
+        """Poll the post until its feed is set.
+
+        :param scope: the run that holds the claims.
+        :param tasks: at least one, all of the same post.
+        :param poke_interval_s: between polls; at least 0.1.
+        :param timeout_s: from now on; then the accounts are let go.
+        :return: whether the feed is set. False: the time is up, another post runs, or no claim is left.
+        :raises NotAuthorised: the manager refuses the key.
+        :raises Transient: the manager failed for :data:`GIVE_UP_AFTER_S`.
+        """
+        give_up_s = self._clock.boot_s() + timeout_s
+        keys = [task.key for task in tasks]
+        first = tasks[0]
+        async with self._keeping(scope, keys) as keeper, self._polls.use(first.request_id) as poll:
+            while keeper.any_left(keys):
+                account = await poll.account(first, poke_interval_s)
+                if account and account.task.request_id != first.request_id:
+                    log.warning("Post %s no longer runs in its group", first.request_id)
+                    break
+                if account and account.task.feed_ready:
+                    return True
+                pause_s = poll.pause_s(poke_interval_s)
+                if self._clock.boot_s() + pause_s > give_up_s:
+                    log.warning("link_rss was not set within %.0f s", timeout_s)
+                    break
+                await self._clock.sleep(pause_s)
+        await self._journal.commit(self._journal.claims.let_go, scope, [task.account_id for task in tasks])
+        return False
+
+    @contextlib.asynccontextmanager
+    async def _keeping(self, scope: str, keys: Sequence[PostAccount]) -> AsyncIterator[Keeper]:
+        """Have the scope's keeper renew these accounts, until the last wait that wants it has ended."""
+        async with self._keepers.use(scope) as kept, beside(kept.ended()):
+            self._waited_for.update((scope, key) for key in keys)
+            try:
+                await kept.keeper.resume(keys)
+                yield kept.keeper
+            finally:
+                for key in keys:
+                    self._waited_for[scope, key] -= 1
+                    if not self._waited_for[scope, key]:
+                        del self._waited_for[scope, key]
+                        kept.keeper.done(key)
+
+    def _kept_scope(self, scope: str) -> _Kept:
+        return _Kept(Keeper(self._manager, self._journal, self._clock, scope, holder=None))
+
+    def _poll(self, _: str) -> _Poll:
+        return _Poll(self._manager, self._clock, self._gate)
+
+
+class _Kept:
+    """A keeper that renews."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self._renewing = asyncio.create_task(keeper.keep())
+
+    async def ended(self) -> None:
+        """Return, or raise, as soon as it renews no more."""
+        await asyncio.shield(self._renewing)
+
+    async def stop(self) -> None:
+        self._renewing.cancel()
+        await asyncio.gather(self._renewing, return_exceptions=True)
+
+
+class _Poll:
+    """The newest answer about one post, for all that wait for it."""
+
+    def __init__(self, manager: Manager, clock: Clock, gate: Gate) -> None:
+        self._manager = manager
+        self._clock = clock
+        self._gate = gate
+        self._asked_s = 0.0
+        self._asked_for = ""
+        self._failing_since_s: float | None = None
+        self._asking: asyncio.Task[Account | None] | None = None
+
+    async def account(self, task: SecondaryTask, max_age_s: float) -> Account | None:
+        """An account of the post, asked for no longer ago than ``max_age_s``; None where the manager failed.
+
+        :raises LikepionError: it failed for good, or for too long.
+        """
+        if not self._is_fresh(max_age_s):
+            self._ask(task)
+        asked_for = self._asked_for
+        try:
+            return await self._answer()
+        except NotAuthorised:
+            raise
+        except Rejected:
+            if asked_for == task.account_id:
+                raise
+            # That another account is gone says nothing of this one.
+            self._ask(task)
+            return await self._answer()
+
+    def _is_fresh(self, max_age_s: float) -> bool:
+        if self._asking is None:
+            return False
+        return not self._asking.done() or self._clock.boot_s() < self._asked_s + max_age_s
+
+    def _ask(self, task: SecondaryTask) -> None:
+        self._asked_for = task.account_id
+        self._asking = asyncio.create_task(self._exchange(task.account_id))
+
+    async def _answer(self) -> Account | None:
+        # A wait that is cancelled leaves the answer to the others.
+        return await asyncio.shield(self._asking) if self._asking else None
+
+    def pause_s(self, interval_s: float) -> float:
+        """Until the post is to be asked for again; one moment for all that wait with the same interval."""
+        return max(0.1, self._asked_s + interval_s - self._clock.boot_s(), self._gate.closed_for_s)
+
+    async def _exchange(self, account_id: str) -> Account | None:
+        try:
+            async with self._gate.passage():
+                self._asked_s = self._clock.boot_s()
+                account = await self._manager.account(account_id)
+        except LikepionError as error:
+            if isinstance(error, Rejected) or self._out_of_patience():
+                raise
+            log.warning("%s", error)
+            self._gate.close_for(error.retry_after_s or 0.0)
+            return None
+        self._failing_since_s = None
+        return account
+
+    def _out_of_patience(self) -> bool:
+        now_s = self._clock.boot_s()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        return now_s - self._failing_since_s >= GIVE_UP_AFTER_S
+
+    async def stop(self) -> None:
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+
+#: By event loop, manager and journal.
+_Key = tuple[asyncio.AbstractEventLoop, ManagerAddress, Database]
+
+
+def _open(key: _Key) -> tuple[ManagerClient, Waits]:
+    _, address, database = key
+    client = ManagerClient(address)
+    client.open()
+    return client, Waits(client, Journal(database), SYSTEM_CLOCK)
+
+
+async def _close(opened: tuple[ManagerClient, Waits]) -> None:
+    await opened[0].close()
+
+
+_shared: Shared[_Key, tuple[ManagerClient, Waits]] = Shared(_open, _close)
+
+
+@contextlib.asynccontextmanager
+async def shared_waits(address: ManagerAddress, journal: Journal) -> AsyncIterator[Waits]:
+    """The event loop's one :class:`Waits` for a manager, open while somebody uses it.
+
+    :raises NotAuthorised: the address has no API key that could be sent.
+    :raises BadRequest: the address is none.
+    """
+    async with _shared.use((asyncio.get_running_loop(), address, journal.database)) as (_, waits):
+        yield waits

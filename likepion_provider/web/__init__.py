@@ -1,0 +1,1 @@
+"""What talks to strangers: the clients for platforms and feeds, and what may be shown of their addresses."""
