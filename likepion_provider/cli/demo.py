@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import requests
+import httpx
 
 from likepion_provider import DAG_ID
 from likepion_provider.cli.local import (
@@ -114,10 +114,9 @@ def _print_table(sandbox: Mapping[str, str]) -> bool:
 
     :return: whether every account has links and no URL is there twice.
     """
-    with requests.Session() as session:
-        session.trust_env = False
-        accounts = session.get(f"{sandbox['manager_url']}/sandbox/state", timeout=30).json()["accounts"]
-        answer = session.get(f"{sandbox['manager_url']}/sandbox/rows", timeout=30).json()
+    with httpx.Client(base_url=sandbox["manager_url"], timeout=30, trust_env=False) as manager:
+        accounts = manager.get("/sandbox/state").json()["accounts"]
+        answer = manager.get("/sandbox/rows").json()
     stored = Counter(answer["accounts"])
     print(f"{'GROUP':<10}{'ACCOUNT':<26}{'OUTCOME':<14}LINKS")
     for account in accounts:

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import requests
+import httpx
 
 from likepion_provider import DAG_ID
 from likepion_provider.errors import Transient
@@ -169,8 +170,8 @@ class AirflowApi:
     def __init__(self, url: str, home: Path) -> None:
         self.url = url
         self._home = home
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        weakref.finalize(self, self._client.close)
 
     @property
     def password(self) -> str:
@@ -182,9 +183,9 @@ class AirflowApi:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request.
 
-        :raises requests.RequestException: no answer, or an error's.
+        :raises httpx.HTTPError: no answer, or an error's.
         """
-        answer = self._session.request(method, self.url + path, json=body, timeout=30)
+        answer = self._client.request(method, path, json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -195,7 +196,7 @@ class AirflowApi:
         """
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s:
-            with contextlib.suppress(requests.RequestException, OSError, ValueError, KeyError):
+            with contextlib.suppress(httpx.HTTPError, OSError, ValueError, KeyError):
                 self._sign_in()
                 health = self.call("GET", "/api/v2/monitor/health")
                 parts = ("scheduler", "triggerer", "dag_processor")
@@ -207,7 +208,7 @@ class AirflowApi:
 
     def _sign_in(self) -> None:
         token = self.call("POST", "/auth/token", {"username": "admin", "password": self.password})
-        self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
+        self._client.headers["Authorization"] = f"Bearer {token['access_token']}"
 
     def trigger(self, conf: Mapping[str, Any]) -> str:
         """Start a run by hand.

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+import httpx
 import requests
 
 from likepion_provider import DAG_ID
@@ -127,7 +128,7 @@ def connect(stack: Stack, addresses: dict[str, str]) -> None:
         ("manager", "http", addresses["manager_url"]),
         ("site", "http", addresses["site_url"]),
     ):
-        with contextlib.suppress(requests.HTTPError):
+        with contextlib.suppress(httpx.HTTPStatusError):
             stack.call("DELETE", f"/api/v2/connections/{conn_id}")
         body = {"connection_id": conn_id, "conn_type": conn_type, "host": host}
         ours = {"password": KEY, "extra": extra} if conn_type == "likepion" else {}

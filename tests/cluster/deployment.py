@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import requests
+import httpx
 import yaml
 from sqlalchemy import create_engine, text
 
@@ -188,7 +188,7 @@ class Cluster(AirflowApi):
                     return rows
                 if ended:
                     break
-            except requests.RequestException as error:
+            except httpx.HTTPError as error:
                 print(f"cluster: the API does not answer: {type(error).__name__}", flush=True)
             time.sleep(0.3)
         seen = Counter((row["task_id"], row["state"]) for row in rows)

@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import requests
+import httpx
 from sqlalchemy import select, update
 
 from likepion_provider import DAG_ID
@@ -325,7 +325,7 @@ class Round:
                 lively_s = time.monotonic()
                 self._services.kill("scheduler")
                 self.figures["schedulers that stood still"] += 1
-            with contextlib.suppress(requests.RequestException):
+            with contextlib.suppress(httpx.HTTPError):
                 runs = [each for each in runs if self._airflow.state(each) not in ("success", "failed")]
             if not runs:
                 return

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import requests
 
@@ -98,7 +99,7 @@ class Airflow(AirflowApi):
 
     def connect(self, conn_id: str, conn_type: str, host: str, password: str = "", **extra: Any) -> None:
         """Put a connection, whether it is there or not."""
-        with contextlib.suppress(requests.HTTPError):
+        with contextlib.suppress(httpx.HTTPStatusError):
             self.call("DELETE", f"/api/v2/connections/{conn_id}")
         body = {"connection_id": conn_id, "conn_type": conn_type, "host": host, "extra": json.dumps(extra)}
         self.call("POST", "/api/v2/connections", body | ({"password": password} if password else {}))

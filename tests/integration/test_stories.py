@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
-import requests
 
 from likepion_provider.sandbox.world import troubled_world
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
@@ -158,7 +158,7 @@ def test_wrong_key_unknown_account_and_missing_connection_say_what_to_do(
 
 @pytest.mark.parametrize("limit", [0, 1001, "many"])
 def test_a_limit_out_of_bounds_is_refused_by_the_form(airflow: Airflow, limit: object) -> None:
-    with pytest.raises(requests.HTTPError) as error:
+    with pytest.raises(httpx.HTTPStatusError) as error:
         airflow.start(limit=limit)
     assert error.value.response.status_code == 400
     assert "limit" in error.value.response.text
