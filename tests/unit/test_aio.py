@@ -149,7 +149,7 @@ async def test_a_side_task_that_dies_ends_the_work_at_once() -> None:
             await asyncio.sleep(60)
             reached = True
     assert not reached
-    await asyncio.sleep(0)  # the cancellation is used up: nothing is cancelled any more
+    await asyncio.sleep(0)  # The cancellation is used up: nothing is cancelled any more.
 
 
 async def test_a_side_task_ends_with_the_work() -> None:
