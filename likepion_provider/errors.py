@@ -1,4 +1,4 @@
-"""What can go wrong, one class for each thing to do about it.
+"""Every failure, one class for each thing to do about it.
 
 .. code-block:: text
 

@@ -1,4 +1,4 @@
-"""Reports the journal's links to the manager: each URL in one POST, one account a POST."""
+"""Reports the journal's links to the manager: each URL in one insert, one account per insert."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from likepion_provider.steps.reports import AccountReport, failed
 
 log = logging.getLogger(__name__)
 
-#: Waits before another try of a POST that provably did not reach the manager, in seconds.
+#: Waits before another try of an insert that provably did not reach the manager, in seconds.
 SEND_WAITS_S = (2.0, 5.0, 15.0)
 #: Waits for a journal that is gone while an outcome has to be noted, in seconds.
 NOTE_WAITS_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 
-#: What the manager's word on a record, or none, makes of it.
+#: The state of a link by the manager's word on its record; None where the answer has no such record.
 _STATES = {True: LinkState.STORED, False: LinkState.REFUSED, None: LinkState.UNKNOWN}
 
 
 class Delivery:
-    """Sends what the journal has for a batch of accounts.
+    """Sends the links that the journal has for a batch of accounts.
 
     :param cookies: renewed cookies to hand on, by account id.
-    :param max_concurrency: POSTs at a time; 1 to 100.
+    :param max_concurrency: inserts at a time; 1 to 100.
     :param failure_link: report accounts that are set aside as failed, with this as their ``link_post``: see
         :func:`~likepion_provider.manager.protocol.failure_report`; empty reports none.
     :param on_secrets: see :data:`~likepion_provider.steps.importing.OnSecrets`.
@@ -112,7 +112,7 @@ class Delivery:
         await patiently(attempt, self._clock, waits_s=SEND_WAITS_S)
 
     async def _post(self, task: SecondaryTask, sending: Sending) -> None:
-        """One POST, and its outcome in the journal, whatever it is. A crash in between leaves ``sending``."""
+        """One insert, and its outcome in the journal, whatever it is. A crash in between leaves ``sending``."""
         key = task.key
         report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
         records = await self._insert(key, report, functools.partial(self._end, key, sending))

@@ -37,9 +37,9 @@ from likepion_provider.web.http import Connections, connections
 
 log = logging.getLogger(__name__)
 
-#: How many episodes are reported where the manager names no target.
+#: Episodes that are reported where the manager names no target.
 DEFAULT_TARGET = 1000
-#: A platform that said "submitted" may hide the show this long before it is handed the feed again.
+#: A platform that took a feed may hide the show this long before it is handed the feed again.
 RESUBMIT_AFTER = timedelta(hours=1)
 
 #: Awaited with an account's secrets before anything is done with them, to be masked in logs.
@@ -56,12 +56,12 @@ class ReadFeed(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ImportOptions:
-    """How a batch is worked.
+    """The bounds within which a batch is worked.
 
     :param max_concurrency: accounts at a time; 1 to 500.
     :param collect_timeout_s: how long to wait for one account's episodes before it is let go; a later run goes on.
-    :param partial_after_s: since the import began; from then on, what a platform lists is reported although
-        episodes of the feed are missing there.
+    :param partial_after_s: since the import began; from then on, the listed episodes are reported although
+        others of the feed are missing on the platform.
     :param max_failures: permanent failures after which an account is set aside until a person runs it by its id.
     :param back_off_s: after a run that did not get through for a lasting reason, no run tries the account again by
         itself for this long; twice as long after each further one, up to ``max_back_off_s``.
@@ -84,7 +84,7 @@ class ImportOptions:
 
 
 async def keep_nothing(_: Collection[str]) -> None:
-    """Where there is no log to mask."""
+    """Do nothing: there is no log to mask."""
 
 
 class BatchImport:

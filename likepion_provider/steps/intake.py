@@ -1,6 +1,7 @@
-"""What a run works on: a pull with what it proves about unknown outcomes, the journal's leftovers, or a choice by hand.
+"""Finds the accounts that a run works: by a pull, from the journal's leftovers, or by a person's choice.
 
-Everything that leaves here is claimed, at the manager and in the journal.
+Every account that leaves here is claimed, at the manager and in the journal. A pull also proves something about
+inserts whose outcome is unknown; that is concluded here, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ READS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What a person, or a backfill, asked for; empty means everything that the manager has to give.
+    """The accounts that a person, or a backfill, asked for; an empty choice means whatever the manager hands out.
 
     A run with a choice does not pull: that would claim other accounts for nothing.
     """

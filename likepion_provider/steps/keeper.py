@@ -1,4 +1,4 @@
-"""Keeps the claims of a batch: renews in bulk, and says before every write whether it may begin."""
+"""Keeps the claims of a batch: renews them in bulk, and says before every write whether the write may begin."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Keeper:
         self._fence: Together[PostAccount, None] = Together(self._refusals)
         #: Claims renewed so far.
         self.renewed = 0
-        #: What the manager last gave; its pulls do not say.
+        #: The TTL that the manager last gave, in seconds; its pulls do not tell one.
         self._ttl_s = CLAIM_TTL_S
-        #: Set where a claim joined that is due before the renewal that is slept for.
+        #: Set when a claim joins that is due before the keeper would wake.
         self._joined = asyncio.Event()
         #: On the boot clock: when the next renewal is due, and when the manager may be asked again.
         self._wakes_at_s = 0.0
@@ -67,7 +67,7 @@ class Keeper:
         return set(self._leases)
 
     async def resume(self, keys: Collection[PostAccount]) -> None:
-        """Renew from now on these too, as far as the scope still holds them, without becoming who may write."""
+        """Renew these claims too from now on, as far as the scope still holds them, without becoming the writer."""
         now = Moment.read(self._clock)
         found = await asyncio.to_thread(self._journal.claims.leases, self.scope, keys, now)
         self._leases |= found
@@ -80,7 +80,7 @@ class Keeper:
         return any(self._leases[key].holds(now) for key in keys if key in self._leases)
 
     def done(self, key: PostAccount) -> None:
-        """Renew it no more."""
+        """Stop renewing this claim."""
         self._leases.pop(key, None)
 
     async def check(self, key: PostAccount) -> float:
@@ -126,14 +126,14 @@ class Keeper:
         self._ttl_s = answer.ttl_s
         self.renewed += len(answer.claimed)
         await self._journal.commit(claims.extend, self.scope, answer.claimed, lease)
-        # What was done meanwhile stays done.
+        # An account that was done meanwhile stays done.
         self._leases |= {wanted[each]: lease for each in answer.claimed if wanted[each] in self._leases}
         log.info("Renewed %d of %d claims", len(answer.claimed), len(wanted))
 
     async def keep(self) -> None:
-        """Renew for ever, what is due when it is due; to be run beside the work.
+        """Renew each claim when it is due, for ever; to be run beside the work.
 
-        A renewal that fails is no error until a lease is lost, which :meth:`check` tells.
+        A failed renewal is no error until a lease is lost, and :meth:`check` tells that.
         """
         while True:
             await self._sleep_until_due()
@@ -145,7 +145,7 @@ class Keeper:
                 self._not_before_s = self._clock.boot_s() + pause_s
 
     async def _sleep_until_due(self) -> None:
-        """Sleep until a renewal is due; what is due changes where a claim joins that is due earlier."""
+        """Sleep until a renewal is due; a claim that joins meanwhile can make that earlier."""
         while True:
             self._joined.clear()
             delay_s = self._due_s(self._leases.values())

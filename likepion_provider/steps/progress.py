@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class StepCounter:
-    """A log line an account, and how it goes.
+    """One log line per account, with the rest of the time.
 
     :param total: accounts in all.
     """
@@ -22,7 +22,7 @@ class StepCounter:
         self._began_s = clock.boot_s()
 
     def step(self, words: str) -> None:
-        """One account more is done."""
+        """Count one more account as done."""
         self._done += 1
         passed_s = max(self._clock.boot_s() - self._began_s, 0.001)
         log.info(

@@ -23,18 +23,19 @@ from likepion_provider.steps.keeper import Keeper
 
 log = logging.getLogger(__name__)
 
-#: How long all polls of a post may fail before its wait is given up; a manager that restarts within it is waited for.
+#: How long all polls of a post may fail before its wait is given up, in seconds. A restart of the manager fits in.
 GIVE_UP_AFTER_S = 300.0
-#: Polls begin at least this far apart: where very many posts wait, each is asked for less often.
+#: The least time between two polls, in seconds: where very many posts wait, each is asked for less often.
 PACE_S = 1 / 30
-#: Polls that may be under way; the client's other connections are left to renewals.
+#: Polls that may be under way at once; the client's other connections are left to renewals.
 MAX_POLLS = 32
 
 
 class Waits:
-    """All that wait for feeds of one manager, in one event loop; they poll and renew only.
+    """All waits for feeds of one manager, in one event loop.
 
-    So another process may do the same at the same time. Where renewing fails, claims lapse, and their waits end.
+    They only poll and renew, so another process may do the same at the same time. Where renewing fails, claims lapse,
+    and their waits end.
     """
 
     def __init__(self, manager: Manager, journal: Journal, clock: Clock) -> None:
