@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable
 
-from likepion_provider.aio import MAX_PAUSE_S, Together, within
+from likepion_provider.aio import Together, within
 from likepion_provider.clock import Clock, Moment
 from likepion_provider.errors import LeaseLost, LikepionError
 from likepion_provider.journal import Journal
@@ -141,7 +141,7 @@ class Keeper:
                 await self.renew()
             except LikepionError as error:
                 log.warning("Claims could not be renewed: %s", error)
-                pause_s = max(RETRY_S, min(error.retry_after_s or 0.0, MAX_PAUSE_S))
+                pause_s = max(RETRY_S, min(error.retry_after_s or 0.0, CLAIM_TTL_S))
                 self._not_before_s = self._clock.boot_s() + pause_s
 
     async def _sleep_until_due(self) -> None:

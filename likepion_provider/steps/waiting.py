@@ -46,7 +46,7 @@ class Waits:
         #: How many waits keep each of a scope's accounts.
         self._waited_for: Counter[tuple[str, PostAccount]] = Counter()
         self._polls: Shared[str, _Poll] = Shared(self._poll, _Poll.stop)
-        self._gate = Gate(MAX_POLLS, clock=clock, apart_s=PACE_S)
+        self._gate = Gate(MAX_POLLS, clock=clock, apart_s=PACE_S, max_pause_s=GIVE_UP_AFTER_S)
 
     async def feed_is_set(
         self, *, scope: str, tasks: Sequence[SecondaryTask], poke_interval_s: float, timeout_s: float

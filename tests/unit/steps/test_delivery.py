@@ -86,7 +86,7 @@ async def test_an_insert_is_not_waited_for_longer_than_its_claim_holds(
         await asyncio.Event().wait()
 
     # The claim is due for a renewal, which may or may not come before the insert.
-    monkeypatch.setattr(Keeper, "_keep", no_renewal)
+    monkeypatch.setattr(Keeper, "keep", no_renewal)
     clock = VirtualClock()
     worker = Worker(small_manager(clock, 1), fresh_journal(tmp_path), clock)
     tasks = await worker.intake("run-1").pull(10)

@@ -235,6 +235,39 @@ async def test_polls_of_many_posts_keep_their_distance(tmp_path: Path) -> None:
     await ended(*waiting)
 
 
+async def test_a_manager_that_asks_for_a_day_ends_no_wait_late(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, accounts=3, posts=3)
+    tasks = await scene.pulled()
+    exchange = scene.worker.client._exchange
+
+    async def busy(request: Request) -> Answer:
+        if request.endpoint is Endpoint.ACCOUNT:
+            return Answer(429, {"retry-after": "86400"}, b"{}")
+        return await exchange(request)
+
+    scene.worker.client._exchange = busy  # type: ignore[method-assign]
+    waits = [scene.begin([task], timeout_s=1800) for task in tasks]
+    await settled()
+    await scene.pass_time(1800 + int(room.GIVE_UP_AFTER_S))
+    assert all(wait.done() for wait in waits)
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_a_keeper_that_dies_ends_the_waits_it_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(tmp_path, accounts=2, posts=1)
+    tasks = await scene.pulled()
+
+    async def defect(*_: object) -> None:
+        raise ZeroDivisionError("a defect of the keeper")
+
+    monkeypatch.setattr(keeper.Keeper, "renew", defect)
+    waiting = scene.begin(tasks)
+    await settled()
+    await scene.pass_time(400)
+    with pytest.raises(ZeroDivisionError, match="defect"):
+        await waiting
+
+
 async def test_a_manager_that_keeps_failing_ends_the_wait(tmp_path: Path) -> None:
     scene = Scene(tmp_path, accounts=2, posts=1)
     tasks = await scene.pulled()
