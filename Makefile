@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help venv demo test check bench faults cluster matrix screenshots clean
+.PHONY: help venv demo test check check-format check-lint check-types check-layers check-docker bench faults cluster \
+	matrix screenshots clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,11 +26,21 @@ demo: venv ## sandbox + Airflow + the DAG; ONCE=1 ends by itself
 test: venv ## all tests, two files at a time; JOBS=0 for one after the other
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-check: venv ## format, lint, types, layers
+check: check-format check-lint check-types check-layers check-docker ## format, lint, types, layers, docker/; one part: make check-lint and so on
+
+check-format: venv
 	$(BIN)/ruff format --check .
+
+check-lint: venv
 	$(BIN)/ruff check .
+
+check-types: venv
 	$(BIN)/mypy
+
+check-layers: venv
 	$(BIN)/lint-imports
+
+check-docker: venv
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
