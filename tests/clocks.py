@@ -10,7 +10,7 @@ SHORT_S = 60.0
 
 
 class VirtualClock:
-    """Implements :class:`likepion_provider.manager.lease.Clock`; the wall clock can jump, the boot clock cannot."""
+    """Implements :class:`likepion_provider.clock.Clock`; the wall clock can jump, the boot clock cannot."""
 
     def __init__(self) -> None:
         self.boot_id = "boot-1"
