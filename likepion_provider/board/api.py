@@ -113,6 +113,11 @@ def journal(request: Request) -> Journal:
     return found
 
 
+def questions(journal: Annotated[Journal, Depends(journal)]) -> Overview:
+    """The questions that the journal answers."""
+    return Overview(journal.database)
+
+
 def chosen(
     group_id: str = "",
     domain: str = "",
@@ -128,6 +133,7 @@ def chosen(
 Reader = Annotated[Person, Depends(reader)]
 Editor = Annotated[Person, Depends(editor)]
 TheJournal = Annotated[Journal, Depends(journal)]
+Asked = Annotated[Overview, Depends(questions)]
 Chosen = Annotated[Filter, Depends(chosen)]
 Offset = Annotated[int, Query(ge=0, le=10_000_000)]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -148,11 +154,11 @@ def asset(name: str, _: Reader) -> Response:
 
 
 @router.get("/api/overview")
-def overview(person: Reader, journal: TheJournal) -> dict[str, Any]:
+def overview(person: Reader, journal: TheJournal, asked: Asked) -> dict[str, Any]:
     """Totals, and what the user may do."""
     return {
-        "domains": Overview(journal.database).totals(),
-        "settling": journal.links.settling(),
+        "domains": asked.totals(),
+        "settling": journal.settling.mode(),
         "user": person.name,
         "may_settle": person.may_edit,
         "now": datetime.now(timezone.utc),
@@ -160,54 +166,51 @@ def overview(person: Reader, journal: TheJournal) -> dict[str, Any]:
 
 
 @router.get("/api/groups")
-def groups(_: Reader, journal: TheJournal, group_id: str = "", offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
+def groups(_: Reader, asked: Asked, group_id: str = "", offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
     """A page of groups."""
-    total, rows = Overview(journal.database).groups(group_id=group_id, offset=offset, limit=limit)
+    total, rows = asked.groups(group_id=group_id, offset=offset, limit=limit)
     return {"total": total, "rows": [dataclasses.asdict(row) for row in rows]}
 
 
 @router.get("/api/accounts")
-def accounts(_: Reader, journal: TheJournal, which: Chosen, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+def accounts(_: Reader, asked: Asked, which: Chosen, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
     """A page of accounts."""
     now = Moment.read(SYSTEM_CLOCK)
-    total, rows = Overview(journal.database).accounts(which, now, offset=offset, limit=limit)
+    total, rows = asked.accounts(which, now, offset=offset, limit=limit)
     return {"total": total, "rows": [_account(row, now.at) for row in rows], "now": now.at}
 
 
 @router.get("/api/accounts.csv")
-def accounts_csv(_: Reader, journal: TheJournal, which: Chosen) -> StreamingResponse:
+def accounts_csv(_: Reader, asked: Asked, which: Chosen) -> StreamingResponse:
     """Every account of a filter."""
     headers = {"Content-Disposition": 'attachment; filename="likepion-accounts.csv"'}
-    return StreamingResponse(
-        _csv(Overview(journal.database).every_account(which)), media_type="text/csv", headers=headers
-    )
+    return StreamingResponse(_csv(asked.every_account(which)), media_type="text/csv", headers=headers)
 
 
 @router.get("/api/links")
-def links(_: Reader, journal: TheJournal, request_id: str, account_id: str, offset: Offset = 0) -> dict[str, Any]:
+def links(_: Reader, asked: Asked, request_id: str, account_id: str, offset: Offset = 0) -> dict[str, Any]:
     """A page of an account's links."""
-    return {"rows": Overview(journal.database).links(PostAccount(request_id, account_id), offset=offset)}
+    rows = asked.links(PostAccount(request_id, account_id), offset=offset)
+    return {"rows": [dataclasses.asdict(row) for row in rows]}
 
 
 @router.get("/api/unknown")
-def unknown(
-    _: Reader, journal: TheJournal, group_id: str = "", offset: Offset = 0, limit: Limit = 50
-) -> dict[str, Any]:
+def unknown(_: Reader, asked: Asked, group_id: str = "", offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
     """A page of parked links."""
-    total, rows = Overview(journal.database).unknown(group_id=group_id, offset=offset, limit=limit)
+    total, rows = asked.unknown(group_id=group_id, offset=offset, limit=limit)
     return {"total": total, "rows": [_unknown(row) for row in rows]}
 
 
 @router.get("/api/delivered")
-def delivered(_: Reader, journal: TheJournal, days: Annotated[int, Query(ge=1, le=90)] = 30) -> dict[str, Any]:
-    """Links a day and domain."""
+def delivered(_: Reader, asked: Asked, days: Annotated[int, Query(ge=1, le=90)] = 30) -> dict[str, Any]:
+    """Links delivered, per day and domain."""
     since = datetime.now(timezone.utc).date() - timedelta(days=days - 1)
-    rows = Overview(journal.database).delivered(since)
+    rows = asked.delivered(since)
     return {"since": since, "days": days, "rows": [dataclasses.asdict(row) for row in rows]}
 
 
 class Verdict(BaseModel):
-    """What a person says of a parked link."""
+    """A person's word on a parked link."""
 
     verdict: Literal["is_there", "send_again"]
     note: str = Field("", max_length=500)
@@ -219,7 +222,7 @@ def settle(link_id: int, said: Verdict, person: Editor, journal: TheJournal, req
     access: Access = request.app.state.access
     details = {"link_id": link_id, "verdict": said.verdict, "note": said.note}
     access.audit(person, "likepion_settle", details)
-    link = journal.links.settle(
+    link = journal.settling.settle(
         link_id,
         is_there=said.verdict == "is_there",
         who=person.name,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, literal, or_, select
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
+from likepion_provider.journal.keys import key_columns, named, of_key, same_key
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.journal.submissions import TaskName
-from likepion_provider.models import LinkState, PostAccount, Standing
+from likepion_provider.models import ImportState, LinkState, PostAccount, Standing
 
 #: Rows of an export that are read at a time.
 EXPORT_ROWS = 500
@@ -37,15 +38,16 @@ class Filter:
 
 @dataclasses.dataclass(frozen=True)
 class AccountRow:
-    """An account as far as one post is concerned, for people."""
+    """An account as far as one post is concerned, for people; named as the table's columns are."""
 
     key: PostAccount
+    #: The task instance that worked it last.
+    task: TaskName
     group_id: str
     domain: str
     label: str
     standing: Standing
-    #: models.ImportState
-    state: str
+    state: ImportState
     attempts: int
     failures: int
     message: str
@@ -56,7 +58,6 @@ class AccountRow:
     refused: int
     #: Until when no run tries it by itself, after one that did not get through; None after one that did.
     not_before: datetime | None
-    task: TaskName
     updated_at: datetime
     #: None where nobody of us holds the account now.
     claimed_until: datetime | None = None
@@ -78,11 +79,26 @@ class GroupRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class UnknownRow:
-    """A parked link with what is known of it."""
+class LinkRow:
+    """One of an account's links."""
 
-    link_id: int
+    id: int
+    url: str
+    state: LinkState
+    presumed: bool
+    evidence: str
+    updated_at: datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownRow:
+    """A parked link with what is known of it.
+
+    :param group_id: empty, as ``label`` is, where the journal has no submission of the account.
+    """
+
     key: PostAccount
+    link_id: int
     url: str
     group_id: str
     label: str
@@ -111,12 +127,12 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def totals(self) -> dict[str, dict[str, int]]:
+    def totals(self) -> dict[str, dict[Standing, int]]:
         """Accounts by domain, and in each by standing."""
         query = select(submission.c.domain, submission.c.standing, func.count()).group_by(
             submission.c.domain, submission.c.standing
         )
-        by_domain: dict[str, dict[str, int]] = {}
+        by_domain: dict[str, dict[Standing, int]] = {}
         with self._database.reading() as connection:
             for domain, standing, number in connection.execute(query.order_by(submission.c.domain)):
                 by_domain.setdefault(domain, {})[standing] = number
@@ -128,7 +144,7 @@ class Overview:
         :param group_id: only groups whose id begins so.
         :return: how many there are in all, and the page.
         """
-        # First along the index, a row a group and standing; only what is left is turned into columns.
+        # First along the index, one row per group and standing; only what is left is turned into columns.
         by_standing = select(
             submission.c.group_id,
             submission.c.standing,
@@ -140,8 +156,7 @@ class Overview:
             by_standing = by_standing.where(submission.c.group_id.startswith(group_id, autoescape=True))
         each = by_standing.subquery()
         counts = {
-            standing: func.sum(case((each.c.standing == standing.value, each.c.accounts), else_=0))
-            for standing in Standing
+            standing: func.sum(case((each.c.standing == standing, each.c.accounts), else_=0)) for standing in Standing
         }
         attention = counts[Standing.UNKNOWN] + counts[Standing.NEEDS_PERSON] + counts[Standing.FAILED]
         page = (
@@ -180,15 +195,15 @@ class Overview:
         with self._database.reading() as connection:
             found = connection.execute(keys).all()
             total = found[0][2] if which.text and found else connection.execute(number).scalar_one()
-            keys_found = [PostAccount(*row[:2]) for row in found]
-            by_key = {row.key: row for row in map(_account, connection.execute(_among(keys_found)))}
-            return total, _with_details(connection, [by_key[key] for key in keys_found], now)
+            page = [PostAccount(*row[:2]) for row in found]
+            by_key = {row.key: row for row in map(_account, connection.execute(_ACCOUNTS.where(*_near(page))))}
+            return total, _with_details(connection, [by_key[key] for key in page], now)
 
     def every_account(self, which: Filter) -> Iterator[AccountRow]:
         """All accounts of a filter, a part at a time, for an export."""
         last: PostAccount | None = None
         while True:
-            query = select(submission).where(*self._conditions(which)).order_by(*_KEY).limit(EXPORT_ROWS)
+            query = _ACCOUNTS.where(*self._conditions(which)).order_by(*_KEY).limit(EXPORT_ROWS)
             if last:
                 post, account = _KEY
                 query = query.where(
@@ -201,24 +216,20 @@ class Overview:
                 return
             last = rows[-1].key
 
-    def links(self, key: PostAccount, *, offset: int = 0, limit: int = 200) -> list[dict[str, Any]]:
+    def links(self, key: PostAccount, *, offset: int = 0, limit: int = 200) -> list[LinkRow]:
         """A page of an account's links, in the order in which they were found."""
-        query = select(link.c.id, link.c.url, link.c.state, link.c.presumed, link.c.evidence, link.c.updated_at).where(
-            link.c.request_id == key.request_id, link.c.account_id == key.account_id
-        )
+        page = _LINKS.order_by(link.c.id).offset(offset).limit(limit)
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(link.c.id).offset(offset).limit(limit))
-            return [dict(row._mapping) for row in rows]
+            return [LinkRow(*row) for row in connection.execute(page, named(key))]
 
     def unknown(self, *, group_id: str = "", offset: int = 0, limit: int = 50) -> tuple[int, list[UnknownRow]]:
         """A page of parked links, the oldest first.
 
         :return: how many there are in all, and the page.
         """
-        parked = link.c.state == LinkState.UNKNOWN.value
-        same = and_(link.c.request_id == submission.c.request_id, link.c.account_id == submission.c.account_id)
-        page = select(link, submission.c.group_id, submission.c.label, submission.c.pulled_at)
-        page = page.outerjoin(submission, same).where(parked).order_by(link.c.sent_at, link.c.id)
+        parked = link.c.state == LinkState.UNKNOWN
+        same = same_key(link, submission)
+        page = _UNKNOWN.outerjoin(submission, same).where(parked).order_by(link.c.sent_at, link.c.id)
         number = select(func.count()).select_from(link).where(parked)
         if group_id:
             page = page.where(submission.c.group_id == group_id)
@@ -226,10 +237,10 @@ class Overview:
         with self._database.reading() as connection:
             total = connection.execute(number).scalar_one()
             rows = connection.execute(page.offset(offset).limit(limit)).all()
-        return total, [_unknown(row) for row in rows]
+        return total, [UnknownRow(PostAccount(*row[:2]), *row[2:]) for row in rows]
 
     def delivered(self, since: date) -> list[DeliveryDay]:
-        """Links delivered a day and domain."""
+        """Links delivered, per day and domain."""
         day = submission.c.delivered_on
         query = (
             select(day, submission.c.domain, func.sum(submission.c.stored).label("links"))
@@ -240,11 +251,11 @@ class Overview:
         with self._database.reading() as connection:
             return [DeliveryDay(row.delivered_on, row.domain, int(row.links)) for row in connection.execute(query)]
 
-    def _conditions(self, which: Filter) -> list[Any]:
-        wanted = {
+    def _conditions(self, which: Filter) -> list[ColumnElement[bool]]:
+        wanted: dict[ColumnElement[Any], Any] = {
             submission.c.group_id: which.group_id,
             submission.c.domain: which.domain,
-            submission.c.standing: which.standing.value if which.standing else "",
+            submission.c.standing: which.standing,
             submission.c.run_id: which.run_id,
         }
         conditions = [column == value for column, value in wanted.items() if value]
@@ -257,66 +268,44 @@ class Overview:
         return conditions
 
 
-_KEY = (submission.c.request_id, submission.c.account_id)
-_NEWEST = (submission.c.updated_at.desc(), submission.c.request_id.desc(), submission.c.account_id.desc())
+_KEY = key_columns(submission)
+_NEWEST = (submission.c.updated_at.desc(), *(column.desc() for column in _KEY))
+_TASK = [submission.c[field.name] for field in dataclasses.fields(TaskName)]
+_NO_COLUMNS = ("key", "task", "claimed_until", "refusal")
+_ACCOUNTS = select(
+    *_KEY, *_TASK, *(submission.c[each.name] for each in dataclasses.fields(AccountRow) if each.name not in _NO_COLUMNS)
+)
+_LINKS = select(*(link.c[field.name] for field in dataclasses.fields(LinkRow))).where(of_key(link))
+_UNKNOWN = select(
+    *(*key_columns(link), link.c.id, link.c.url),
+    *(func.coalesce(submission.c.group_id, ""), func.coalesce(submission.c.label, "")),
+    *(link.c.sent_at, link.c.sends, link.c.evidence, submission.c.pulled_at),
+).select_from(link)
+_REFUSAL = select(link.c.evidence).where(of_key(link), link.c.state == LinkState.REFUSED).limit(1)
 
 
-def _among(keys: list[PostAccount]) -> Select[Any]:
+def _near(keys: Collection[PostAccount]) -> list[ColumnElement[bool]]:
     """The rows of some keys, perhaps with others: SQLite finds no index for pairs of values."""
-    return select(submission).where(
-        submission.c.request_id.in_({key.request_id for key in keys}),
-        submission.c.account_id.in_({key.account_id for key in keys}),
-    )
+    post, account = _KEY
+    return [post.in_({key.request_id for key in keys}), account.in_({key.account_id for key in keys})]
 
 
-def _account(row: Any) -> AccountRow:
-    same = ("group_id", "domain", "label", "state", "attempts", "failures", "message", "remedy", "links", "stored")
-    return AccountRow(
-        key=PostAccount(row.request_id, row.account_id),
-        standing=Standing(row.standing),
-        parked=row.parked,
-        refused=row.refused,
-        not_before=row.not_before,
-        task=TaskName(row.dag_id, row.run_id, row.task_id, row.map_index),
-        updated_at=row.updated_at,
-        **{name: getattr(row, name) for name in same},
-    )
+def _account(row: Row[Any]) -> AccountRow:
+    tasks_end = 2 + len(_TASK)
+    return AccountRow(PostAccount(*row[:2]), TaskName(*row[2:tasks_end]), *row[tasks_end:])
 
 
 def _with_details(connection: Connection, rows: list[AccountRow], now: Moment) -> list[AccountRow]:
     """Add what only a page's rows are asked for."""
     claims = _claims(connection, rows, now)
-    refusals = {row.key: _refusal(connection, row.key) for row in rows if row.refused}
+    refusals = {row.key: connection.execute(_REFUSAL, named(row.key)).scalar() or "" for row in rows if row.refused}
     return [
         dataclasses.replace(row, claimed_until=claims.get(row.key), refusal=refusals.get(row.key, "")) for row in rows
     ]
 
 
 def _claims(connection: Connection, rows: list[AccountRow], now: Moment) -> dict[PostAccount, datetime]:
-    query: Select[Any] = select(claim.c.request_id, claim.c.account_id, claim.c.expires_at).where(
+    query = select(*key_columns(claim), claim.c.expires_at).where(
         claim.c.account_id.in_([row.key.account_id for row in rows]), claim.c.scope != "", claim.c.expires_at > now.at
     )
-    return {PostAccount(row.request_id, row.account_id): row.expires_at for row in connection.execute(query)}
-
-
-def _refusal(connection: Connection, key: PostAccount) -> str:
-    query = select(link.c.evidence).where(
-        link.c.request_id == key.request_id,
-        link.c.account_id == key.account_id,
-        link.c.state == LinkState.REFUSED.value,
-    )
-    return connection.execute(query.limit(1)).scalar() or ""
-
-
-def _unknown(row: Any) -> UnknownRow:
-    return UnknownRow(
-        link_id=row.id,
-        key=PostAccount(row.request_id, row.account_id),
-        url=row.url,
-        group_id=row.group_id or "",
-        label=row.label or "",
-        sent_at=row.sent_at,
-        sends=row.sends,
-        evidence=row.evidence,
-        pulled_at=row.pulled_at,
-    )
+    return {PostAccount(*key): expires_at for *key, expires_at in connection.execute(query)}

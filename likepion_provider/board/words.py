@@ -29,11 +29,11 @@ def state_of(row: AccountRow) -> str:
         return f"The manager refused {_links(row.refused)}"
     if row.standing is Standing.DELIVERED:
         return f"Delivered, {_links(row.stored)}"
-    if row.state == ImportState.LISTED.value:
+    if row.state is ImportState.LISTED:
         return f"Listed; {row.stored} of {_links(row.links)} reported"
     if _is_set_aside(row):
         return f"Set aside after {row.failures} failures; only a run by its group, domain or id tries it"
-    return _IMPORT[ImportState(row.state)]
+    return _IMPORT[row.state]
 
 
 def next_try_of(row: AccountRow, now: datetime) -> datetime | None:
@@ -46,7 +46,7 @@ def next_try_of(row: AccountRow, now: datetime) -> datetime | None:
 
 
 def trouble_of(row: AccountRow) -> tuple[str, str]:
-    """What happened last and what to do; both empty where nothing did."""
+    """The last trouble and its remedy; both empty where there was none."""
     if row.standing is Standing.UNKNOWN:
         return state_of(row), OutcomeUnknown.remedy
     if _was_refused(row):
@@ -55,7 +55,7 @@ def trouble_of(row: AccountRow) -> tuple[str, str]:
 
 
 def seen_again(row: UnknownRow) -> str:
-    """What later pulls say of a parked link."""
+    """A later pull's word on a parked link."""
     if row.pulled_at and row.sent_at and row.pulled_at > row.sent_at:
         return "The manager handed the account out again after the send: it had no link of this post then"
     return "The account was not handed out again since the send"
@@ -66,7 +66,7 @@ def _is_set_aside(row: AccountRow) -> bool:
 
 
 def _was_refused(row: AccountRow) -> bool:
-    return row.refused > 0 and row.state == ImportState.LISTED.value
+    return row.refused > 0 and row.state is ImportState.LISTED
 
 
 def _links(number: int) -> str:

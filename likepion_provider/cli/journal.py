@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from likepion_provider.cli.configured import configured_journal
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal import Journal, Link, open_journal
-from likepion_provider.journal.links import BY_HAND, BY_REAPPEARANCE
+from likepion_provider.journal.settling import BY_HAND, BY_REAPPEARANCE
 from likepion_provider.models import LinkState
 
 #: A person may still want to read what was sent lately.
@@ -77,7 +77,7 @@ def _show(journal: Journal, args: argparse.Namespace) -> None:
 
 def _settle(journal: Journal, args: argparse.Namespace) -> None:
     for link_id in args.link_id:
-        link = journal.links.settle(
+        link = journal.settling.settle(
             link_id,
             is_there=args.is_there,
             who=getpass.getuser(),
@@ -89,8 +89,8 @@ def _settle(journal: Journal, args: argparse.Namespace) -> None:
 
 def _settling(journal: Journal, args: argparse.Namespace) -> None:
     if args.how:
-        journal.links.set_settling(args.how, datetime.now(timezone.utc))
-    print(journal.links.settling())
+        journal.settling.set_mode(args.how)
+    print(journal.settling.mode())
 
 
 def _prune(journal: Journal, args: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
 """The journal: what makes delivery exactly-once. The manager neither deduplicates nor can be asked.
 
 Rows are committed before and after every write to the outside, so that a crash at any point leaves a state with a rule
-of its own. The module docstrings of :mod:`~likepion_provider.journal.links` and
-:mod:`~likepion_provider.journal.claims` have the rules.
+of its own. The module docstrings of :mod:`~likepion_provider.journal.links`,
+:mod:`~likepion_provider.journal.settling` and :mod:`~likepion_provider.journal.claims` have the rules.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from likepion_provider.journal.claims import Claims
-from likepion_provider.journal.commit import GroupCommit
+from likepion_provider.journal.commit import SharedCommit
 from likepion_provider.journal.database import Database, open_database
 from likepion_provider.journal.failures import Failures
 from likepion_provider.journal.links import Link, Links, Sending
 from likepion_provider.journal.settings import Settings
+from likepion_provider.journal.settling import Settling
 from likepion_provider.journal.submissions import Submission, Submissions, TaskName
 
 __all__ = ["Journal", "Link", "Sending", "Submission", "TaskName", "open_journal"]
@@ -32,11 +33,12 @@ class Journal:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._group = GroupCommit(database)
+        self._commits = SharedCommit(database)
         self.claims = Claims(database)
         self.submissions = Submissions(database)
         self.links = Links(database)
         self.failures = Failures(database)
+        self.settling = Settling(database)
         self.settings = Settings(database)
 
     async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -47,7 +49,7 @@ class Journal:
         :param operation: a method of one of the tables.
         :raises LikepionError: the operation's own.
         """
-        result: T = await self._group.run(functools.partial(operation, *args, **kwargs))
+        result: T = await self._commits.run(functools.partial(operation, *args, **kwargs))
         return result
 
 

@@ -8,16 +8,40 @@ still live, fails at its next write.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.keys import in_parts
 from likepion_provider.journal.schema import claim
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import PostAccount
+
+
+class Claim(NamedTuple):
+    """One row; fields in the order of the table's columns."""
+
+    account_id: str
+    request_id: str
+    scope: str
+    holder: str
+    expires_at: datetime
+    boot_id: str
+    boot_expires_s: float
+
+    @property
+    def key(self) -> PostAccount:
+        """The account and the post that it was claimed for."""
+        return PostAccount(self.request_id, self.account_id)
+
+    @property
+    def lease(self) -> Lease:
+        """Until when it holds."""
+        return Lease(self.expires_at, self.boot_id, self.boot_expires_s)
 
 
 class Claims:
@@ -45,7 +69,7 @@ class Claims:
                 nobodys = insert_for(connection)(claim).on_conflict_do_nothing()
                 connection.execute(nobodys, [_row("", key, leases[key])])
                 row = lock(connection, key.account_id)
-                if row.scope in ("", scope) or _lease(row).remaining_s(now) <= 0:
+                if row is None or row.scope in ("", scope) or row.lease.remaining_s(now) <= 0:
                     connection.execute(_upsert(connection), [_row(scope, key, leases[key])])
                     taken.add(key)
         return taken
@@ -60,9 +84,8 @@ class Claims:
         query = select(claim).where(claim.c.account_id.in_(ids), claim.c.scope == scope)
         with self._database.writing() as connection:
             # As _in_order() has them.
-            rows = connection.execute(query.order_by(claim.c.account_id).with_for_update())
-            leases = {PostAccount(row.request_id, row.account_id): _lease(row) for row in rows}
-            held = {key: lease for key, lease in leases.items() if key in wanted and lease.holds(now)}
+            rows = _read(connection, query.order_by(claim.c.account_id).with_for_update())
+            held = {row.key: row.lease for row in rows if row.key in wanted and row.lease.holds(now)}
             ids = [key.account_id for key in held]
             connection.execute(update(claim).where(claim.c.account_id.in_(ids)).values(holder=holder))
         return held
@@ -71,8 +94,8 @@ class Claims:
         """The leases that the scope still has."""
         query = select(claim).where(claim.c.account_id.in_([key.account_id for key in keys]), claim.c.scope == scope)
         with self._database.reading() as connection:
-            found = {PostAccount(row.request_id, row.account_id): _lease(row) for row in connection.execute(query)}
-        return {key: found[key] for key in keys if key in found and found[key].holds(now)}
+            found = {row.key: row.lease for row in _read(connection, query) if row.lease.holds(now)}
+        return {key: found[key] for key in keys if key in found}
 
     def live(self, scope: str, account_ids: Iterable[str], now: Moment, holder: str | None = None) -> set[str]:
         """The accounts whose claims may be renewed.
@@ -83,13 +106,13 @@ class Claims:
         if holder is not None:
             query = query.where(claim.c.holder == holder)
         with self._database.reading() as connection:
-            return {row.account_id for row in connection.execute(query) if _lease(row).holds(now)}
+            return {row.account_id for row in _read(connection, query) if row.lease.holds(now)}
 
     def refusals(self, keys: Collection[PostAccount], holder: str, now: Moment) -> list[LeaseLost | None]:
         """Why ``holder`` may not write, for each of the keys; None where it may."""
         query = select(claim).where(claim.c.account_id.in_([key.account_id for key in keys]))
         with self._database.reading() as connection:
-            rows = {row.account_id: row for row in connection.execute(query)}
+            rows = {row.account_id: row for row in _read(connection, query)}
         return [_refusal(rows.get(key.account_id), key, holder, now) for key in keys]
 
     def extend(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
@@ -122,19 +145,36 @@ def require(connection: Connection, key: PostAccount, holder: str, now: Moment) 
         raise refusal
 
 
-def lock(connection: Connection, account_id: str) -> Any:
+def lock(connection: Connection, account_id: str) -> Claim | None:
     """An account's claim, which no other transaction changes meanwhile; None where there is none."""
-    return connection.execute(_LOCKED, {"account": account_id}).one_or_none()
+    row = connection.execute(_LOCKED, {"account": account_id}).one_or_none()
+    return row and Claim(*row)
+
+
+def claimed(connection: Connection, account_ids: Collection[str], at: datetime) -> set[str]:
+    """Those of some accounts whose newest claim of ours had not lapsed, let go or not.
+
+    :param at: aware.
+    """
+    found: set[str] = set()
+    for part in in_parts(sorted(account_ids)):
+        query = select(claim.c.account_id).where(claim.c.account_id.in_(part), claim.c.expires_at > at)
+        found.update(connection.execute(query).scalars())
+    return found
 
 
 #: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _LOCKED = select(claim).where(claim.c.account_id == bindparam("account")).with_for_update()
 
 
-def _refusal(row: Any, key: PostAccount, holder: str, now: Moment) -> LeaseLost | None:
+def _read(connection: Connection, query: Select[Any]) -> list[Claim]:
+    return [Claim(*row) for row in connection.execute(query)]
+
+
+def _refusal(row: Claim | None, key: PostAccount, holder: str, now: Moment) -> LeaseLost | None:
     if row is None or row.holder != holder or row.request_id != key.request_id:
         return LeaseLost(f"account {key.account_id} was taken over by a later attempt")
-    if not _lease(row).holds(now):
+    if not row.lease.holds(now):
         return LeaseLost(f"the claim on account {key.account_id} has lapsed")
     return None
 
@@ -142,10 +182,6 @@ def _refusal(row: Any, key: PostAccount, holder: str, now: Moment) -> LeaseLost 
 def _in_order(keys: Iterable[PostAccount]) -> list[PostAccount]:
     """One order for all who lock several accounts, so that they wait for each other and never in a circle."""
     return sorted(keys, key=lambda key: key.account_id)
-
-
-def _lease(row: Any) -> Lease:
-    return Lease(row.expires_at, row.boot_id, row.boot_expires_s)
 
 
 def _columns(lease: Lease) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Group commit: what many accounts write at the same time shares one transaction, and one wait for the disk."""
+"""Operations of many accounts that come at the same time share one transaction, and one wait for the disk.
+
+Databases call this *group commit*; it has nothing to do with the manager's podcast groups.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ MAX_OPERATIONS = 256
 DEADLOCK_TRIES = 5
 
 
-class GroupCommit:
+class SharedCommit:
     """Runs blocking operations in a thread, those that wait at the same moment in one transaction.
 
     An operation refuses (:class:`~likepion_provider.errors.LikepionError`) before it writes, so its refusal leaves

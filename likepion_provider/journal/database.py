@@ -1,4 +1,4 @@
-"""The journal's database: opened once a process, brought to the newest schema, used in short transactions."""
+"""The journal's database: opened once per process, brought to the newest schema, used in short transactions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from likepion_provider.errors import JournalUnusable
 
 #: The newest file in ``migrations/versions``.
-HEAD = "0002"
+HEAD = "0001"
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: How long SQLite waits for another process's transaction, in milliseconds.
 SQLITE_BUSY_MS = 30_000
@@ -136,7 +136,7 @@ def _schema_version(engine: Engine) -> str | None:
 
 
 def _upgrade(engine: Engine) -> None:
-    # Late: Alembic costs a tenth of a second, and is needed once a release.
+    # Late: Alembic costs a tenth of a second, and is needed once per release.
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError

@@ -1,7 +1,7 @@
-"""Reports to the manager that an account failed for good: at most one a (post, account), by the same rules as a link.
+"""Reports to the manager that an account failed for good: at most one per (post, account), by a link's own rules.
 
 They are no links and are counted as none. ``prepared -> unknown -> stored | refused``: the second step is committed
-before the request leaves, so that a crash leaves what is true, that it may be there. The address that travels with a
+before the request leaves, so that a crash leaves the truth, that it may be there. The address that travels with a
 report is not kept: it can hold a feed's token.
 """
 
@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.keys import each_named, key_columns, named, of_key, read_keys, same_key
 from likepion_provider.journal.schema import failure, link
-from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import LinkState, PostAccount
-
-_P, _U, _NO = LinkState.PREPARED.value, LinkState.UNKNOWN.value, LinkState.REFUSED.value
-_OK = LinkState.STORED.value
-#: The manager takes such an account for served, or may do so: no pull brings it back for that post.
-MAY_BE_THERE = failure.c.state.in_((_U, _OK))
 
 
 class Failures:
@@ -39,81 +33,71 @@ class Failures:
         :param note: why, for the manager; no secret.
         :raises LeaseLost: ``holder`` may not write any more.
         """
-        row = {"request_id": key.request_id, "account_id": key.account_id, "note": note, "state": _P}
+        row = {"request_id": key.request_id, "account_id": key.account_id, "note": note, "state": LinkState.PREPARED}
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            statement = insert_for(connection)(failure).values(**row, created_at=now.at, updated_at=now.at)
-            connection.execute(statement.on_conflict_do_nothing())
+            connection.execute(insert_for(connection)(failure).values(row).on_conflict_do_nothing())
 
     def to_send(self, key: PostAccount) -> str | None:
         """The note of the report that may be sent now; an account that has links has none, whatever was put."""
         with self._database.reading() as connection:
-            note: str | None = connection.execute(select(failure.c.note).where(_sendable(key))).scalar()
+            note: str | None = connection.execute(_TO_SEND, named(key)).scalar()
         return note
 
     def begin_send(self, key: PostAccount, holder: str, now: Moment) -> str:
-        """Note, before the POST, that it begins; from here on the report is never sent again blindly.
+        """Note, before the request, that it begins; from here on the report is never sent again blindly.
 
-        :return: the POST's name; empty where there is nothing (more) to send.
+        :return: the request's name; empty where there is nothing (more) to send.
         :raises LeaseLost: ``holder`` may not write any more.
         """
         send_id = uuid.uuid4().hex
-        values = {"state": _U, "send_id": send_id, "sent_at": now.at, "updated_at": now.at}
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            begun = connection.execute(update(failure).where(_sendable(key)).values(values))
+            begun = connection.execute(_BEGIN_SEND, named(key) | {"send": send_id, "at": now.at})
         return send_id if begun.rowcount else ""
 
-    def end_send(self, key: PostAccount, send_id: str, state: LinkState, at: datetime) -> None:
-        """Note what became of a POST; an answer that comes after another POST began changes nothing.
+    def end_send(self, key: PostAccount, send_id: str, state: LinkState) -> None:
+        """Note how a request ended; an answer that comes after another request began changes nothing.
 
         :param state: ``prepared`` where it provably was not sent; ``stored``, ``refused`` or ``unknown``.
         """
-        same = and_(_of(key), failure.c.send_id == send_id, failure.c.state == _U)
         with self._database.writing() as connection:
-            connection.execute(update(failure).where(same).values(state=state.value, updated_at=at))
-
-    def reappeared(self, pulled: Collection[PostAccount], pulled_at: datetime) -> int:
-        """Draw the conclusion from accounts that the manager handed out: they have no row for their post (inferred).
-
-        :param pulled_at: aware; the clock before the pull was sent.
-        :return: how many reports may be sent again.
-        """
-        due = and_(failure.c.state == _U, failure.c.sent_at <= pulled_at - timedelta(seconds=CLAIM_TTL_S))
-        with self._database.writing() as connection:
-            again = [key for key in _keys(connection, due) if key in pulled]
-            for key in again:
-                connection.execute(update(failure).where(_of(key), due).values(state=_P, updated_at=pulled_at))
-        return len(again)
-
-    def state(self, key: PostAccount) -> LinkState | None:
-        """Where the account's report stands; None where there is none."""
-        with self._database.reading() as connection:
-            state = connection.execute(select(failure.c.state).where(_of(key))).scalar()
-        return LinkState(state) if state else None
+            connection.execute(_END_SEND, named(key) | {"send": send_id, "to": state})
 
 
 def withdraw(connection: Connection, account_ids: Collection[str]) -> None:
-    """Drop what provably is not at the manager: a person has changed something and wants another try."""
-    gone = and_(failure.c.account_id.in_(list(account_ids)), failure.c.state.in_((_P, _NO)))
-    connection.execute(delete(failure).where(gone))
+    """Drop the reports that provably are not at the manager: a person has changed something and wants another try."""
+    is_absent = failure.c.state.in_((LinkState.PREPARED, LinkState.REFUSED))
+    connection.execute(delete(failure).where(failure.c.account_id.in_(list(account_ids)), is_absent))
 
 
-def is_reported() -> Any:
-    """Of a link: whether its account may be reported as failed at the manager."""
-    same = and_(failure.c.request_id == link.c.request_id, failure.c.account_id == link.c.account_id)
-    return exists().where(same, MAY_BE_THERE)
+def send_again(connection: Connection, keys: Collection[PostAccount], sent_until: datetime) -> None:
+    """Let reports of some accounts be sent again that turned out not to be at the manager.
+
+    :param sent_until: aware; a request that began later may still be under way.
+    """
+    due = and_(failure.c.state == LinkState.UNKNOWN, failure.c.sent_at <= sent_until)
+    again = each_named(set(keys).intersection(read_keys(connection, select(*key_columns(failure)).where(due))))
+    if again:
+        connection.execute(update(failure).where(_OF_KEY, due).values(state=LinkState.PREPARED), again)
 
 
-def _of(key: PostAccount) -> Any:
-    return and_(failure.c.request_id == key.request_id, failure.c.account_id == key.account_id)
+def is_reported() -> ColumnElement[bool]:
+    """Of a link: whether its account may be reported as failed, so that no pull brings it back for that post."""
+    may_be_there = failure.c.state.in_((LinkState.UNKNOWN, LinkState.STORED))
+    return exists().where(same_key(failure, link), may_be_there)
 
 
-def _sendable(key: PostAccount) -> Any:
-    links = exists().where(link.c.request_id == key.request_id, link.c.account_id == key.account_id)
-    return and_(_of(key), failure.c.state == _P, ~links)
-
-
-def _keys(connection: Connection, condition: Any) -> list[PostAccount]:
-    query = select(failure.c.request_id, failure.c.account_id).where(condition)
-    return [PostAccount(*row) for row in connection.execute(query)]
+_OF_KEY = of_key(failure)
+_IS_SENDABLE = and_(_OF_KEY, failure.c.state == LinkState.PREPARED, ~exists().where(same_key(link, failure)))
+_TO_SEND = select(failure.c.note).where(_IS_SENDABLE)
+_BEGIN_SEND = (
+    update(failure)
+    .where(_IS_SENDABLE)
+    .values(state=LinkState.UNKNOWN, send_id=bindparam("send"), sent_at=bindparam("at"))
+)
+_END_SEND = (
+    update(failure)
+    .where(_OF_KEY, failure.c.send_id == bindparam("send"), failure.c.state == LinkState.UNKNOWN)
+    .values(state=bindparam("to"))
+)

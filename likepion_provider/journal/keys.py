@@ -1,22 +1,27 @@
-"""How statements name rows by their key, one or many of them."""
+"""How statements name rows: by one key, by many, by the key of another table; and what they give back."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam
+from sqlalchemy import Column, ColumnElement, Connection, FromClause, Select, and_, bindparam
 
 from likepion_provider.models import PostAccount
 
-#: SQLite takes 32,766 variables a statement, PostgreSQL 65,535.
+#: SQLite takes 32,766 variables per statement, PostgreSQL 65,535.
 IDS_A_QUERY = 10_000
 
 _Id = TypeVar("_Id", str, int)
 
 
-def of_key(table: Table) -> ColumnElement[bool]:
+def key_columns(table: FromClause) -> tuple[Column[str], Column[str]]:
+    """The two columns of a table that :class:`~likepion_provider.models.PostAccount` names."""
+    return table.c.request_id, table.c.account_id
+
+
+def of_key(table: FromClause) -> ColumnElement[bool]:
     """The rows of the key that the statement is run with: see :func:`named`.
 
     For statements that are made once: to build one costs more than to run it.
@@ -24,13 +29,28 @@ def of_key(table: Table) -> ColumnElement[bool]:
     return and_(table.c.request_id == bindparam("request"), table.c.account_id == bindparam("account"))
 
 
-def named(key: PostAccount) -> dict[str, str]:
-    """What a statement with :func:`of_key` is run with."""
+def named(key: PostAccount) -> dict[str, Any]:
+    """The parameters of a statement with :func:`of_key`."""
     return {"request": key.request_id, "account": key.account_id}
 
 
-def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[bool]]:
-    """Conditions, a query each, that together name a table's rows of some keys.
+def each_named(keys: Iterable[PostAccount], also: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The parameters of a statement with :func:`of_key` that is run for many keys.
+
+    They are in the one order that all writers keep, so that they wait for each other and never in a circle.
+
+    :param also: more parameters, the same for every key.
+    """
+    return [{**named(key), **(also or {})} for key in sorted(keys)]
+
+
+def same_key(table: FromClause, other: FromClause) -> ColumnElement[bool]:
+    """The rows of one table whose key a row of the other has."""
+    return and_(table.c.request_id == other.c.request_id, table.c.account_id == other.c.account_id)
+
+
+def among(table: FromClause, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[bool]]:
+    """Conditions, one per query, that together name a table's rows of some keys.
 
     By post first: an account has rows for every post there ever was.
     """
@@ -45,3 +65,8 @@ def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[b
 def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
     """Pieces that fit into one statement's variables."""
     return (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
+
+
+def read_keys(connection: Connection, query: Select[tuple[str, str]]) -> list[PostAccount]:
+    """The keys that a query of :func:`key_columns` finds."""
+    return [PostAccount(request_id, account_id) for request_id, account_id in connection.execute(query)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import (
@@ -22,6 +23,9 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
+from sqlalchemy import Enum as EnumType
+
+from likepion_provider.models import ImportState, LinkState, Standing
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -44,12 +48,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value and value.replace(tzinfo=timezone.utc) if value and value.tzinfo is None else value
 
 
+def _words(kind: type[Enum], length: int) -> EnumType:
+    """A column of an enumeration's values, kept as text, so that a new one needs no migration."""
+    return EnumType(kind, native_enum=False, length=length, values_callable=lambda _: [each.value for each in kind])
+
+
 metadata = MetaData()
 
 #: SQLite numbers rows by itself only for INTEGER; elsewhere a link's number may outgrow 32 bits.
 _RowNumber = BigInteger().with_variant(Integer, "sqlite")
 
-#: models.Standing, derived by the database itself so that no writer can forget it.
+#: Derived by the database itself so that no writer can forget it.
 STANDING = (
     "CASE WHEN parked > 0 THEN 'unknown'"
     " WHEN state = 'needs_verification' THEN 'needs_person'"
@@ -69,9 +78,7 @@ submission = Table(
     Column("group_id", String(64), nullable=False),
     Column("domain", String(255), nullable=False),
     Column("label", String(320), nullable=False),
-    Column("target", Integer, nullable=False),
-    # models.ImportState
-    Column("state", String(32), nullable=False),
+    Column("state", _words(ImportState, 32), nullable=False),
     # The platform's own name for the imported show.
     Column("reference", Text, nullable=False, server_default=""),
     # Submissions begun, and permanent failures since the last success.
@@ -92,13 +99,12 @@ submission = Table(
     Column("stored", Integer, nullable=False, server_default="0"),
     Column("parked", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
-    Column("standing", String(16), Computed(STANDING, persisted=True), nullable=False),
+    Column("standing", _words(Standing, 16), Computed(STANDING, persisted=True), nullable=False),
     Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
     # The newest pull that had it; the day (UTC, YYYY-MM-DD) its newest link was stored.
     Column("pulled_at", UtcDateTime),
     Column("delivered_on", String(10), nullable=False, server_default=""),
     Column("submitted_at", UtcDateTime),
-    Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("likepion_submission_account", "account_id"),
     Index("likepion_submission_group", "group_id", "standing", "links", "stored"),
@@ -131,9 +137,8 @@ link = Table(
     Column("account_id", String(64), nullable=False),
     Column("url_sha256", String(64), nullable=False),
     Column("url", Text, nullable=False),
-    # models.LinkState
-    Column("state", String(16), nullable=False),
-    # One POST's name; times this link was in one.
+    Column("state", _words(LinkState, 16), nullable=False),
+    # One insert's name; how many inserts this link was in.
     Column("send_id", String(64), nullable=False, server_default=""),
     Column("sends", Integer, nullable=False, server_default="0"),
     Column("sent_at", UtcDateTime),
@@ -141,7 +146,6 @@ link = Table(
     Column("presumed", Boolean, nullable=False, server_default=false()),
     # What is known of the last send, for a person.
     Column("evidence", Text, nullable=False, server_default=""),
-    Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("request_id", "account_id", "url_sha256", name="likepion_link_once"),
     Index("likepion_link_state", "state", "sent_at"),
@@ -153,13 +157,11 @@ failure = Table(
     Column("request_id", String(64), primary_key=True),
     Column("account_id", String(64), primary_key=True),
     Column("note", Text, nullable=False),
-    # models.LinkState, without ``sending``
-    Column("state", String(16), nullable=False),
-    # One POST's name.
+    # Never ``sending``
+    Column("state", _words(LinkState, 16), nullable=False),
+    # One request's name.
     Column("send_id", String(64), nullable=False, server_default=""),
     Column("sent_at", UtcDateTime),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("updated_at", UtcDateTime, nullable=False),
 )
 
 setting = Table(
@@ -167,5 +169,4 @@ setting = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
-    Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -31,20 +31,19 @@ class Settings:
             value = get(connection, _PACE)
         return int(value) if value else None
 
-    def note_pace(self, accounts: int, lapsed: int, at: datetime) -> None:
+    def note_pace(self, accounts: int, lapsed: int) -> None:
         """Learn from a run.
 
-        :param at: aware.
         :param accounts: how many it took up.
         :param lapsed: how many of them it did not get to before their claims lapsed.
         """
         with self._database.writing() as connection:
             known = get(connection, _PACE)
             if lapsed:
-                put(connection, _PACE, str(max(LEAST_PACE, accounts - lapsed)), at)
+                put(connection, _PACE, str(max(LEAST_PACE, accounts - lapsed)))
             elif known and accounts >= int(known):
                 grown = math.ceil(int(known) * PACE_GROWTH)
-                put(connection, _PACE, "" if grown >= MAX_PULL else str(grown), at)
+                put(connection, _PACE, "" if grown >= MAX_PULL else str(grown))
 
     def outage_reported_at(self) -> datetime | None:
         """When a run ended red because the manager could not be reached, if it has not been reached since."""
@@ -58,7 +57,7 @@ class Settings:
         :param at: aware.
         """
         with self._database.writing() as connection:
-            put(connection, _OUTAGE, at.isoformat(), at)
+            put(connection, _OUTAGE, at.isoformat())
 
     def end_outage(self) -> None:
         """Note that the manager answers."""
@@ -72,8 +71,7 @@ def get(connection: Connection, name: str) -> str | None:
     return value
 
 
-def put(connection: Connection, name: str, value: str, at: datetime) -> None:
+def put(connection: Connection, name: str, value: str) -> None:
     """Put a setting's value."""
-    statement = insert_for(connection)(setting).values(name=name, value=value, updated_at=at)
-    fresh = {"value": value, "updated_at": at}
-    connection.execute(statement.on_conflict_do_update(index_elements=[setting.c.name], set_=fresh))
+    statement = insert_for(connection)(setting).values(name=name, value=value)
+    connection.execute(statement.on_conflict_do_update(index_elements=[setting.c.name], set_={"value": value}))

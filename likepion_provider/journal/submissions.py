@@ -1,4 +1,4 @@
-"""What was imported where: one row a (post, account)."""
+"""What was imported where: one row per (post, account)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from sqlalchemy import Select, bindparam, select, update
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, insert_for
-from likepion_provider.journal.failures import withdraw
-from likepion_provider.journal.keys import among, named, of_key
-from likepion_provider.journal.links import offer_again
+from likepion_provider.journal.keys import among, each_named, key_columns, named, of_key, read_keys
 from likepion_provider.journal.schema import submission
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
 
@@ -41,13 +39,11 @@ class TaskName:
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
-    """One account's import for one post, as far as the journal knows."""
+    """One account's import for one post, as far as the journal knows; named as the table's columns are."""
 
     key: PostAccount
     group_id: str
-    domain: str
     label: str
-    target: int
     state: ImportState
     #: The platform's own name for the show; empty until it gave one.
     reference: str
@@ -84,18 +80,16 @@ class Submissions:
             return
         with self._database.writing() as connection:
             statement = insert_for(connection)(submission)
-            names = ["group_id", "domain", "label", "target", "run_id", "task_id", "map_index", "updated_at"]
+            names = ["group_id", "domain", "label", "run_id", "task_id", "map_index", "updated_at"]
             fresh = {name: statement.excluded[name] for name in (*names, *(["pulled_at"] if pulled else []))}
-            keys = [submission.c.request_id, submission.c.account_id]
-            connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=fresh), rows)
+            connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=fresh), rows)
 
     def worked_by(self, keys: Collection[PostAccount], task: TaskName) -> None:
         """Note which task works accounts now, so that a person finds its log."""
-        rows = [named(key) for key in sorted(keys)]
-        if rows:
+        if keys:
             statement = update(submission).where(_OF_KEY).values(dataclasses.asdict(task))
             with self._database.writing() as connection:
-                connection.execute(statement, rows)
+                connection.execute(statement, each_named(keys))
 
     def begin(self, key: PostAccount, holder: str, now: Moment) -> None:
         """Note, before the platform is asked, that an import begins.
@@ -119,7 +113,7 @@ class Submissions:
         permanent: bool = False,
         not_before: datetime | None = None,
     ) -> None:
-        """Note what the platform said; a listing clears the counts of failures and setbacks.
+        """Note the platform's word; a listing clears the counts of failures and setbacks.
 
         :param permanent: count it as a failure of the account's own that does not pass by itself.
         :param not_before: count it as a setback, after which no run tries before that by itself; aware.
@@ -127,7 +121,7 @@ class Submissions:
         :raises LeaseLost: ``holder`` may not write any more; the next attempt reads the platform itself.
         """
         values: dict[str, Any] = {
-            "state": state.value,
+            "state": state,
             "message": message,
             "remedy": remedy,
             "not_before": not_before,
@@ -145,24 +139,9 @@ class Submissions:
             require(connection, key, holder, now)
             connection.execute(update(submission).where(_OF_KEY).values(values), named(key))
 
-    def forgive(self, account_ids: Collection[str], at: datetime) -> None:
-        """Count from zero again, and try at once: a person has changed something and wants another try.
-
-        :param at: aware.
-        """
-        with self._database.writing() as connection:
-            connection.execute(
-                update(submission)
-                .where(submission.c.account_id.in_(list(account_ids)))
-                .values(failures=0, setbacks=0, not_before=None)
-            )
-            withdraw(connection, account_ids)
-            offer_again(connection, account_ids, at)
-
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""
-        found = self._rows(*(select(submission).where(part) for part in among(submission, keys)))
-        return {each.key: each for each in found}
+        return {each.key: each for each in self._rows(*map(_ROWS.where, among(submission, keys)))}
 
     def incomplete(self, limit: int, now: datetime) -> list[PostAccount]:
         """Accounts that were reported with a part of their episodes and are due for another look, the oldest first.
@@ -172,9 +151,9 @@ class Submissions:
         """
         since = now - LOOK_AGAIN_FOR
         query = (
-            select(submission.c.request_id, submission.c.account_id)
+            select(*_KEY)
             .where(
-                submission.c.state.in_([state.value for state in ImportState if state.is_under_way]),
+                submission.c.state.in_([state for state in ImportState if state.is_under_way]),
                 submission.c.stored > 0,
                 submission.c.submitted_at >= since,
                 # Follows from the line before, but has an index.
@@ -184,7 +163,7 @@ class Submissions:
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return [PostAccount(*row) for row in connection.execute(query)]
+            return read_keys(connection, query)
 
     def looked_at(self, keys: Collection[PostAccount], now: datetime) -> None:
         """Put the next look :data:`LOOK_AGAIN_AFTER` off, whatever becomes of this one.
@@ -194,34 +173,40 @@ class Submissions:
         if keys:
             with self._database.writing() as connection:
                 later = update(submission).where(_OF_KEY).values(updated_at=now)
-                connection.execute(later, [named(key) for key in sorted(keys)])
+                connection.execute(later, each_named(keys))
 
     def of_account(self, account_id: str) -> list[Submission]:
         """Every row of an account, newest first."""
-        return self._rows(select(submission).where(submission.c.account_id == account_id).order_by(*_NEWEST))
+        return self._rows(_NEWEST_FIRST.where(submission.c.account_id == account_id))
 
     def of_groups(self, group_ids: Collection[str]) -> list[Submission]:
         """Every row of some groups, newest first."""
-        return self._rows(select(submission).where(submission.c.group_id.in_(list(group_ids))).order_by(*_NEWEST))
+        return self._rows(_NEWEST_FIRST.where(submission.c.group_id.in_(list(group_ids))))
 
     def of_domains(self, domains: Collection[str]) -> list[Submission]:
         """Every row of some platforms, newest first."""
-        return self._rows(select(submission).where(submission.c.domain.in_(list(domains))).order_by(*_NEWEST))
+        return self._rows(_NEWEST_FIRST.where(submission.c.domain.in_(list(domains))))
 
     def _rows(self, *queries: Select[Any]) -> list[Submission]:
         with self._database.reading() as connection:
-            return [_submission(row) for query in queries for row in connection.execute(query)]
+            return [
+                Submission(PostAccount(request_id, account_id), *fields)
+                for query in queries
+                for request_id, account_id, *fields in connection.execute(query)
+            ]
 
 
-_NEWEST = (submission.c.updated_at.desc(), submission.c.request_id, submission.c.account_id)
-
-
+_KEY = key_columns(submission)
 _OF_KEY = of_key(submission)
+_FIELDS = [submission.c[field.name] for field in dataclasses.fields(Submission) if field.name != "key"]
+_ROWS = select(*_KEY, *_FIELDS)
+_NEWEST_FIRST = _ROWS.order_by(submission.c.updated_at.desc(), *_KEY)
+#: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _BEGIN = (
     update(submission)
     .where(_OF_KEY)
     .values(
-        state=ImportState.SUBMITTING.value,
+        state=ImportState.SUBMITTING,
         attempts=submission.c.attempts + 1,
         submitted_at=bindparam("at"),
         updated_at=bindparam("at"),
@@ -236,31 +221,9 @@ def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:
         "group_id": task.group_id,
         "domain": task.domain,
         "label": task.label[:LABEL_CHARS],
-        "target": task.target,
-        "state": ImportState.NEW.value,
+        "state": ImportState.NEW,
         "run_id": run_id,
         "task_id": "",
         "map_index": -1,
-        "created_at": at,
         "updated_at": at,
     }
-
-
-def _submission(row: Any) -> Submission:
-    return Submission(
-        key=PostAccount(row.request_id, row.account_id),
-        group_id=row.group_id,
-        domain=row.domain,
-        label=row.label,
-        target=row.target,
-        state=ImportState(row.state),
-        reference=row.reference,
-        attempts=row.attempts,
-        failures=row.failures,
-        setbacks=row.setbacks,
-        not_before=row.not_before,
-        message=row.message,
-        remedy=row.remedy,
-        submitted_at=row.submitted_at,
-        updated_at=row.updated_at,
-    )

@@ -108,7 +108,7 @@ class AskPersonOperator(HITLOperator):
         with airflow_errors():
             journal = journal_of(find(JOURNAL_CONN_ID))
             if done:
-                journal.submissions.forgive(ids, SYSTEM_CLOCK.now())
+                journal.settling.forgive(ids, SYSTEM_CLOCK.now())
             else:
                 journal.claims.let_go(scope_of(context), ids)
         if not done:

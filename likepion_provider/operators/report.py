@@ -11,7 +11,6 @@ from typing import Any
 from airflow.sdk import BaseOperator, BaseXCom, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors, find, journal_of
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
@@ -113,7 +112,7 @@ class LikepionReportOperator(BaseOperator):
         if reports:
             lapsed = sum(each.outcome is Outcome.LEASE_LOST for each in reports)
             with airflow_errors():
-                journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(len(reports), lapsed, SYSTEM_CLOCK.now())
+                journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(len(reports), lapsed)
 
     def _judge(self, context: Context, summary: Mapping[str, Any]) -> None:
         context["ti"].xcom_push("summary", dict(summary))

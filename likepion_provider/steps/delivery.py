@@ -154,7 +154,7 @@ class Delivery:
     async def _end_failure(
         self, key: PostAccount, send_id: str, state: LinkState, _: LikepionError | None = None
     ) -> None:
-        await self._persist(self._journal.failures.end_send, key, send_id, state, self._clock.now())
+        await self._persist(self._journal.failures.end_send, key, send_id, state)
 
     async def _end(self, key: PostAccount, sending: Sending, state: LinkState, error: LikepionError) -> None:
         await self._persist(self._journal.links.fail_send, key, sending, state, error.message, self._clock.now())

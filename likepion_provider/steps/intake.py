@@ -16,7 +16,6 @@ from likepion_provider.aio import Gate, patiently
 from likepion_provider.clock import Clock, Moment
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
-from likepion_provider.journal.links import BY_REAPPEARANCE
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import MAX_PULL
@@ -91,7 +90,7 @@ class Intake:
         accounts = await self._read(ids, strict=bool(choice.account_ids))
         tasks = [account.task for account in accounts if _wanted(account.task, choice)]
         chosen = [task.account_id for task in tasks]
-        await self._journal.commit(self._journal.submissions.forgive, chosen, self._clock.now())
+        await self._journal.commit(self._journal.settling.forgive, chosen, self._clock.now())
         if choice.resend_before:
             await self._resend(tasks, choice.resend_before)
         done = await self._done(tasks)
@@ -183,7 +182,7 @@ class Intake:
     async def _resend(self, tasks: Sequence[SecondaryTask], sent_before: datetime) -> None:
         keys = [task.key for task in tasks]
         by = f"run {self._run_id}"
-        resent = await self._journal.commit(self._journal.links.resend, keys, sent_before, by, self._clock.now())
+        resent = await self._journal.commit(self._journal.settling.resend, keys, sent_before, by, self._clock.now())
         log.warning("%d links that the manager had confirmed are sent again, as this run was asked to", resent)
 
     async def _done(self, tasks: Sequence[SecondaryTask]) -> set[PostAccount]:
@@ -197,11 +196,11 @@ class Intake:
     # --- with a pull ---
 
     async def _settle(self, pulled: Sequence[SecondaryTask], asked: Moment, *, exhaustive: bool) -> None:
-        links = self._journal.links
+        settling = self._journal.settling
         keys = {task.key for task in pulled}
-        if parked := await self._journal.commit(links.park_stale, asked.at):
+        if parked := await self._journal.commit(settling.park_stale, asked.at):
             log.warning("%d links are parked: their task ended between the request and its answer", parked)
-        again, proof = await self._journal.commit(links.reappeared, keys, asked.at)
+        again, proof = await self._journal.commit(settling.reappeared, keys, asked.at)
         if again:
             log.warning("%d links with an unknown outcome were not stored: they are sent again", again)
         if proof:
@@ -210,14 +209,12 @@ class Intake:
                 "hand from now on (likepion journal list --state unknown)",
                 len(proof),
             )
-        if await asyncio.to_thread(links.settling) == BY_REAPPEARANCE:
-            await self._journal.commit(self._journal.failures.reappeared, keys, asked.at)
         if not exhaustive:
             return
-        silent = await asyncio.to_thread(links.presumable, keys, asked.at)
+        silent = await asyncio.to_thread(settling.presumable, keys, asked.at)
         for account in await self._read([key.account_id for key in silent[:MAX_PULL]], strict=False):
             if account.task.key in silent:
-                await self._journal.commit(links.presume, account.task.key, asked.at)
+                await self._journal.commit(settling.presume, account.task.key, asked.at)
                 log.warning("%s: links with an unknown outcome are taken for stored", account.task.label)
 
     async def _leftovers(self, pulled: Collection[str]) -> list[SecondaryTask]:

@@ -57,14 +57,12 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
             "request_id": f"post-{group:05}",
             "account_id": f"account-{number:06}",
             "updated_at": at,
-            "created_at": at,
         }
         stored = LINKS_AN_ACCOUNT if link_state == "stored" else 0
         account = key | {
             "group_id": f"group-{group:05}",
             "domain": f"site{number % 12}.example",
             "label": f"pod{number:06}@site{number % 12}.example",
-            "target": LINKS_AN_ACCOUNT,
             "state": state,
             "message": "the platform does not accept the credentials" if state == "failed" else "",
             "run_id": f"run-{number // 1000}",

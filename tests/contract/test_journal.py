@@ -10,14 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import BadRequest, JournalUnusable, LeaseLost, LikepionError
 from likepion_provider.journal import Journal, Sending, open_journal
 from likepion_provider.journal.database import HEAD, Database
-from likepion_provider.journal.links import BY_HAND, MAX_SENDS
+from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.journal.schema import metadata
+from likepion_provider.journal.settling import BY_HAND
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
@@ -243,9 +246,9 @@ def test_a_person_has_what_was_refused_too_often_offered_once_more(journal: Jour
     refuse = [Record(URLS[0], True), Record(URLS[1], False, "no")]
     for _ in range(MAX_SENDS):
         journal.links.end_send(KEY, send(journal, now), refuse, now.at)
-    journal.submissions.forgive(["somebody else"], now.at)
+    journal.settling.forgive(["somebody else"], now.at)
     assert send(journal, now).urls == ()
-    journal.submissions.forgive([KEY.account_id], now.at)
+    journal.settling.forgive([KEY.account_id], now.at)
     sending = send(journal, now)
     assert sending.urls == (URLS[1],), "what was stored stays"
     journal.links.end_send(KEY, sending, refuse[1:], now.at)
@@ -260,7 +263,7 @@ def test_reappearing_settles_what_was_sent_a_claims_length_ago(
     now = hold(journal, clock)
     journal.links.fail_send(KEY, send(journal, now), U, "reset", now.at)
     clock.advance(passed_s)
-    again, proof = journal.links.reappeared([KEY], clock.now())
+    again, proof = journal.settling.reappeared([KEY], clock.now())
     assert (again, proof) == ((2, set()) if passed_s == 900 else (0, set()))
     assert states(journal) == ([P, P] if passed_s == 900 else [U, U])
 
@@ -271,13 +274,13 @@ def test_a_confirmed_link_that_reappears_trips_the_wire_for_good(
     now = hold(journal, clock)
     journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], None)], now.at)
     clock.advance(901)
-    assert journal.links.reappeared([KEY], clock.now()) == (0, {KEY})
+    assert journal.settling.reappeared([KEY], clock.now()) == (0, {KEY})
     assert states(journal) == [OK, U]
     other = Database(journal_url)
-    assert Journal(other).links.settling() == BY_HAND
+    assert Journal(other).settling.mode() == BY_HAND
     other.close()
-    assert journal.links.reappeared([KEY], clock.now() + timedelta(days=1))[0] == 0
-    assert journal.links.presumable([], clock.now()) == []
+    assert journal.settling.reappeared([KEY], clock.now() + timedelta(days=1))[0] == 0
+    assert journal.settling.presumable([], clock.now()) == []
 
 
 @pytest.mark.parametrize("presumed", [True, False])
@@ -292,11 +295,11 @@ def test_what_was_confirmed_after_a_pull_proves_nothing_and_stays(
     # The answer to one link was late; the other is still open, or was taken for stored.
     journal.links.end_send(KEY, sending, [Record(URLS[0], True), Record(URLS[1], None)], clock.now())
     if presumed:
-        journal.links.presume(KEY, clock.now())
+        journal.settling.presume(KEY, clock.now())
     before = states(journal)
-    assert journal.links.reappeared([KEY], pulled_at) == (0, set())
+    assert journal.settling.reappeared([KEY], pulled_at) == (0, set())
     assert states(journal) == before
-    assert journal.links.settling() != BY_HAND
+    assert journal.settling.mode() != BY_HAND
 
 
 @pytest.mark.parametrize("obstacle", ["", "pulled", "too early", "claimed", "second POST", "a stored sibling"])
@@ -318,12 +321,12 @@ def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock
         later = Moment.read(clock)
         journal.claims.grant("run", {KEY: Lease.granted(later)})
     pulled = [KEY] if obstacle == "pulled" else []
-    assert journal.links.presumable(pulled, clock.now()) == ([] if obstacle else [KEY])
+    assert journal.settling.presumable(pulled, clock.now()) == ([] if obstacle else [KEY])
     if not obstacle:
-        journal.links.presume(KEY, clock.now())
+        journal.settling.presume(KEY, clock.now())
         assert all(link.presumed and link.state is OK for link in journal.links.of_key(KEY))
         clock.advance(901)
-        assert journal.links.reappeared([KEY], clock.now()) == (2, set()), "presumed wrongly: sent again"
+        assert journal.settling.reappeared([KEY], clock.now()) == (2, set()), "presumed wrongly: sent again"
 
 
 @pytest.mark.parametrize(("is_there", "state"), [(True, OK), (False, P)])
@@ -333,14 +336,14 @@ def test_a_persons_word_settles_an_unknown_link_once(
     now = hold(journal, clock)
     journal.links.fail_send(KEY, send(journal, now), U, "reset", now.at)
     first, _ = journal.links.listed(state=U)
-    settled = journal.links.settle(first.id, is_there=is_there, who="ann", note="looked", at=now.at)
+    settled = journal.settling.settle(first.id, is_there=is_there, who="ann", note="looked", at=now.at)
     assert settled.state is state
     assert "ann" in settled.evidence
     assert "looked" in settled.evidence
     with pytest.raises(BadRequest, match="not unknown"):
-        journal.links.settle(first.id, is_there=True, who="ann", note="", at=now.at)
+        journal.settling.settle(first.id, is_there=True, who="ann", note="", at=now.at)
     with pytest.raises(BadRequest, match="no link 999"):
-        journal.links.settle(999, is_there=True, who="ann", note="", at=now.at)
+        journal.settling.settle(999, is_there=True, who="ann", note="", at=now.at)
 
 
 @pytest.mark.parametrize(("passed_s", "state"), [(899, S), (900, U)])
@@ -349,7 +352,7 @@ def test_a_send_that_nobody_ends_any_more_is_parked_and_still_takes_the_truth(
 ) -> None:
     sending = send(journal, hold(journal, clock))
     clock.advance(passed_s)
-    assert journal.links.park_stale(clock.now()) == (2 if state is U else 0)
+    assert journal.settling.park_stale(clock.now()) == (2 if state is U else 0)
     assert states(journal) == [state, state]
     journal.links.end_send(KEY, sending, [Record(url, True) for url in URLS], clock.now())
     assert states(journal) == [OK, OK]
@@ -374,7 +377,7 @@ def test_failures_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     assert record(ImportState.FAILED) == 2
     assert record(ImportState.LISTED) == 0
     record(ImportState.FAILED, permanent=True)
-    journal.submissions.forgive(["account"], now.at)
+    journal.settling.forgive(["account"], now.at)
     assert journal.submissions.get([KEY])[KEY].failures == 0
 
 
@@ -391,7 +394,7 @@ def test_setbacks_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     assert record(ImportState.SUBMITTED) == (2, None)
     assert record(ImportState.LISTED) == (0, None)
     record(ImportState.FAILED, later)
-    journal.submissions.forgive(["account"], now.at)
+    journal.settling.forgive(["account"], now.at)
     known = journal.submissions.get([KEY])[KEY]
     assert (known.setbacks, known.not_before) == (0, None)
 
@@ -399,20 +402,20 @@ def test_setbacks_are_counted_until_a_listing_or_a_person_clears_them(journal: J
 def test_the_pace_falls_with_what_lapsed_and_grows_with_runs_that_got_through(
     journal: Journal, clock: VirtualClock
 ) -> None:
-    settings, now = journal.settings, clock.now()
+    settings = journal.settings
     assert settings.pace() is None
-    settings.note_pace(200, 0, now)
+    settings.note_pace(200, 0)
     assert settings.pace() is None, "nothing lapsed: no bound is known"
-    settings.note_pace(200, 120, now)
+    settings.note_pace(200, 120)
     assert settings.pace() == 80
-    settings.note_pace(50, 0, now)
+    settings.note_pace(50, 0)
     assert settings.pace() == 80, "a small run says nothing of a larger one"
-    settings.note_pace(80, 0, now)
+    settings.note_pace(80, 0)
     assert settings.pace() == 120
-    settings.note_pace(120, 119, now)
+    settings.note_pace(120, 119)
     assert settings.pace() == 25
     for _ in range(12):
-        settings.note_pace(settings.pace() or 1000, 0, now)
+        settings.note_pace(settings.pace() or 1000, 0)
     assert settings.pace() is None
 
 
@@ -428,13 +431,13 @@ def test_a_person_may_have_confirmed_links_sent_again_once(journal: Journal, clo
     now = hold(journal, clock)
     journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], False)], now.at)
     later = now.at + timedelta(minutes=1)
-    assert journal.links.resend([KEY], later, "run-2", later) == 1
+    assert journal.settling.resend([KEY], later, "run-2", later) == 1
     assert sorted(journal.links.to_send([KEY])[KEY]) == URLS
     clock.advance(120)
     again = Moment.read(clock)
     sending = journal.links.begin_send(KEY, "holder", URLS, again)
     journal.links.end_send(KEY, sending, [Record(url, True) for url in URLS], again.at)
-    assert journal.links.resend([KEY], later, "run-2", again.at) == 0, "the run was cleared: it has sent them"
+    assert journal.settling.resend([KEY], later, "run-2", again.at) == 0, "the run was cleared: it has sent them"
 
 
 def test_pruning_forgets_the_text_and_never_that_it_was_sent(journal: Journal, clock: VirtualClock) -> None:
@@ -445,7 +448,7 @@ def test_pruning_forgets_the_text_and_never_that_it_was_sent(journal: Journal, c
     assert [link.url for link in journal.links.of_key(KEY)] == ["", URLS[1]]
     assert journal.links.prepare(KEY, URLS, now.at) == 0
     assert journal.links.to_send([KEY])[KEY] == [URLS[1]]
-    assert journal.links.resend([KEY], now.at + timedelta(days=1), "run", now.at) == 0
+    assert journal.settling.resend([KEY], now.at + timedelta(days=1), "run", now.at) == 0
 
 
 def test_what_is_known_of_an_import_outlives_a_new_pull(journal: Journal, clock: VirtualClock) -> None:
@@ -493,7 +496,10 @@ def test_the_migrations_lead_to_the_schema_of_the_code(journal: Journal) -> None
     found = inspect(journal.database.engine)
     for table in metadata.sorted_tables:
         assert [each["name"] for each in found.get_columns(table.name)] == [each.name for each in table.columns]
-        assert {each["name"] for each in found.get_indexes(table.name)} >= {each.name for each in table.indexes}
+    with journal.database.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True, "version_table": "likepion_journal_version"}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == [], "what a next migration would have to change"
 
 
 def test_a_schema_of_the_future_is_refused(journal: Journal, journal_url: str) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import select
 
 from likepion_provider.board.questions import Filter, Overview
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal import Journal
+from likepion_provider.journal.keys import named, of_key
+from likepion_provider.journal.schema import failure
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
@@ -34,12 +37,17 @@ def hold(journal: Journal, clock: VirtualClock) -> Moment:
     return now
 
 
+def state_of(journal: Journal, key: PostAccount = KEY) -> LinkState | None:
+    with journal.database.reading() as connection:
+        return connection.execute(select(failure.c.state).where(of_key(failure)), named(key)).scalar()
+
+
 def send(journal: Journal, clock: VirtualClock, state: LinkState) -> str:
     now = hold(journal, clock)
     journal.failures.put(KEY, "holder", "wrong password", now)
     send_id = journal.failures.begin_send(KEY, "holder", now)
     if send_id:
-        journal.failures.end_send(KEY, send_id, state, now.at)
+        journal.failures.end_send(KEY, send_id, state)
     return send_id
 
 
@@ -53,7 +61,7 @@ def test_a_report_is_put_once_and_begun_once(journal: Journal, clock: VirtualClo
         assert len([each for each in begun if each.result()]) == 1
     assert note in {f"note {number}" for number in range(6)}
     assert journal.failures.to_send(KEY) is None
-    assert journal.failures.state(OTHER) is None, "another post is another matter"
+    assert state_of(journal, OTHER) is None, "another post is another matter"
 
 
 def test_only_who_holds_the_account_puts_and_sends(journal: Journal, clock: VirtualClock) -> None:
@@ -64,13 +72,13 @@ def test_only_who_holds_the_account_puts_and_sends(journal: Journal, clock: Virt
     clock.advance(900)
     with pytest.raises(LeaseLost):
         journal.failures.begin_send(KEY, "holder", Moment.read(clock))
-    assert journal.failures.state(KEY) is LinkState.PREPARED
+    assert state_of(journal) is LinkState.PREPARED
 
 
 @pytest.mark.parametrize("state", [LinkState.STORED, LinkState.UNKNOWN, LinkState.REFUSED])
 def test_what_went_out_is_not_sent_again(journal: Journal, clock: VirtualClock, state: LinkState) -> None:
     assert send(journal, clock, state)
-    assert journal.failures.state(KEY) is state
+    assert state_of(journal) is state
     assert send(journal, clock, state) == ""
 
 
@@ -84,20 +92,23 @@ def test_a_crash_after_the_request_leaves_a_report_that_may_be_there(journal: Jo
     journal.failures.put(KEY, "holder", "wrong password", now)
     journal.failures.begin_send(KEY, "holder", now)
     journal.claims.take_over("run", "next", [KEY], now)
-    assert journal.failures.state(KEY) is LinkState.UNKNOWN
+    assert state_of(journal) is LinkState.UNKNOWN
     assert journal.failures.begin_send(KEY, "next", now) == ""
 
 
 def test_an_account_that_is_handed_out_again_has_no_report(journal: Journal, clock: VirtualClock) -> None:
     first = send(journal, clock, LinkState.UNKNOWN)
     clock.advance(899)
-    assert journal.failures.reappeared({KEY}, clock.now()) == 0, "that POST may still be under way"
+    journal.settling.reappeared({KEY}, clock.now())
+    assert state_of(journal) is LinkState.UNKNOWN, "that POST may still be under way"
     clock.advance(1)
-    assert journal.failures.reappeared({OTHER}, clock.now()) == 0
-    assert journal.failures.reappeared({KEY}, clock.now()) == 1
+    journal.settling.reappeared({OTHER}, clock.now())
+    assert state_of(journal) is LinkState.UNKNOWN
+    journal.settling.reappeared({KEY}, clock.now())
+    assert state_of(journal) is LinkState.PREPARED
     assert send(journal, clock, LinkState.UNKNOWN)
-    journal.failures.end_send(KEY, first, LinkState.REFUSED, clock.now())
-    assert journal.failures.state(KEY) is LinkState.UNKNOWN, "an answer to an older POST changes nothing"
+    journal.failures.end_send(KEY, first, LinkState.REFUSED)
+    assert state_of(journal) is LinkState.UNKNOWN, "an answer to an older POST changes nothing"
 
 
 @pytest.mark.parametrize("state", [LinkState.STORED, LinkState.REFUSED])
@@ -106,8 +117,8 @@ def test_a_reappearance_changes_nothing_of_what_the_manager_said(
 ) -> None:
     send(journal, clock, state)
     clock.advance(901)
-    assert journal.failures.reappeared({KEY}, clock.now()) == 0
-    assert journal.failures.state(KEY) is state
+    journal.settling.reappeared({KEY}, clock.now())
+    assert state_of(journal) is state
 
 
 @pytest.mark.parametrize(
@@ -123,10 +134,10 @@ def test_another_try_withdraws_what_is_not_there(
     journal: Journal, clock: VirtualClock, state: LinkState, left: LinkState | None
 ) -> None:
     send(journal, clock, state)
-    journal.submissions.forgive(["somebody else"], clock.now())
-    assert journal.failures.state(KEY) is state
-    journal.submissions.forgive(["account"], clock.now())
-    assert journal.failures.state(KEY) is left
+    journal.settling.forgive(["somebody else"], clock.now())
+    assert state_of(journal) is state
+    journal.settling.forgive(["account"], clock.now())
+    assert state_of(journal) is left
 
 
 def test_an_account_with_links_is_not_reported(journal: Journal, clock: VirtualClock) -> None:
@@ -169,4 +180,4 @@ def test_where_the_report_may_be_why_an_account_is_away_its_links_are_not_presum
     sending = journal.links.begin_send(KEY, "holder", [URL], now)
     journal.links.end_send(KEY, sending, [Record(URL, None)], now.at)
     clock.advance(901)
-    assert journal.links.presumable([], clock.now()) == presumed
+    assert journal.settling.presumable([], clock.now()) == presumed

@@ -50,7 +50,7 @@ def test_what_reappears_is_sent_however_often_its_answer_was_lost(journal: Journ
     for _ in range(MAX_SENDS + 2):
         lose_an_answer(journal, clock)
         clock.advance(901)
-        assert journal.links.reappeared({KEY}, clock.now()) == (2, set())
+        assert journal.settling.reappeared({KEY}, clock.now()) == (2, set())
         assert journal.links.to_send([KEY])[KEY] == URLS
 
 
@@ -59,7 +59,7 @@ def test_send_again_by_a_person_means_it_however_often_it_was_sent(journal: Jour
     for _ in range(MAX_SENDS + 1):
         lose_an_answer(journal, clock)
         for parked in journal.links.of_key(KEY):
-            journal.links.settle(parked.id, is_there=False, who="somebody", note="", at=clock.now())
+            journal.settling.settle(parked.id, is_there=False, who="somebody", note="", at=clock.now())
     assert journal.links.to_send([KEY])[KEY] == URLS
 
 
@@ -176,7 +176,7 @@ def _deliver_earlier(journal: Journal, clock: VirtualClock, posts: int) -> None:
     at = clock.now()
     keys = [PostAccount(f"old-{post}", f"account-{number}") for post in range(posts) for number in range(2)]
     journal.submissions.note([_task(key) for key in keys], "old", at)
-    times = {"created_at": at, "updated_at": at, "sent_at": at, "sends": 1}
+    times = {"updated_at": at, "sent_at": at, "sends": 1}
     rows = [
         {"request_id": key.request_id, "account_id": key.account_id, "url_sha256": str(number), "url": "", **times}
         for key in keys

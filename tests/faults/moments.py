@@ -331,7 +331,7 @@ class Model:
         assert sendable == [], "stored, but the journal would send it again"
         twice = {account_id: count for account_id, count in self.platform.submissions.items() if count > 1}
         assert twice == {}, "imported twice"
-        assert Journal(self.database).links.settling() == "reappearance", "the tripwire went off without reason"
+        assert Journal(self.database).settling.mode() == "reappearance", "the tripwire went off without reason"
 
     def rest(self) -> None:
         """Trouble is over: runs come and go until nothing is left to do.

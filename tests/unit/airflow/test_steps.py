@@ -166,7 +166,7 @@ async def test_a_manager_that_is_gone_is_said_once_an_hour(
 
 async def test_no_more_is_pulled_than_earlier_runs_got_to(start: Start, context: Context) -> None:
     sandbox: Sandbox = await start(build_world(accounts=40, posts=1))
-    journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(200, 190, datetime.now(timezone.utc))
+    journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(200, 190)
     pulled = await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks", limit=200).execute, context)
     assert len(pulled) == 25
     assert sum(event.kind == "pull" for event in sandbox.manager.events) == 1

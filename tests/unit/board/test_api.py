@@ -13,7 +13,8 @@ import pytest
 from likepion_provider.board.api import CSRF_HEADER, router
 from likepion_provider.clock import Moment
 from likepion_provider.journal import Journal, TaskName
-from likepion_provider.journal.links import BY_HAND, REFUSED_REMEDY
+from likepion_provider.journal.links import REFUSED_REMEDY
+from likepion_provider.journal.settling import BY_HAND
 from likepion_provider.models import ImportState, LinkState
 from tests.unit.board.client import Client
 from tests.unit.board.conftest import FakeAccess, Story
@@ -214,7 +215,7 @@ def test_the_evidence_of_a_parked_link(story: Story, journal: Journal, get: Get)
     (row,) = get("unknown")["rows"]
     assert row["evidence"] == "the answer has no word on this URL"
     assert row["seen_again"] == "The account was not handed out again since the send"
-    journal.links.set_settling(BY_HAND, story.now.at)
+    journal.settling.set_mode(BY_HAND)
     story.now = Moment(story.now.at + timedelta(minutes=20), "boot", 2200.0)
     story.account("pod", pulled=False)
     assert get("unknown")["rows"][0]["seen_again"] == "The account was not handed out again since the send"
@@ -229,7 +230,9 @@ def test_links_a_day_and_domain(story: Story, get: Get) -> None:
     story.send(story.account("one"), True, True, None)
     story.send(story.account("two", domain="other.example"), True)
     story.send(story.account("three"), True)
-    story.journal.links.settle(story.parked(), is_there=False, who="me", note="", at=story.now.at + timedelta(days=1))
+    story.journal.settling.settle(
+        story.parked(), is_there=False, who="me", note="", at=story.now.at + timedelta(days=1)
+    )
     day = f"{story.now.at:%Y-%m-%d}"
     assert get("delivered")["rows"] == [
         {"day": day, "domain": "other.example", "links": 1},

@@ -6,8 +6,11 @@ import logging
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from likepion_provider.errors import BadRequest, LoginRefused
+from likepion_provider.journal.keys import named, of_key
+from likepion_provider.journal.schema import failure
 from likepion_provider.manager.protocol import Endpoint, failure_report
 from likepion_provider.models import Account, Credentials, LinkState, Outcome, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job
@@ -65,7 +68,8 @@ class World:
 
     @property
     def state(self) -> LinkState | None:
-        return self.worker.journal.failures.state(KEY)
+        with self.worker.journal.database.reading() as connection:
+            return connection.execute(select(failure.c.state).where(of_key(failure)), named(KEY)).scalar()
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ async def test_a_lost_request_is_sent_again_once_the_account_comes_back(world: W
 
 
 async def test_where_people_settle_a_lost_request_is_not_sent_again(world: World) -> None:
-    world.worker.journal.links.set_settling("manual", world.clock.now())
+    world.worker.journal.settling.set_mode("manual")
     world.worker.client.fail(Endpoint.INSERT, "lose_request")
     await world.run()
     await world.run()

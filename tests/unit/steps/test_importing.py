@@ -111,7 +111,7 @@ async def test_a_confirmed_link_that_reappears_switches_settling_off_for_good(wo
     world.manager._served["post-0"].discard(delivered)
     world.clock.advance(901)
     await world.run("run-2")
-    assert world.worker.journal.links.settling() == "manual"
+    assert world.worker.journal.settling.mode() == "manual"
     assert world.stored() == {}, "neither the confirmed nor the unknown links are sent again"
 
 
@@ -378,7 +378,7 @@ async def test_a_pull_that_slept_through_its_claims_proves_nothing_and_takes_not
 
     world.worker.client.pull = slow
     assert await world.worker.intake("run-1").pull(10) == []
-    assert world.worker.journal.links.settling() == "reappearance"
+    assert world.worker.journal.settling.mode() == "reappearance"
     assert set((await world.work(overtaking, "run-2")).values()) == {Outcome.DELIVERED}
     assert world.stored() == {"account-0": 3, "account-1": 3}
 

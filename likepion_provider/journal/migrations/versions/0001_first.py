@@ -1,4 +1,4 @@
-"""The first schema: submissions, claims, links and settings."""
+"""The first schema."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ def upgrade() -> None:
         _text("group_id", 64, None),
         _text("domain", 255, None),
         _text("label", 320, None),
-        sa.Column("target", sa.Integer, nullable=False),
         _text("state", 32, None),
         _text("reference"),
         _number("attempts"),
@@ -59,7 +58,6 @@ def upgrade() -> None:
         sa.Column("pulled_at", _TIME),
         _text("delivered_on", 10),
         sa.Column("submitted_at", _TIME),
-        sa.Column("created_at", _TIME, nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
     )
     op.create_index("likepion_submission_account", "likepion_submission", ["account_id"])
@@ -95,16 +93,23 @@ def upgrade() -> None:
         sa.Column("sent_at", _TIME),
         sa.Column("presumed", sa.Boolean, nullable=False, server_default=sa.false()),
         _text("evidence"),
-        sa.Column("created_at", _TIME, nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
         sa.UniqueConstraint("request_id", "account_id", "url_sha256", name="likepion_link_once"),
     )
     op.create_index("likepion_link_state", "likepion_link", ["state", "sent_at"])
     op.create_table(
+        "likepion_failure",
+        sa.Column("request_id", sa.String(64), primary_key=True),
+        sa.Column("account_id", sa.String(64), primary_key=True),
+        _text("note", default=None),
+        _text("state", 16, None),
+        _text("send_id", 64),
+        sa.Column("sent_at", _TIME),
+    )
+    op.create_table(
         "likepion_setting",
         sa.Column("name", sa.String(64), primary_key=True),
         _text("value", default=None),
-        sa.Column("updated_at", _TIME, nullable=False),
     )
 
 
