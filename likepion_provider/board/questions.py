@@ -14,6 +14,7 @@ from likepion_provider.journal.database import Database
 from likepion_provider.journal.keys import key_columns, named, of_key, same_key
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.journal.submissions import TaskName
+from likepion_provider.journal.tally import state_within_key
 from likepion_provider.models import ImportState, LinkState, PostAccount, Standing
 
 #: Rows of an export that are read at a time.
@@ -281,7 +282,7 @@ _UNKNOWN = select(
     *(func.coalesce(submission.c.group_id, ""), func.coalesce(submission.c.label, "")),
     *(link.c.sent_at, link.c.sends, link.c.evidence, submission.c.pulled_at),
 ).select_from(link)
-_REFUSAL = select(link.c.evidence).where(of_key(link), link.c.state == LinkState.REFUSED).limit(1)
+_REFUSAL = select(link.c.evidence).where(of_key(link), state_within_key(link) == LinkState.REFUSED).limit(1)
 
 
 def _near(keys: Collection[PostAccount]) -> list[ColumnElement[bool]]:

@@ -78,14 +78,15 @@ class Settling:
         """
         with self._database.writing() as connection:
             sent = _sent(connection, pulled, _state.in_((LinkState.SENDING, LinkState.UNKNOWN, LinkState.STORED)))
-            confirmed = {key for key, rows in sent.items() if any(row.is_confirmed for row in rows)}
-            proof = {key for key in confirmed if any(r.is_confirmed and r.updated_at < pulled_at for r in sent[key])}
+            confirmed = {key: [row.updated_at for row in rows if row.is_confirmed] for key, rows in sent.items()}
+            proof = {key for key, times in confirmed.items() if times and min(times) < pulled_at}
             if proof:
                 put(connection, SETTLE_UNKNOWN, BY_HAND)
             if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return 0, proof
             over = _over_since(pulled_at)
-            due = [row.id for key in sent.keys() - confirmed for row in sent[key] if row.sent_at <= over]
+            silent = [row for key, rows in sent.items() if not confirmed[key] for row in rows]
+            due = [row.id for row in silent if row.sent_at <= over]
             evidence = f"handed out again at {_shown(pulled_at)}: was not stored"
             for part in in_parts(due):
                 # Nothing is there, so the next insert counts as the account's first: see presumable().

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
