@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
-from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.database import Database, put_absent, put_fresh
 from likepion_provider.journal.keys import in_parts
 from likepion_provider.journal.schema import claim
 from likepion_provider.manager.lease import Lease
@@ -54,8 +54,8 @@ class Claims:
         """Note claims that the manager just handed out: whatever was noted before has lapsed there."""
         if leases:
             with self._database.writing() as connection:
-                statement = _upsert(connection)
-                connection.execute(statement, [_row(scope, key, leases[key]) for key in _in_order(leases)])
+                rows = [_row(scope, key, leases[key]) for key in _in_order(leases)]
+                connection.execute(put_fresh(connection, claim, *_CHANGING), rows)
 
     def reserve(self, scope: str, leases: Mapping[PostAccount, Lease], now: Moment) -> set[PostAccount]:
         """Take accounts that no live run of ours works; to be done before they are claimed without a pull.
@@ -66,11 +66,10 @@ class Claims:
         with self._database.writing() as connection:
             for key in _in_order(leases):
                 # A row that is not there cannot be locked: put one that is nobody's first.
-                nobodys = insert_for(connection)(claim).on_conflict_do_nothing()
-                connection.execute(nobodys, [_row("", key, leases[key])])
+                connection.execute(put_absent(connection, claim), _row("", key, leases[key]))
                 row = lock(connection, key.account_id)
                 if row is None or row.scope in ("", scope) or row.lease.remaining_s(now) <= 0:
-                    connection.execute(_upsert(connection), [_row(scope, key, leases[key])])
+                    connection.execute(put_fresh(connection, claim, *_CHANGING), _row(scope, key, leases[key]))
                     taken.add(key)
         return taken
 
@@ -163,6 +162,7 @@ def claimed(connection: Connection, account_ids: Collection[str], at: datetime) 
     return found
 
 
+_CHANGING = tuple(column.name for column in claim.c if not column.primary_key)
 #: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _LOCKED = select(claim).where(claim.c.account_id == bindparam("account")).with_for_update()
 
@@ -190,9 +190,3 @@ def _columns(lease: Lease) -> dict[str, Any]:
 
 def _row(scope: str, key: PostAccount, lease: Lease) -> dict[str, Any]:
     return {"account_id": key.account_id, "request_id": key.request_id, "scope": scope, "holder": ""} | _columns(lease)
-
-
-def _upsert(connection: Connection) -> Any:
-    statement = insert_for(connection)(claim)
-    fresh = {column.name: statement.excluded[column.name] for column in claim.c if not column.primary_key}
-    return statement.on_conflict_do_update(index_elements=[claim.c.account_id], set_=fresh)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
@@ -78,9 +78,31 @@ class Database:
         self.engine.dispose()
 
 
-def insert_for(connection: Connection) -> Any:
-    """The dialect's INSERT, which knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-    if connection.dialect.name == "sqlite":
+def put_absent(connection: Connection, table: Table) -> Any:
+    """An INSERT that leaves a row that is there already as it is."""
+    return _put_absent(connection.dialect.name, table)
+
+
+def put_fresh(connection: Connection, table: Table, *columns: str) -> Any:
+    """An INSERT that, where the primary key is there already, changes only some columns."""
+    return _put_fresh(connection.dialect.name, table, columns)
+
+
+# Made once: to build a statement costs more than to run it.
+@functools.cache
+def _put_absent(dialect: str, table: Table) -> Any:
+    return _insert(dialect)(table).on_conflict_do_nothing()
+
+
+@functools.cache
+def _put_fresh(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
+    statement = _insert(dialect)(table)
+    fresh = {name: statement.excluded[name] for name in columns}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=fresh)
+
+
+def _insert(dialect: str) -> Any:
+    if dialect == "sqlite":
         from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
         return sqlite_insert

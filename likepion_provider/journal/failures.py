@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
-from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.keys import each_named, key_columns, named, of_key, read_keys, same_key
 from likepion_provider.journal.schema import failure, link
 from likepion_provider.models import LinkState, PostAccount
@@ -36,7 +36,7 @@ class Failures:
         row = {"request_id": key.request_id, "account_id": key.account_id, "note": note, "state": LinkState.PREPARED}
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            connection.execute(insert_for(connection)(failure).values(row).on_conflict_do_nothing())
+            connection.execute(put_absent(connection, failure), row)
 
     def to_send(self, key: PostAccount) -> str | None:
         """The note of the report that may be sent now; an account that has links has none, whatever was put."""

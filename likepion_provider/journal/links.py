@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, 
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import lock, require
-from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.failures import is_reported
 from likepion_provider.journal.keys import among, each_named, key_columns, named, of_key, read_keys, same_key
 from likepion_provider.journal.schema import link, submission
@@ -78,8 +78,8 @@ class Links:
             return 0
         with self._database.writing() as connection:
             lock(connection, key.account_id)
-            put_absent = insert_for(connection)(link).on_conflict_do_nothing()
-            new = connection.execute(put_absent, rows, execution_options={"preserve_rowcount": True}).rowcount
+            put = put_absent(connection, link)
+            new = connection.execute(put, rows, execution_options={"preserve_rowcount": True}).rowcount
             if new:
                 connection.execute(_MORE_LINKS, named(key) | {"new": new})
             return new

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.database import Database, put_fresh
 from likepion_provider.journal.schema import setting
 from likepion_provider.manager.protocol import MAX_PULL
 
@@ -73,5 +73,4 @@ def get(connection: Connection, name: str) -> str | None:
 
 def put(connection: Connection, name: str, value: str) -> None:
     """Put a setting's value."""
-    statement = insert_for(connection)(setting).values(name=name, value=value)
-    connection.execute(statement.on_conflict_do_update(index_elements=[setting.c.name], set_={"value": value}))
+    connection.execute(put_fresh(connection, setting, "value"), {"name": name, "value": value})

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import Select, Text, bindparam, func, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
-from likepion_provider.journal.database import Database, insert_for
+from likepion_provider.journal.database import Database, put_fresh
 from likepion_provider.journal.keys import among, each_named, key_columns, named, of_key, read_keys
 from likepion_provider.journal.schema import submission
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
@@ -79,10 +79,8 @@ class Submissions:
         if not rows:
             return
         with self._database.writing() as connection:
-            statement = insert_for(connection)(submission)
-            names = ["group_id", "domain", "label", "run_id", "task_id", "map_index", "updated_at"]
-            fresh = {name: statement.excluded[name] for name in (*names, *(["pulled_at"] if pulled else []))}
-            connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=fresh), rows)
+            names = ("group_id", "domain", "label", "run_id", "task_id", "map_index", "updated_at")
+            connection.execute(put_fresh(connection, submission, *names, *(("pulled_at",) if pulled else ())), rows)
 
     def worked_by(self, keys: Collection[PostAccount], task: TaskName) -> None:
         """Note which task works accounts now, so that a person finds its log."""
@@ -120,24 +118,12 @@ class Submissions:
         :param reference: empty keeps the one that is known.
         :raises LeaseLost: ``holder`` may not write any more; the next attempt reads the platform itself.
         """
-        values: dict[str, Any] = {
-            "state": state,
-            "message": message,
-            "remedy": remedy,
-            "not_before": not_before,
-            "updated_at": now.at,
-        }
-        if not_before:
-            values["setbacks"] = submission.c.setbacks + 1
-        if reference:
-            values["reference"] = reference
-        if permanent:
-            values["failures"] = submission.c.failures + 1
-        elif state is ImportState.LISTED:
-            values |= {"failures": 0, "setbacks": 0}
+        clears = state is ImportState.LISTED and not permanent
+        said = {"to": state, "words": message, "advice": remedy, "until": not_before, "at": now.at, "known": reference}
+        counted = {"keeps": not clears, "failed": permanent, "set_back": not_before is not None and not clears}
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            connection.execute(update(submission).where(_OF_KEY).values(values), named(key))
+            connection.execute(_RECORD, named(key) | said | {name: int(is_so) for name, is_so in counted.items()})
 
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""
@@ -210,6 +196,20 @@ _BEGIN = (
         attempts=submission.c.attempts + 1,
         submitted_at=bindparam("at"),
         updated_at=bindparam("at"),
+    )
+)
+_RECORD = (
+    update(submission)
+    .where(_OF_KEY)
+    .values(
+        state=bindparam("to"),
+        message=bindparam("words"),
+        remedy=bindparam("advice"),
+        not_before=bindparam("until"),
+        updated_at=bindparam("at"),
+        reference=func.coalesce(func.nullif(bindparam("known", type_=Text), ""), submission.c.reference),
+        failures=submission.c.failures * bindparam("keeps") + bindparam("failed"),
+        setbacks=submission.c.setbacks * bindparam("keeps") + bindparam("set_back"),
     )
 )
 
