@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
@@ -291,7 +291,7 @@ def _near(keys: Collection[PostAccount]) -> list[ColumnElement[bool]]:
     return [post.in_({key.request_id for key in keys}), account.in_({key.account_id for key in keys})]
 
 
-def _account(row: Row[Any]) -> AccountRow:
+def _account(row: Sequence[Any]) -> AccountRow:
     tasks_end = 2 + len(_TASK)
     return AccountRow(PostAccount(*row[:2]), TaskName(*row[2:tasks_end]), *row[tasks_end:])
 
@@ -309,4 +309,4 @@ def _claims(connection: Connection, rows: list[AccountRow], now: Moment) -> dict
     query = select(*key_columns(claim), claim.c.expires_at).where(
         claim.c.account_id.in_([row.key.account_id for row in rows]), claim.c.scope != "", claim.c.expires_at > now.at
     )
-    return {PostAccount(*key): expires_at for *key, expires_at in connection.execute(query)}
+    return {PostAccount(post, account): expires_at for post, account, expires_at in connection.execute(query)}

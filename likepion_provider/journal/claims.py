@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Executable, bindparam, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
@@ -147,7 +147,7 @@ def require(connection: Connection, key: PostAccount, holder: str, now: Moment) 
 def lock(connection: Connection, account_id: str) -> Claim | None:
     """An account's claim, which no other transaction changes meanwhile; None where there is none."""
     row = connection.execute(_LOCKED, {"account": account_id}).one_or_none()
-    return row and Claim(*row)
+    return None if row is None else Claim(*row)
 
 
 def claimed(connection: Connection, account_ids: Collection[str], at: datetime) -> set[str]:
@@ -167,7 +167,7 @@ _CHANGING = tuple(column.name for column in claim.c if not column.primary_key)
 _LOCKED = select(claim).where(claim.c.account_id == bindparam("account")).with_for_update()
 
 
-def _read(connection: Connection, query: Select[Any]) -> list[Claim]:
+def _read(connection: Connection, query: Executable) -> list[Claim]:
     return [Claim(*row) for row in connection.execute(query)]
 
 

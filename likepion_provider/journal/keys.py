@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, FromClause, Select, and_, bindparam
+from sqlalchemy import Column, ColumnElement, Connection, Executable, FromClause, Table, and_, bindparam
 
 from likepion_provider.models import PostAccount
 
@@ -16,12 +16,12 @@ IDS_A_QUERY = 10_000
 _Id = TypeVar("_Id", str, int)
 
 
-def key_columns(table: FromClause) -> tuple[Column[str], Column[str]]:
+def key_columns(table: Table) -> tuple[Column[str], Column[str]]:
     """The two columns of a table that :class:`~likepion_provider.models.PostAccount` names."""
     return table.c.request_id, table.c.account_id
 
 
-def of_key(table: FromClause) -> ColumnElement[bool]:
+def of_key(table: Table) -> ColumnElement[bool]:
     """The rows of the key that the statement is run with: see :func:`named`.
 
     For statements that are made once: to build one costs more than to run it.
@@ -49,7 +49,7 @@ def same_key(table: FromClause, other: FromClause) -> ColumnElement[bool]:
     return and_(table.c.request_id == other.c.request_id, table.c.account_id == other.c.account_id)
 
 
-def among(table: FromClause, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[bool]]:
+def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[bool]]:
     """Conditions, one per query, that together name a table's rows of some keys.
 
     By post first: an account has rows for every post there ever was.
@@ -67,6 +67,6 @@ def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
     return (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
 
 
-def read_keys(connection: Connection, query: Select[tuple[str, str]]) -> list[PostAccount]:
+def read_keys(connection: Connection, query: Executable) -> list[PostAccount]:
     """The keys that a query of :func:`key_columns` finds."""
     return [PostAccount(request_id, account_id) for request_id, account_id in connection.execute(query)]

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import lock, require
@@ -236,7 +236,7 @@ def park(connection: Connection, keys: Collection[PostAccount], which: ColumnEle
     return parked
 
 
-def read_link(row: Row[Any]) -> Link:
+def read_link(row: Sequence[Any]) -> Link:
     """What a query of :data:`LINK` finds, for people."""
     link_id, request_id, account_id, *rest = row
     return Link(link_id, PostAccount(request_id, account_id), *rest)

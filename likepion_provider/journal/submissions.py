@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Text, bindparam, func, select, update
+from sqlalchemy import Executable, Text, bindparam, func, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
@@ -173,7 +173,7 @@ class Submissions:
         """Every row of some platforms, newest first."""
         return self._rows(_NEWEST_FIRST.where(submission.c.domain.in_(list(domains))))
 
-    def _rows(self, *queries: Select[Any]) -> list[Submission]:
+    def _rows(self, *queries: Executable) -> list[Submission]:
         with self._database.reading() as connection:
             return [
                 Submission(PostAccount(request_id, account_id), *fields)
