@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
-from likepion_provider.journal.keys import key_columns, named, of_key, same_key
+from likepion_provider.journal.keys import key_columns, named, of_key, read_rows, same_key
 from likepion_provider.journal.schema import claim, link, submission
 from likepion_provider.journal.submissions import TaskName
 from likepion_provider.journal.tally import state_within_key
@@ -237,8 +237,7 @@ class Overview:
             number = number.join(submission, same).where(submission.c.group_id == group_id)
         with self._database.reading() as connection:
             total = connection.execute(number).scalar_one()
-            rows = connection.execute(page.offset(offset).limit(limit)).all()
-        return total, [UnknownRow(PostAccount(*row[:2]), *row[2:]) for row in rows]
+            return total, read_rows(connection, page.offset(offset).limit(limit), UnknownRow)
 
     def delivered(self, since: date) -> list[DeliveryDay]:
         """Links delivered, per day and domain."""

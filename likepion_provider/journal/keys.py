@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Executable, FromClause, Table, and_, bindparam
@@ -14,6 +15,7 @@ from likepion_provider.models import PostAccount
 IDS_A_QUERY = 10_000
 
 _Id = TypeVar("_Id", str, int)
+_Row = TypeVar("_Row")
 
 
 def key_columns(table: Table) -> tuple[Column[str], Column[str]]:
@@ -70,3 +72,16 @@ def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
 def read_keys(connection: Connection, query: Executable) -> list[PostAccount]:
     """The keys that a query of :func:`key_columns` finds."""
     return [PostAccount(request_id, account_id) for request_id, account_id in connection.execute(query)]
+
+
+def row_columns(table: Table, row: type[Any]) -> tuple[Column[Any], ...]:
+    """The columns that a dataclass names whose first field is ``key``."""
+    return *key_columns(table), *(table.c[field.name] for field in dataclasses.fields(row) if field.name != "key")
+
+
+def read_rows(
+    connection: Connection, query: Executable, row: Callable[..., _Row], parameters: Mapping[str, Any] | None = None
+) -> list[_Row]:
+    """What a query of :func:`row_columns`, or of the same in other words, finds."""
+    found = connection.execute(query, parameters)
+    return [row(PostAccount(request_id, account_id), *fields) for request_id, account_id, *fields in found]

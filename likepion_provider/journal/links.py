@@ -21,7 +21,17 @@ from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import lock, require
 from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.failures import is_reported
-from likepion_provider.journal.keys import among, each_named, key_columns, named, of_key, read_keys, same_key
+from likepion_provider.journal.keys import (
+    among,
+    each_named,
+    key_columns,
+    named,
+    of_key,
+    read_keys,
+    read_rows,
+    row_columns,
+    same_key,
+)
 from likepion_provider.journal.schema import link, submission
 from likepion_provider.journal.tally import state_within_key, tally
 from likepion_provider.manager.protocol import Record
@@ -50,8 +60,8 @@ class Sending:
 class Link:
     """One row, for people."""
 
-    id: int
     key: PostAccount
+    id: int
     url: str
     state: LinkState
     sends: int
@@ -212,13 +222,12 @@ class Links:
         if group_id:
             query = query.join(submission, same_key(link, submission)).where(submission.c.group_id == group_id)
         with self._database.reading() as connection:
-            return [read_link(row) for row in connection.execute(query)]
+            return read_rows(connection, query, Link)
 
     def of_key(self, key: PostAccount) -> list[Link]:
         """Every link of an account for a post, in the order in which they were found."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(*LINK).where(_OF_KEY).order_by(link.c.id), named(key))
-            return [read_link(row) for row in rows]
+            return read_rows(connection, select(*LINK).where(_OF_KEY).order_by(link.c.id), Link, named(key))
 
 
 def park(connection: Connection, keys: Collection[PostAccount], which: ColumnElement[bool], at: datetime) -> int:
@@ -234,12 +243,6 @@ def park(connection: Connection, keys: Collection[PostAccount], which: ColumnEle
     parked = connection.execute(update(link).where(_OF_KEY, which).values(**lost, updated_at=at), left).rowcount
     tally(connection, keys, at)
     return parked
-
-
-def read_link(row: Sequence[Any]) -> Link:
-    """What a query of :data:`LINK` finds, for people."""
-    link_id, request_id, account_id, *rest = row
-    return Link(link_id, PostAccount(request_id, account_id), *rest)
 
 
 def _row(key: PostAccount, url: str, at: datetime) -> dict[str, Any]:
@@ -269,11 +272,7 @@ def _has_stored() -> ColumnElement[bool]:
 
 _KEY = key_columns(link)
 _OF_KEY = of_key(link)
-#: The columns of :class:`Link`.
-LINK = (
-    *(link.c.id, *_KEY, link.c.url, link.c.state),
-    *(link.c.sends, link.c.sent_at, link.c.presumed, link.c.evidence),
-)
+LINK = row_columns(link, Link)
 #: Links whose insert began and whose outcome is not known.
 UNSETTLED = link.c.state.in_((LinkState.SENDING, LinkState.UNKNOWN))
 #: A refused link is offered again a few times; one that provably is not stored, however often it takes.

@@ -8,10 +8,11 @@ decides.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
 
@@ -19,8 +20,18 @@ from likepion_provider.errors import BadRequest
 from likepion_provider.journal import failures
 from likepion_provider.journal.claims import claimed
 from likepion_provider.journal.database import Database
-from likepion_provider.journal.keys import among, each_named, in_parts, key_columns, named, of_key, read_keys
-from likepion_provider.journal.links import LINK, UNSETTLED, Link, park, read_link
+from likepion_provider.journal.keys import (
+    among,
+    each_named,
+    in_parts,
+    key_columns,
+    named,
+    of_key,
+    read_keys,
+    read_rows,
+    row_columns,
+)
+from likepion_provider.journal.links import LINK, UNSETTLED, Link, park
 from likepion_provider.journal.schema import link, submission
 from likepion_provider.journal.settings import get, put
 from likepion_provider.journal.tally import state_within_key, tally
@@ -138,15 +149,14 @@ class Settling:
         with self._database.writing() as connection:
             is_unknown = and_(link.c.id == link_id, link.c.state == LinkState.UNKNOWN)
             changed = connection.execute(update(link).where(is_unknown).values(settled)).rowcount
-            row = connection.execute(select(*LINK).where(link.c.id == link_id)).one_or_none()
-            if row is None:
-                raise BadRequest(f"the journal has no link {link_id}")
-            found = read_link(row)
-            if not changed:
-                message = f"link {link_id} is {found.state.value}, not unknown"
-                raise BadRequest(message, remedy="Only unknown outcomes are settled.")
-            tally(connection, [found.key], at)
-        return found
+            found = read_rows(connection, select(*LINK).where(link.c.id == link_id), Link)
+            tally(connection, [each.key for each in found if changed], at)
+        if not found:
+            raise BadRequest(f"the journal has no link {link_id}")
+        if not changed:
+            message = f"link {link_id} is {found[0].state.value}, not unknown"
+            raise BadRequest(message, remedy="Only unknown outcomes are settled.")
+        return found[0]
 
     def resend(self, keys: Collection[PostAccount], sent_before: datetime, who: str, at: datetime) -> int:
         """Take a person's word that the manager has lost what it had confirmed: send those links again.
@@ -184,9 +194,11 @@ class Settling:
                 tally(connection, refused, at)
 
 
-class _Sent(NamedTuple):
-    """A link that was in an insert, as far as settling needs it; fields in the order of :data:`_SENT`."""
+@dataclasses.dataclass(frozen=True)
+class _Sent:
+    """A link that was in an insert, as far as settling needs it."""
 
+    key: PostAccount
     id: int
     state: LinkState
     send_id: str
@@ -203,7 +215,7 @@ class _Sent(NamedTuple):
 
 _KEY = key_columns(link)
 _OF_KEY = of_key(link)
-_SENT = tuple(link.c[name] for name in _Sent._fields)
+_SENT = select(*row_columns(link, _Sent))
 _state = state_within_key(link)
 _OFFER_AGAIN = (
     update(link)
@@ -217,8 +229,8 @@ def _sent(
 ) -> defaultdict[PostAccount, list[_Sent]]:
     found: defaultdict[PostAccount, list[_Sent]] = defaultdict(list)
     for part in among(link, keys):
-        for request_id, account_id, *row in connection.execute(select(*_KEY, *_SENT).where(part, which)):
-            found[PostAccount(request_id, account_id)].append(_Sent(*row))
+        for row in read_rows(connection, _SENT.where(part, which), _Sent):
+            found[row.key].append(row)
     return found
 
 

@@ -12,7 +12,16 @@ from sqlalchemy import Executable, Text, bindparam, func, select, update
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, put_fresh
-from likepion_provider.journal.keys import among, each_named, key_columns, named, of_key, read_keys
+from likepion_provider.journal.keys import (
+    among,
+    each_named,
+    key_columns,
+    named,
+    of_key,
+    read_keys,
+    read_rows,
+    row_columns,
+)
 from likepion_provider.journal.schema import submission
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
 
@@ -175,17 +184,12 @@ class Submissions:
 
     def _rows(self, *queries: Executable) -> list[Submission]:
         with self._database.reading() as connection:
-            return [
-                Submission(PostAccount(request_id, account_id), *fields)
-                for query in queries
-                for request_id, account_id, *fields in connection.execute(query)
-            ]
+            return [each for query in queries for each in read_rows(connection, query, Submission)]
 
 
 _KEY = key_columns(submission)
 _OF_KEY = of_key(submission)
-_FIELDS = [submission.c[field.name] for field in dataclasses.fields(Submission) if field.name != "key"]
-_ROWS = select(*_KEY, *_FIELDS)
+_ROWS = select(*row_columns(submission, Submission))
 _NEWEST_FIRST = _ROWS.order_by(submission.c.updated_at.desc(), *_KEY)
 #: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _BEGIN = (
