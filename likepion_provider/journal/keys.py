@@ -12,7 +12,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Executable, FromClause
 from likepion_provider.models import PostAccount
 
 #: SQLite takes 32,766 variables per statement, PostgreSQL 65,535.
-IDS_A_QUERY = 10_000
+IDS_PER_QUERY = 10_000
 
 _Id = TypeVar("_Id", str, int)
 _Row = TypeVar("_Row")
@@ -66,7 +66,7 @@ def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[b
 
 def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
     """Pieces that fit into one statement's variables."""
-    return (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
+    return (ids[start : start + IDS_PER_QUERY] for start in range(0, len(ids), IDS_PER_QUERY))
 
 
 def read_keys(connection: Connection, query: Executable) -> list[PostAccount]:

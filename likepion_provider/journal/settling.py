@@ -44,7 +44,7 @@ BY_REAPPEARANCE, BY_HAND = "reappearance", "manual"
 
 
 class Settling:
-    """What settles links that may not be sent again blindly."""
+    """Settles links that may not be sent again blindly."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
