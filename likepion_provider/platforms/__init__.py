@@ -1,4 +1,6 @@
-"""The importers' contract, and the registry that finds them.
+"""The importers' contract, what importers need of the package, and the registry that finds them.
+
+An importer needs this module, :mod:`likepion_provider.errors` and :mod:`likepion_provider.models`, no other.
 
 .. code-block:: toml
 
@@ -9,28 +11,49 @@
 from __future__ import annotations
 
 from likepion_provider.platforms.base import (
+    ByHand,
     Job,
     ListedEpisode,
+    LooksFirst,
     Platform,
     PlatformSettings,
     Progress,
+    quoted,
     refuse_locked,
+    shown_url,
 )
-from likepion_provider.platforms.match import match
+from likepion_provider.platforms.match import bare_url, enough, match, plain, same_feed
 from likepion_provider.platforms.registry import ENTRY_POINTS, Registry, registry
-from likepion_provider.web.http import Page, PlatformHttp
+from likepion_provider.platforms.totp import totp_code
+from likepion_provider.web.html import Html, Link, TableRow
+from likepion_provider.web.http import Page, PlatformHttp, Row, basic_auth, read_date
 
 __all__ = [
     "ENTRY_POINTS",
+    "ByHand",
+    "Html",
     "Job",
+    "Link",
     "ListedEpisode",
+    "LooksFirst",
     "Page",
     "Platform",
     "PlatformHttp",
     "PlatformSettings",
     "Progress",
     "Registry",
+    "Row",
+    "TableRow",
+    "bare_url",
+    "basic_auth",
+    "enough",
     "match",
+    "plain",
+    "quoted",
+    "read_date",
     "refuse_locked",
     "registry",
+    "same_feed",
+    "shown_url",
+    "totp_code",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from likepion_provider.errors import FeedLocked, NeedsVerification, PlatformError
-from likepion_provider.models import Credentials, Feed, ImportState, SecondaryTask
+from likepion_provider.errors import FeedLocked, LoginRefused, NeedsVerification, PlatformError
+from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
 from likepion_provider.web.http import PlatformHttp
 
 
@@ -39,6 +40,11 @@ class Job:
     http: PlatformHttp = dataclasses.field(repr=False)
     #: The platform's own name for the show, as an earlier answer gave it; empty at first.
     reference: str = ""
+
+    @property
+    def wanted(self) -> tuple[Episode, ...]:
+        """The feed's episodes that are to be reported, newest first."""
+        return self.feed.episodes[: self.task.target or None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +79,10 @@ class Progress:
 class Platform(abc.ABC):
     """An importer.
 
-    Subclasses set the class attributes and write the two methods. Errors: raise
-    :class:`~likepion_provider.errors.LoginRefused`, :class:`~likepion_provider.errors.NeedsVerification`,
-    :class:`~likepion_provider.errors.PlatformChanged` or plain
-    :class:`~likepion_provider.errors.PlatformError` for what does not pass by itself; what :class:`PlatformHttp`
-    raises for trouble that passes goes through.
+    Subclasses set the class attributes and write the two methods. What does not pass by itself is raised:
+    :meth:`refused_login`, :meth:`refused_key`, :meth:`Page.changed <likepion_provider.web.http.Page.changed>`,
+    :class:`~likepion_provider.errors.NeedsVerification`, else :meth:`failed`. Trouble that passes is raised by
+    :class:`PlatformHttp`, and goes through.
     """
 
     #: Unique; also names the connection ``likepion_platform_<name>``.
@@ -105,9 +110,8 @@ class Platform(abc.ABC):
         """
         site, there = urlsplit(job.http.base_url), urlsplit(url)
         if there.hostname != site.hostname or (site.scheme, there.scheme) == ("https", "http"):
-            raise PlatformError(
-                f"{self.title} sends logins of {job.task.domain} to {there.scheme}://{there.netloc}",
-                platform=self.name,
+            raise self.failed(
+                f"sends logins of {job.task.domain} to {there.scheme}://{there.netloc}",
                 remedy="If that is the site, put its address into the host of the domain's Airflow connection.",
             )
 
@@ -143,33 +147,69 @@ class Platform(abc.ABC):
         """
         await self.collect(job)
 
+    def failed(self, words: str, *, remedy: str | None = None) -> PlatformError:
+        """The error for what does not pass by itself.
+
+        :param words: they go on from the platform's title; what the platform itself says is passed by :func:`quoted`.
+        """
+        return PlatformError(f"{self.title} {words}", platform=self.name, remedy=remedy)
+
+    def refused_login(self, job: Job) -> LoginRefused:
+        """The error for an account that the platform does not let in."""
+        message = f"{self.title} does not accept the credentials of {job.task.label}"
+        return LoginRefused(message, platform=self.name)
+
     def refused_key(self) -> PlatformError:
         """The error for a key that the platform does not take, or that the connection lacks."""
         connection = f"likepion_platform_{self.name}"
-        return PlatformError(
-            f"{self.title} needs a key that it accepts in the Airflow connection {connection}",
-            platform=self.name,
+        return self.failed(
+            f"needs a key that it accepts in the Airflow connection {connection}",
             remedy=f"Put into {connection}: {self.needs_connection}.",
         )
 
 
-class ByHand(Platform):
+class LooksFirst(Platform):
+    """An importer of a platform that must not be handed a feed twice: it adds what a look does not find."""
+
+    async def submit(self, job: Job) -> Progress:
+        """Look, and add the feed where it is not there; see :meth:`Platform.submit`."""
+        seen = await self.collect(job)
+        return await self.add(job) if seen.state is ImportState.NEW else seen
+
+    @abc.abstractmethod
+    async def add(self, job: Job) -> Progress:
+        """Hand the feed to the platform, which does not have it.
+
+        :raises PlatformError: the platform will not take it.
+        :raises Transient: passing trouble; the platform is read back before the next try.
+        """
+
+
+class ByHand(LooksFirst):
     """An importer of a platform that only a person can hand a feed; it collects as soon as the show is there."""
 
     @abc.abstractmethod
     def instructions(self, job: Job) -> str:
         """What the person has to do, step by step. It is shown, so :func:`shown_url` goes in, never the feed's URL."""
 
-    async def submit(self, job: Job) -> Progress:
-        """Look whether the person has done it.
+    async def add(self, job: Job) -> Progress:
+        """Ask a person.
 
-        :raises NeedsVerification: not yet, or the platform has not taken it up.
+        :raises NeedsVerification: always.
         """
-        seen = await self.collect(job)
-        if seen.state is ImportState.NEW:
-            message = f"{self.title} does not list the feed, and takes it from a person only"
-            raise NeedsVerification(message, platform=self.name, remedy=self.instructions(job))
-        return seen
+        message = f"{self.title} does not list the feed, and takes it from a person only"
+        raise NeedsVerification(message, platform=self.name, remedy=self.instructions(job))
+
+
+def quoted(job: Job, words: str) -> str:
+    """A platform's own words as they may be shown: without addresses, which may be the feed's, and secrets.
+
+    :return: at most 300 characters.
+    """
+    for secret in job.credentials.secrets():
+        words = words.replace(secret, "***")
+    # Cut first: the pattern takes its time over a very long word.
+    return re.sub(r"\S+://\S+", "<address>", words[:2000])[:300]
 
 
 def shown_url(feed: Feed) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,13 +25,23 @@ def _feed_key(url: str) -> tuple[str, str, str]:
     return parts.netloc.lower(), parts.path.rstrip("/"), parts.query
 
 
-def enough(job: Job, listed: tuple[ListedEpisode, ...]) -> bool:
+def enough(job: Job, listed: Sequence[ListedEpisode]) -> bool:
     """Whether every episode wanted is among those listed, so that no further page need be read."""
-    wanted = min(job.task.target or len(job.feed.episodes), len(job.feed.episodes))
+    wanted = len(job.wanted)
     return wanted == 0 or len(match(job.feed, listed, wanted)) >= wanted
 
 
-def match(feed: Feed, listed: tuple[ListedEpisode, ...], target: int) -> list[ListedEpisode]:
+def plain(title: str) -> str:
+    """A title as it is compared: without case, with single spaces."""
+    return " ".join(title.casefold().split())
+
+
+def bare_url(url: str) -> str:
+    """A media file's URL as it is compared: without scheme and query."""
+    return url.split("?")[0].removeprefix("https://").removeprefix("http://")
+
+
+def match(feed: Feed, listed: Sequence[ListedEpisode], target: int) -> list[ListedEpisode]:
     """The listed episodes that are the feed's, in the feed's order, at most ``target``, each page once.
 
     By guid; else by the media file's URL without its query; else by title and day of publication.
@@ -58,7 +69,7 @@ def _clues(guid: str, enclosure_url: str, title: str, published_at: datetime | N
     day = published_at.date() if published_at else None
     clues: list[Any] = [("guid", guid)] if guid else []
     if enclosure_url:
-        clues.append(("enclosure", enclosure_url.split("?")[0].removeprefix("https://").removeprefix("http://")))
+        clues.append(("enclosure", bare_url(enclosure_url)))
     if title and day:
-        clues.append(("title", " ".join(title.lower().split()), day))
+        clues.append(("title", plain(title), day))
     return clues

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import pyotp
-
 from likepion_provider.errors import LoginRefused
 from likepion_provider.platforms.base import Job, Platform
 
-
-class _Totp(pyotp.TOTP):
-    # Many sites hand out 80 bits (16 letters). The account has what it was given; refusing it helps nobody.
-    min_secret_length_bits: ClassVar[int] = 40
+#: Many sites hand out 80 bits (16 letters). The account has what it was given; refusing it helps nobody.
+_MIN_SECRET_BITS = 40
 
 
 def totp_code(platform: Platform, job: Job) -> str:
@@ -20,10 +14,15 @@ def totp_code(platform: Platform, job: Job) -> str:
 
     :raises LoginRefused: the secret is missing or not base32.
     """
+    import pyotp  # late: few accounts have a second factor
+
+    class Totp(pyotp.TOTP):
+        min_secret_length_bits = _MIN_SECRET_BITS
+
     secret = job.credentials.twofa.replace(" ", "")
     try:
         if secret:
-            return _Totp(secret).now()
+            return Totp(secret).now()
     except ValueError:
         pass
     found = "is not base32" if secret else "is missing"

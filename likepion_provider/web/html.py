@@ -1,54 +1,100 @@
-"""HTML forms: what an importer needs of them."""
+"""HTML as importers read it: forms, links, tables and lists, found in one linear pass."""
 
 from __future__ import annotations
 
+import dataclasses
 from html.parser import HTMLParser
+from typing import NamedTuple
 
 
-def hidden_fields(html: str) -> dict[str, str]:
-    """The hidden inputs of a page, by name; of repeated names the first."""
-    return _read(html).hidden
+class Link(NamedTuple):
+    """Where a link leads, as the page writes it, and the text that it shows."""
+
+    href: str
+    text: str
 
 
-def controls(html: str) -> dict[str, str]:
-    """What the inputs and selections of a page hold, by name; of repeated names the first."""
-    return _read(html).controls
+@dataclasses.dataclass(frozen=True)
+class TableRow:
+    """A row of a table: what its cells show, and the links in it."""
+
+    cells: list[str] = dataclasses.field(default_factory=list)
+    links: list[Link] = dataclasses.field(default_factory=list)
 
 
-def links(html: str) -> list[str]:
-    """Where the links of a page lead."""
-    return _read(html).links
+class Html(HTMLParser):
+    """What is on a page. Texts have single spaces between words.
 
+    :param text: the page's source.
+    """
 
-def _read(html: str) -> _Reader:
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    return reader
-
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
-        self.hidden: dict[str, str] = {}
+        #: What inputs and selections hold, by name; of repeated names the first.
         self.controls: dict[str, str] = {}
-        self.links: list[str] = []
+        #: For each selection by name: its options' values, by the text that they show.
+        self.options: dict[str, dict[str, str]] = {}
+        self.links: list[Link] = []
+        self.rows: list[TableRow] = []
+        #: The items of lists, each with its list's class.
+        self.items: list[tuple[str, str]] = []
+        self._texts: list[str] = []
+        #: For each tag that is open: where its text begins, and its address or value.
+        self._open: dict[str, tuple[int, str]] = {}
         self._select = ""
+        self._row: TableRow | None = None
+        self._lists: list[str] = []
+        self.feed(text)
+        self.close()
+        for tag in tuple(self._open):
+            self.handle_endtag(tag)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """See :class:`html.parser.HTMLParser`."""
         given = {name: value or "" for name, value in attrs}
         name, value = given.get("name", ""), given.get("value", "")
+        if tag in ("a", "option", "td"):
+            self.handle_endtag(tag)  # HTML lets authors leave the end out
+        if tag in ("a", "li", "option", "td"):
+            self._open[tag] = len(self._texts), value if tag == "option" else given.get("href", "")
         if tag == "input" and name:
             self.controls.setdefault(name, value)
-            if given.get("type", "").lower() == "hidden":
-                self.hidden.setdefault(name, value)
-        elif tag == "a" and given.get("href"):
-            self.links.append(given["href"])
         elif tag == "select":
             self._select = name
         elif tag == "option" and self._select and ("selected" in given or self._select not in self.controls):
             self.controls[self._select] = value
+        elif tag == "tr":
+            self._row = TableRow()
+            self.rows.append(self._row)
+        elif tag == "ul":
+            self._lists.append(given.get("class", ""))
+
+    def handle_data(self, data: str) -> None:
+        """See :class:`html.parser.HTMLParser`."""
+        self._texts.append(data)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "select":
+        """See :class:`html.parser.HTMLParser`."""
+        if tag in self._open:
+            begin, given = self._open.pop(tag)
+            self._take(tag, given, " ".join("".join(self._texts[begin:]).split()))
+        elif tag == "select":
+            self.handle_endtag("option")
             self._select = ""
+        elif tag == "tr":
+            self.handle_endtag("td")
+            self._row = None
+        elif tag == "ul" and self._lists:
+            self._lists.pop()
+
+    def _take(self, tag: str, given: str, text: str) -> None:
+        if tag == "a" and given:
+            self.links.append(Link(given, text))
+            if self._row:
+                self._row.links.append(Link(given, text))
+        elif tag == "option" and self._select:
+            self.options.setdefault(self._select, {})[text] = given
+        elif tag == "td" and self._row:
+            self._row.cells.append(text)
+        elif tag == "li" and self._lists:
+            self.items.append((self._lists[-1], text))

@@ -27,7 +27,7 @@ from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.importing import BatchImport, ImportOptions
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.keeper import Keeper
-from likepion_provider.web.html import hidden_fields
+from likepion_provider.web.html import Html
 from tests.benchmarks.report import row
 
 ACCOUNTS, POSTS = 300, 5
@@ -112,7 +112,7 @@ async def import_plainly(where: Addresses, account: Account) -> list[str]:
                 return await answer.text()
 
         async def csrf(path: str) -> str:
-            return hidden_fields(await page("GET", path))["csrf"]
+            return Html(await page("GET", path)).controls["csrf"]
 
         login = {"csrf": await csrf("login"), "username": known.username, "password": known.password}
         await page("POST", "login", data=login)

@@ -11,14 +11,21 @@ answers 403 to too many calls is taken from others' reports; it is read as passi
 
 from __future__ import annotations
 
-from datetime import datetime
 from urllib.parse import quote
 
 from likepion_provider.errors import Transient
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import ByHand, Job, ListedEpisode, Progress, shown_url
-from likepion_provider.platforms.match import same_feed
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import (
+    ByHand,
+    Job,
+    ListedEpisode,
+    Page,
+    Progress,
+    Row,
+    read_date,
+    same_feed,
+    shown_url,
+)
 
 _CONNECT = "https://podcastsconnect.apple.com/my-podcasts/new-feed"
 _MAX_RESULTS = 200
@@ -54,20 +61,17 @@ class Apple(ByHand):
         wanted = job.task.target or len(job.feed.episodes)
         # The show itself is one of the results.
         params = {"id": reference, "entity": "podcastEpisode", "limit": str(min(wanted + 1, _MAX_RESULTS))}
-        page = await self._get(job, "lookup", params)
-        rows = page.rows("results")
-        indices = [index for index, row in enumerate(rows) if row.get("wrapperType") == "podcastEpisode"]
-        episodes = tuple(_listed(page, index) for index in indices)
+        rows = (await self._get(job, "lookup", params)).rows("results")
         if not rows:
             return Progress(ImportState.NEW)
+        episodes = tuple(_listed(row) for row in rows if row.get("wrapperType") == "podcastEpisode")
         return Progress(ImportState.LISTED if episodes else ImportState.IN_REVIEW, reference, episodes)
 
     async def _find(self, job: Job) -> str:
         params = {"term": job.feed.title, "media": "podcast", "entity": "podcast", "limit": str(_MAX_RESULTS)}
-        page = await self._get(job, "search", params)
-        for index, row in enumerate(page.rows("results")):
-            if same_feed(job.feed, str(row.get("feedUrl") or "")):
-                return str(page.field("results", index, "collectionId", kind=int))
+        for row in (await self._get(job, "search", params)).rows("results"):
+            if same_feed(job.feed, row.text("feedUrl")):
+                return str(row.field("collectionId", kind=int))
         return ""
 
     async def _get(self, job: Job, path: str, params: dict[str, str]) -> Page:
@@ -75,21 +79,14 @@ class Apple(ByHand):
         page = await job.http.get(path, params=params | country)
         if page.status == 403:
             raise Transient(f"{self.title} wants fewer calls", retry_after_s=_PAUSE_S)
-        if page.status != 200:
-            raise page.changed("an answer with status 200")
-        return page
+        return page.expect(200, what="an answer with status 200")
 
 
-def _listed(page: Page, index: int) -> ListedEpisode:
-    row = page.field("results", index, kind=dict)
-    try:
-        published = datetime.fromisoformat(str(row.get("releaseDate")).replace("Z", "+00:00"))
-    except ValueError:
-        published = None
+def _listed(row: Row) -> ListedEpisode:
     return ListedEpisode(
-        url=page.field("results", index, "trackViewUrl"),
-        guid=str(row.get("episodeGuid") or ""),
-        title=str(row.get("trackName") or ""),
-        enclosure_url=str(row.get("episodeUrl") or ""),
-        published_at=published,
+        url=row.field("trackViewUrl"),
+        guid=row.text("episodeGuid"),
+        title=row.text("trackName"),
+        enclosure_url=row.text("episodeUrl"),
+        published_at=read_date(row.text("releaseDate")),
     )

@@ -32,11 +32,19 @@ from datetime import datetime, timezone
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
-from likepion_provider.errors import LoginRefused, PlatformError
+from likepion_provider.errors import LoginRefused
 from likepion_provider.models import Episode, ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.platforms.match import same_feed
-from likepion_provider.web.http import Page, PlatformHttp
+from likepion_provider.platforms import (
+    Job,
+    ListedEpisode,
+    Page,
+    Platform,
+    PlatformHttp,
+    Progress,
+    Row,
+    bare_url,
+    same_feed,
+)
 
 _ITEMS_A_PAGE = 100
 _FORBIDDEN_IN_PATHS = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
@@ -64,30 +72,27 @@ class Audiobookshelf(Platform):
     async def submit(self, job: Job) -> Progress:
         """Add the podcast where it is not there, download what is missing, open the feed."""
         item = job.reference or await self._find(job) or await self._add(job)
-        page = await self._item(job, item)
-        if page is None:
-            item = await self._add(job)
-            page = await self._item(job, item)
-        if page is None:
-            raise PlatformError(f"{self.title} does not show the podcast that it has added", platform=self.name)
-        await self._download_missing(job, page)
-        await self._open_feed(job, page)
-        return Progress(ImportState.SUBMITTED, item)
+        # What an earlier run has added may be gone.
+        podcast = await self._podcast(job, item) or await self._podcast(job, await self._add(job))
+        if podcast is None:
+            raise self.failed("does not show the podcast that it has added")
+        await self._download_missing(job, podcast)
+        await self._open_feed(job, podcast)
+        return Progress(ImportState.SUBMITTED, podcast.field("id"))
 
     async def collect(self, job: Job) -> Progress:
         """Find the podcast, its downloads and its public feed, and list what is in both."""
         item = job.reference or await self._find(job)
-        page = await self._item(job, item) if item else None
-        if page is None:
+        podcast = await self._podcast(job, item) if item else None
+        if podcast is None:
             return Progress(ImportState.NEW)
-        episodes = await self._public(job, page)
-        running = _running(page)
-        if not running and _missing(job, _listed(page)):
-            return Progress(
-                ImportState.NEW, item, episodes, message="episodes are missing and none is being downloaded"
-            )
-        if not running and not episodes and _listed(page):
-            return Progress(ImportState.NEW, item, message="the podcast's public feed is not open")
+        episodes = await self._public(job, podcast)
+        if not _is_downloading(podcast):
+            if _missing(job, podcast):
+                message = "episodes are missing and none is being downloaded"
+                return Progress(ImportState.NEW, item, episodes, message=message)
+            if not episodes and _downloaded(podcast):
+                return Progress(ImportState.NEW, item, message="the podcast's public feed is not open")
         return Progress(ImportState.LISTED if episodes else ImportState.SUBMITTED, item, episodes)
 
     # --- the podcast ---
@@ -100,23 +105,21 @@ class Audiobookshelf(Platform):
                 params = {"limit": str(_ITEMS_A_PAGE), "page": str(number), "minified": "1"}
                 page = await self._call(job, "GET", f"api/libraries/{library['id']}/items", params=params)
                 rows = page.rows("results")
-                for index in range(len(rows)):
-                    metadata = page.field("results", index, "media", "metadata", kind=dict)
+                for row in rows:
+                    metadata = row.field("media", "metadata", kind=dict)
                     if same_feed(job.feed, str(metadata.get("feedUrl") or "")):
-                        item: str = page.field("results", index, "id")
-                        return item
+                        return str(row.field("id"))
                 number, seen, total = number + 1, seen + len(rows), page.field("total", kind=int) if rows else 0
         return ""
 
-    async def _libraries(self, job: Job) -> list[dict[str, Any]]:
+    async def _libraries(self, job: Job) -> list[Row]:
         """The podcast libraries, the one to import into first; with a name in the connection only that."""
         page = await self._call(job, "GET", "api/libraries")
         rows = [each for each in page.rows("libraries") if each.get("mediaType") == "podcast"]
         libraries = _chosen(rows, job.settings.extra.get("library"), "name")
         if not libraries:
-            raise PlatformError(
-                f"{self.title} has no such podcast library for {job.task.label}",
-                platform=self.name,
+            raise self.failed(
+                f"has no such podcast library for {job.task.label}",
                 remedy="Add a podcast library there, or correct 'library' in the connection's extra.",
             )
         return libraries
@@ -124,104 +127,97 @@ class Audiobookshelf(Platform):
     async def _add(self, job: Job) -> str:
         """Add the podcast to the library; its id."""
         library = (await self._libraries(job))[0]
-        folders = _chosen(library.get("folders") or [], job.settings.extra.get("folder"), "fullPath")
+        folders = _chosen(library.rows("folders"), job.settings.extra.get("folder"), "fullPath")
         if not folders:
-            raise PlatformError(
-                f"the library {library.get('name')!r} of {self.title} has no such folder",
-                platform=self.name,
+            raise self.failed(
+                f"has no such folder in its library {library.get('name')!r}",
                 remedy="Add a folder to the library, or correct 'folder' in the connection's extra.",
             )
-        metadata = (await self._read_feed(job)).field("podcast", "metadata", kind=dict)
-        name = _FORBIDDEN_IN_PATHS.sub(" ", job.feed.title).strip(". ") or "podcast"
-        digest = hashlib.sha256(job.feed.url.encode()).hexdigest()[:8]
-        # Another podcast of this title may have the folder already.
-        for path in (name, f"{name} {digest}"):
+        read = (await self._read_feed(job)).field("podcast", "metadata", kind=dict)
+        media = {"metadata": _metadata(job, read), "autoDownloadEpisodes": False}
+        root = str(folders[0].get("fullPath", "")).rstrip("/")
+        for name in _folder_names(job):
             body = {
                 "libraryId": library["id"],
                 "folderId": folders[0]["id"],
-                "path": f"{str(folders[0].get('fullPath', '')).rstrip('/')}/{path}",
-                "media": {"metadata": _metadata(job, metadata), "autoDownloadEpisodes": False},
+                "path": f"{root}/{name}",
+                "media": media,
             }
             page = await self._call(job, "POST", "api/podcasts", json=body)
             if page.status != 400:
-                item: str = page.field("id")
-                return item
+                return str(page.field("id"))
             if there := await self._find(job):
                 return there
-        raise PlatformError(f"{self.title} refused the podcast: {page.text[:200]}", platform=self.name)
+        raise self.failed(f"refused the podcast: {page.text[:200]}")
 
     async def _read_feed(self, job: Job) -> Page:
         """The feed as the server reads it."""
         page = await self._call(job, "POST", "api/podcasts/feed", json={"rssFeed": job.feed.url})
         if page.status in (400, 404):
-            raise PlatformError(
-                f"{self.title} cannot read the feed (status {page.status})",
-                platform=self.name,
+            raise self.failed(
+                f"cannot read the feed (status {page.status})",
                 remedy="See the server's log; it refuses private addresses without DISABLE_SSRF_REQUEST_FILTER.",
             )
         return page
 
-    async def _item(self, job: Job, item: str) -> Page | None:
+    async def _podcast(self, job: Job, item: str) -> Row | None:
         """The podcast with its episodes, downloads and feed; None where it is gone."""
         params = {"expanded": "1", "include": "rssfeed,downloads"}
         page = await self._call(job, "GET", f"api/items/{item}", params=params)
-        return None if page.status == 404 else page
+        return None if page.status == 404 else page.row()
 
     # --- its downloads and its public feed ---
 
-    async def _download_missing(self, job: Job, page: Page) -> None:
-        if _running(page) or not (missing := _missing(job, _listed(page))):
+    async def _download_missing(self, job: Job, podcast: Row) -> None:
+        missing = _missing(job, podcast)
+        if _is_downloading(podcast) or not missing:
             return
-        answer = await self._read_feed(job)
         guids = {each.guid for each in missing}
-        media = {_bare(each.enclosure.url) for each in missing if each.enclosure}
-        rows = answer.rows("podcast", "episodes")
-        chosen = [row for row in rows if row.get("guid") in guids or _bare(_feed_episode(row).enclosure_url) in media]
+        media = {bare_url(each.enclosure.url) for each in missing if each.enclosure}
+        rows = (await self._read_feed(job)).rows("podcast", "episodes")
+        chosen = [row for row in rows if row.get("guid") in guids or bare_url(_listed(row).enclosure_url) in media]
         if chosen:
-            path = f"api/podcasts/{page.field('id')}/download-episodes"
+            path = f"api/podcasts/{podcast.field('id')}/download-episodes"
             if (done := await self._call(job, "POST", path, json=chosen)).status != 200:
-                raise PlatformError(f"{self.title} will not download (status {done.status})", platform=self.name)
+                raise self.failed(f"will not download (status {done.status})")
 
-    async def _open_feed(self, job: Job, page: Page) -> None:
+    async def _open_feed(self, job: Job, podcast: Row) -> None:
         """Open the podcast's feed once it has an episode; it shows the later ones by itself."""
-        item = page.field("id")
-        looked: Page | None = page
+        item = podcast.field("id")
+        looked: Row | None = podcast
         for pause_s in self.first_download_s:
-            if looked is None or looked.json().get("rssFeed"):
+            if looked is None or looked.get("rssFeed"):
                 return
-            if _listed(looked):
+            if _downloaded(looked):
                 break
             await asyncio.sleep(pause_s)
-            looked = await self._item(job, item)
+            looked = await self._podcast(job, item)
         else:
             return
         body = {"slug": item, "serverAddress": urljoin(job.http.base_url, "/").rstrip("/")}
         answer = await self._call(job, "POST", f"api/feeds/item/{item}/open", json=body)
-        looked = await self._item(job, item) if answer.status != 200 else None
-        if looked and not looked.json().get("rssFeed"):
-            reason = f"(status {answer.status}): {answer.text[:200]}"
-            raise PlatformError(f"{self.title} will not open the podcast's feed {reason}", platform=self.name)
+        looked = await self._podcast(job, item) if answer.status != 200 else None
+        if looked and not looked.get("rssFeed"):
+            raise self.failed(f"will not open the podcast's feed (status {answer.status}): {answer.text[:200]}")
 
-    async def _public(self, job: Job, page: Page) -> tuple[ListedEpisode, ...]:
+    async def _public(self, job: Job, podcast: Row) -> tuple[ListedEpisode, ...]:
         """The episodes that are in the podcast's public feed; empty where that is not open."""
-        feed = page.json().get("rssFeed")
-        if not feed or not _listed(page):
+        downloaded = podcast.rows("media", "episodes")
+        if not podcast.get("rssFeed") or not downloaded:
             return ()
         # The server brings the feed up to date when somebody reads it.
-        path = str(feed.get("feedUrl") or "")
-        if not path:
-            raise page.changed("rssFeed.feedUrl")
-        await job.http.get(_public_url(job, path))
-        feeds = await self._call(job, "GET", "api/feeds")
-        index = next((index for index, row in enumerate(feeds.rows("feeds")) if row.get("id") == feed.get("id")), None)
-        if index is None:
+        await job.http.get(_public_url(job, podcast.field("rssFeed", "feedUrl")))
+        feeds = (await self._call(job, "GET", "api/feeds")).rows("feeds")
+        feed = next((each for each in feeds if each.get("id") == podcast["rssFeed"].get("id")), None)
+        if feed is None:
             return ()
-        urls = {
-            row.get("fullPath"): _public_url(job, feeds.field("feeds", index, "episodes", number, "enclosure", "url"))
-            for number, row in enumerate(feeds.rows("feeds", index, "episodes"))
-        }
-        found = zip(_paths(page), _listed(page), strict=True)
-        return tuple(dataclasses.replace(each, url=urls[path]) for path, each in found if path in urls)
+        urls = {each.get("fullPath"): each.field("enclosure", "url") for each in feed.rows("episodes")}
+        paths = [each.field("audioFile", "metadata", "path") for each in downloaded]
+        return tuple(
+            dataclasses.replace(_listed(row), url=_public_url(job, urls[path]))
+            for row, path in zip(downloaded, paths, strict=True)
+            if path in urls
+        )
 
     # --- the wire ---
 
@@ -238,9 +234,7 @@ class Audiobookshelf(Platform):
             raise LoginRefused(
                 f"{self.title} does not let {job.task.label} do this; it must be an admin", platform=self.name
             )
-        if page.status not in (200, 400, 404):
-            raise page.changed(f"an answer to {method} {urlsplit(page.url).path}")
-        return page
+        return page.expect(200, 400, 404, what=f"an answer to {method} {urlsplit(page.url).path}")
 
     async def _send(self, job: Job, method: str, path: str, options: dict[str, Any]) -> Page:
         headers = {"Authorization": f"Bearer {self._tokens[job.http]}"}
@@ -252,7 +246,7 @@ class Audiobookshelf(Platform):
         # Without the header the server would set a cookie, which is of no use here.
         page = await job.http.post("login", json=fields, headers={"x-return-tokens": "true"})
         if page.status in (400, 401):
-            raise LoginRefused(f"{self.title} does not accept the credentials of {job.task.label}", platform=self.name)
+            raise self.refused_login(job)
         self._tokens[job.http] = page.field("user", "accessToken")
 
 
@@ -272,50 +266,45 @@ def _metadata(job: Job, read: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _chosen(rows: list[dict[str, Any]], wanted: object, named: str) -> list[dict[str, Any]]:
+def _folder_names(job: Job) -> tuple[str, str]:
+    """The podcast's folder; the second where another podcast of this title has the first already."""
+    name = _FORBIDDEN_IN_PATHS.sub(" ", job.feed.title).strip(". ") or "podcast"
+    return name, f"{name} {hashlib.sha256(job.feed.url.encode()).hexdigest()[:8]}"
+
+
+def _chosen(rows: list[Row], wanted: object, named: str) -> list[Row]:
     """The rows that have the id or the name; all where none is asked for."""
     return [each for each in rows if not wanted or wanted in (each.get("id"), each.get(named))]
 
 
-def _running(page: Page) -> bool:
+def _is_downloading(podcast: Row) -> bool:
     """Whether downloads of the podcast are queued or under way."""
-    item = page.json()
-    return bool(item.get("episodeDownloadsQueued") or item.get("episodesDownloading"))
+    return bool(podcast.get("episodeDownloadsQueued") or podcast.get("episodesDownloading"))
 
 
-def _listed(page: Page) -> tuple[ListedEpisode, ...]:
-    """The item's episodes, without an address as yet."""
-    return tuple(_feed_episode(row) for row in page.rows("media", "episodes"))
+def _downloaded(podcast: Row) -> list[ListedEpisode]:
+    """The podcast's episodes on the server, without an address as yet."""
+    return [_listed(row) for row in podcast.rows("media", "episodes")]
 
 
-def _paths(page: Page) -> list[str]:
-    rows = range(len(page.rows("media", "episodes")))
-    return [page.field("media", "episodes", index, "audioFile", "metadata", "path") for index in rows]
+def _missing(job: Job, podcast: Row) -> list[Episode]:
+    """The wanted episodes that are not on the server."""
+    there = _downloaded(podcast)
+    guids, media = {each.guid for each in there}, {bare_url(each.enclosure_url) for each in there}
+    wanted = [(each, bare_url(each.enclosure.url)) for each in job.wanted if each.enclosure]
+    return [each for each, url in wanted if each.guid not in guids and url not in media]
 
 
-def _feed_episode(row: dict[str, Any]) -> ListedEpisode:
-    """An episode, of an item or of a feed that the server has read: both have the same fields."""
-    published = row.get("publishedAt")
+def _listed(row: Row) -> ListedEpisode:
+    """An episode of a podcast, or of a feed that the server has read: both have the same fields."""
+    published_ms = row.get("publishedAt")
     return ListedEpisode(
         url="",
-        guid=str(row.get("guid") or ""),
-        title=str(row.get("title") or ""),
+        guid=row.text("guid"),
+        title=row.text("title"),
         enclosure_url=str((row.get("enclosure") or {}).get("url") or ""),
-        published_at=datetime.fromtimestamp(published / 1000, timezone.utc) if published else None,
+        published_at=datetime.fromtimestamp(published_ms / 1000, timezone.utc) if published_ms else None,
     )
-
-
-def _missing(job: Job, listed: tuple[ListedEpisode, ...]) -> list[Episode]:
-    """The wanted episodes that are not there."""
-    guids, media = {each.guid for each in listed}, {_bare(each.enclosure_url) for each in listed}
-    wanted = [each for each in job.feed.episodes[: job.task.target or None] if each.enclosure]
-    return [
-        each for each in wanted if each.guid not in guids and each.enclosure and _bare(each.enclosure.url) not in media
-    ]
-
-
-def _bare(url: str) -> str:
-    return url.split("?")[0].partition("://")[2]
 
 
 def _public_url(job: Job, path: str) -> str:

@@ -19,28 +19,32 @@ Not verified: nothing of this was run against Castopod. Accounts with a second f
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from likepion_provider.errors import LoginRefused, PlatformError
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.platforms.match import enough, same_feed
-from likepion_provider.web.html import controls, links
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import (
+    Job,
+    ListedEpisode,
+    LooksFirst,
+    Page,
+    Progress,
+    Row,
+    basic_auth,
+    enough,
+    same_feed,
+)
 
 _CSRF = "csrf_test_name"
 _LOGIN = "cp-auth/login"
 _QUEUE = "cp-admin/imports"
 _ADD = "cp-admin/imports/add"
 _EPISODES_A_PAGE = 100
-_REDIRECTS = (301, 302, 303, 307)
 
 
-class Castopod(Platform):
+class Castopod(LooksFirst):
     """Queues by the admin's form, lists by the API."""
 
     name = "castopod"
@@ -58,24 +62,20 @@ class Castopod(Platform):
         """Open the admin's queue."""
         await self._admin(job, _QUEUE)
 
-    async def submit(self, job: Job) -> Progress:
-        """Queue an import, unless the feed is there or queued."""
-        seen = await self.collect(job)
-        if seen.state is not ImportState.NEW:
-            return seen
+    async def add(self, job: Job) -> Progress:
+        """Queue an import."""
         form = await self._admin(job, _ADD)
-        fields = controls(form.text)
+        fields = form.inputs(_CSRF, "imported_feed_url", "handle", "language", "category")
         data = {
+            _CSRF: fields[_CSRF],
             "imported_feed_url": job.feed.url,
             "handle": await self._free_handle(job),
-            "language": str(job.settings.extra.get("language") or fields.get("language", "")),
-            "category": str(job.settings.extra.get("category") or fields.get("category", "")),
+            "language": str(job.settings.extra.get("language") or fields["language"]),
+            "category": str(job.settings.extra.get("category") or fields["category"]),
         }
-        _require(form, _CSRF, *data)
-        answer = await job.http.post(_ADD, data={_CSRF: fields[_CSRF]} | data, allow_redirects=False)
-        to = urlsplit(answer.headers.get("location", "")).path
-        if answer.status not in _REDIRECTS or to.endswith(_ADD):
-            raise PlatformError(f"{self.title} did not queue the feed (status {answer.status})", platform=self.name)
+        answer = await job.http.post(_ADD, data=data, allow_redirects=False)
+        if not answer.redirects_to or urlsplit(answer.redirects_to).path.endswith(_ADD):
+            raise self.failed(f"did not queue the feed (status {answer.status})")
         return Progress(ImportState.SUBMITTED, cookie=job.http.cookie)
 
     async def collect(self, job: Job) -> Progress:
@@ -83,7 +83,7 @@ class Castopod(Platform):
         podcast = await self._podcast(job)
         if podcast is None:
             queue = await self._admin(job, _QUEUE)
-            queued = any(same_feed(job.feed, each) for each in links(queue.text))
+            queued = any(same_feed(job.feed, link.href) for link in queue.html.links)
             return Progress(ImportState.SUBMITTED if queued else ImportState.NEW, cookie=job.http.cookie)
         reference, handle = podcast
         episodes = await self._episodes(job, reference, handle)
@@ -94,41 +94,32 @@ class Castopod(Platform):
 
     async def _podcast(self, job: Job) -> tuple[str, str] | None:
         """The podcast's id and handle; None where it is not there."""
-        page = await self._api(job, "podcasts")
-        for index, row in enumerate(page.rows()):
-            if "imported_feed_url" not in row:
-                raise page.changed("imported_feed_url")
-            if same_feed(job.feed, row["imported_feed_url"] or "") or str(row.get("id")) == job.reference:
-                return str(page.field(index, "id", kind=(int, str))), page.field(index, "handle")
+        for row in (await self._api(job, "podcasts")).rows():
+            feed_url = row.field("imported_feed_url", kind=(str, type(None)))
+            if same_feed(job.feed, feed_url or "") or str(row.get("id")) == job.reference:
+                return str(row.field("id", kind=(int, str))), row.field("handle")
         return None
 
     async def _episodes(self, job: Job, podcast: str, handle: str) -> tuple[ListedEpisode, ...]:
-        found: tuple[ListedEpisode, ...] = ()
+        found: list[ListedEpisode] = []
         while True:
             params = {"podcastIds": podcast, "limit": str(_EPISODES_A_PAGE), "offset": str(len(found))}
-            page = await self._api(job, "episodes", params=params)
-            rows = range(len(page.rows()))
-            found = (*found, *[_listed(job, page, index, handle) for index in rows])
+            rows = (await self._api(job, "episodes", params=params)).rows()
+            found += [_listed(job, row, handle) for row in rows]
             if len(rows) < _EPISODES_A_PAGE or enough(job, found):
-                return found
+                return tuple(found)
 
     async def _api(self, job: Job, path: str, **options: Any) -> Page:
-        headers = {}
-        if job.settings.password:
-            login = base64.b64encode(f"{job.settings.login}:{job.settings.password}".encode()).decode()
-            headers["Authorization"] = f"Basic {login}"
+        headers = basic_auth(job.settings.login, job.settings.password) if job.settings.password else {}
         page = await job.http.get(f"api/rest/v1/{path}", headers=headers, allow_redirects=False, **options)
         if page.status == 401:
             raise self.refused_key()
         if page.status == 404:
-            raise PlatformError(
-                f"{self.title}: {job.task.domain} has its REST API switched off",
-                platform=self.name,
+            raise self.failed(
+                f"has its REST API switched off at {job.task.domain}",
                 remedy="Set restapi.enabled=true in the instance's .env.",
             )
-        if page.status != 200:
-            raise page.changed(f"an answer to {path}")
-        return page
+        return page.expect(200, what=f"an answer to {path}")
 
     # --- the admin's pages ---
 
@@ -140,18 +131,17 @@ class Castopod(Platform):
         for handle in (name[:32], f"{name[:23]}_{digest}"):
             if handle.lower() not in taken:
                 return handle
-        raise PlatformError(f"{self.title} has another podcast called {handle}", platform=self.name)
+        raise self.failed(f"has another podcast called {handle}")
 
     async def _admin(self, job: Job, path: str) -> Page:
         """One of the admin's pages, after a login where none holds."""
         page = await job.http.get(path, allow_redirects=False)
         if _to_login(page):
-            await self._login(job, urljoin(page.url, page.headers["location"]))
+            await self._login(job, page.redirects_to)
             page = await job.http.get(path, allow_redirects=False)
         if page.status != 200:
-            raise PlatformError(
-                f"{self.title} does not let {job.task.label} import (status {page.status})",
-                platform=self.name,
+            raise self.failed(
+                f"does not let {job.task.label} import (status {page.status})",
                 remedy="Give the account a role that may import podcasts, and no second factor.",
             )
         return page
@@ -159,36 +149,27 @@ class Castopod(Platform):
     async def _login(self, job: Job, url: str) -> None:
         form = await job.http.get(url)
         self.refuse_login_elsewhere(job, form.url)
-        _require(form, _CSRF, "email", "password")
         data = {
-            _CSRF: controls(form.text)[_CSRF],
+            _CSRF: form.inputs(_CSRF, "email", "password")[_CSRF],
             "email": job.credentials.email,
             "password": job.credentials.password,
         }
         answer = await job.http.post(form.url, data=data, allow_redirects=False)
         if _to_login(answer):
-            raise LoginRefused(f"{self.title} does not accept the credentials of {job.task.label}", platform=self.name)
-        if answer.status not in _REDIRECTS:
+            raise self.refused_login(job)
+        if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
 
 
 def _to_login(page: Page) -> bool:
-    return page.status in _REDIRECTS and urlsplit(page.headers.get("location", "")).path.endswith(_LOGIN)
+    return urlsplit(page.redirects_to).path.endswith(_LOGIN)
 
 
-def _require(page: Page, *names: str) -> None:
-    there = controls(page.text)
-    for name in names:
-        if name not in there:
-            raise page.changed(f"the input {name}")
-
-
-def _listed(job: Job, page: Page, index: int, handle: str) -> ListedEpisode:
-    row = page.field(index, kind=dict)
+def _listed(job: Job, row: Row, handle: str) -> ListedEpisode:
     public = row.get("published_at") and not row.get("is_premium")
-    path = f"@{handle}/episodes/{page.field(index, 'slug')}"
+    path = f"@{handle}/episodes/{row.field('slug')}"
     return ListedEpisode(
         url=urljoin(job.http.base_url, path) if public else "",
-        guid=page.field(index, "guid"),
-        title=str(row.get("title") or ""),
+        guid=row.field("guid"),
+        title=row.text("title"),
     )

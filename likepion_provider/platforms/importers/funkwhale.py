@@ -20,20 +20,17 @@ Not verified: nothing of this was run against Funkwhale.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from likepion_provider.errors import LoginRefused, PlatformError
+from likepion_provider.errors import LoginRefused
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.platforms.match import enough, same_feed
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import Job, ListedEpisode, LooksFirst, Page, Progress, Row, enough, same_feed
 
 _ROWS_A_PAGE = 50
 
 
-class Funkwhale(Platform):
+class Funkwhale(LooksFirst):
     """Subscribes by feed URL, lists by the channel's id."""
 
     name = "funkwhale"
@@ -45,17 +42,13 @@ class Funkwhale(Platform):
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30)
 
-    async def submit(self, job: Job) -> Progress:
-        """Subscribe, unless the account is."""
-        seen = await self.collect(job)
-        if seen.state is not ImportState.NEW:
-            return seen
+    async def add(self, job: Job) -> Progress:
+        """Subscribe."""
         page = await self._call(job, "POST", "channels/rss-subscribe/", json={"url": job.feed.url})
         if page.status != 201:
             # The pod's words may hold the feed's address.
-            raise PlatformError(
-                f"{self.title} did not take the feed (status {page.status})",
-                platform=self.name,
+            raise self.failed(
+                f"did not take the feed (status {page.status})",
                 remedy="Subscribe to the feed on the pod by hand: it shows the reason.",
             )
         return Progress(ImportState.SUBMITTED, page.field("channel", "uuid"))
@@ -65,31 +58,27 @@ class Funkwhale(Platform):
         reference = job.reference or await self._find(job)
         if not reference:
             return Progress(ImportState.NEW)
-        found: tuple[ListedEpisode, ...] = ()
+        found: list[ListedEpisode] = []
         params = {"channel": reference, "include_channels": "true", "ordering": "-creation_date"}
         async for page in self._pages(job, "tracks/", params):
-            found = (*found, *[_listed(job, page, index) for index in range(len(page.rows("results")))])
+            found += [_listed(job, row) for row in page.rows("results")]
             if enough(job, found):
                 break
         # A channel that is gone has no tracks; to subscribe again does no harm where it is not.
-        return Progress(ImportState.LISTED if found else ImportState.NEW, reference, found)
+        return Progress(ImportState.LISTED if found else ImportState.NEW, reference, tuple(found))
 
     async def _find(self, job: Job) -> str:
         async for page in self._pages(job, "subscriptions/", {}):
-            for index in range(len(page.rows("results"))):
-                if same_feed(job.feed, page.field("results", index, "channel", "rss_url")):
-                    found: str = page.field("results", index, "channel", "uuid")
-                    return found
+            for row in page.rows("results"):
+                if same_feed(job.feed, row.field("channel", "rss_url")):
+                    return str(row.field("channel", "uuid"))
         return ""
 
     async def _pages(self, job: Job, path: str, params: dict[str, str]) -> AsyncIterator[Page]:
         number, more = 1, True
         while more:
-            page = await self._call(
-                job, "GET", path, params={**params, "page": str(number), "page_size": str(_ROWS_A_PAGE)}
-            )
-            if page.status != 200:
-                raise page.changed("a list")
+            here = {**params, "page": str(number), "page_size": str(_ROWS_A_PAGE)}
+            page = (await self._call(job, "GET", path, params=here)).expect(200, what="a list")
             yield page
             number, more = number + 1, bool(page.json().get("next"))
 
@@ -102,21 +91,14 @@ class Funkwhale(Platform):
                 platform=self.name,
             )
         if page.status == 405:
-            raise PlatformError(f"{self.title}: {job.task.domain} has channels switched off", platform=self.name)
-        if page.status not in (200, 201, 400):
-            raise page.changed(f"an answer to {method} {urlsplit(page.url).path}")
-        return page
+            raise self.failed(f"has channels switched off at {job.task.domain}")
+        return page.expect(200, 201, 400, what=f"an answer to {method} {urlsplit(page.url).path}")
 
 
-def _listed(job: Job, page: Page, index: int) -> ListedEpisode:
-    track = page.field("results", index, "id", kind=int)
-    date = page.field("results", index, "creation_date")
-    try:
-        moment = datetime.fromisoformat(date.replace("Z", "+00:00"))
-    except ValueError:
-        raise page.changed("creation_date as a date") from None
+def _listed(job: Job, row: Row) -> ListedEpisode:
+    row.field("creation_date")  # it is needed: there is little else to know an episode by
     return ListedEpisode(
-        url=urljoin(job.http.base_url, f"library/tracks/{track}"),
-        title=page.field("results", index, "title"),
-        published_at=moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc),
+        url=urljoin(job.http.base_url, f"library/tracks/{row.field('id', kind=int)}"),
+        title=row.field("title"),
+        published_at=row.date("creation_date"),
     )

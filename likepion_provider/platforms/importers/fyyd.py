@@ -11,9 +11,7 @@ Not verified: nothing of this was run against the real service. The order of the
 from __future__ import annotations
 
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import ByHand, Job, ListedEpisode, Progress, shown_url
-from likepion_provider.platforms.match import enough, same_feed
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import ByHand, Job, ListedEpisode, Progress, Row, enough, same_feed, shown_url
 
 _ADD = "https://fyyd.de/add-feed"
 _PAGE_SIZE = 50
@@ -39,36 +37,35 @@ class Fyyd(ByHand):
         reference = job.reference or await self._find(job)
         if not reference:
             return Progress(ImportState.NEW)
-        found: tuple[ListedEpisode, ...] = ()
+        found: list[ListedEpisode] = []
         number: int | None = 0
         while number is not None:
             params = {"podcast_id": reference, "page": str(number), "count": str(_PAGE_SIZE)}
             page = await job.http.get("podcast/episodes", params=params)
             if page.status in (400, 404):
                 return Progress(ImportState.NEW)
-            count = len(page.field("data", "episodes", kind=list))
-            found += tuple(_listed(page, index) for index in range(count))
+            rows = page.rows("data", "episodes")
+            found += map(_listed, rows)
             following = page.field("meta", "paging", "next_page", kind=(int, type(None)))
             # Whatever it says, an empty page or one that does not go on is the last.
-            number = following if count and following and following > number and not enough(job, found) else None
-        return Progress(ImportState.LISTED if found else ImportState.IN_REVIEW, reference, found)
+            number = following if rows and following and following > number and not enough(job, found) else None
+        return Progress(ImportState.LISTED if found else ImportState.IN_REVIEW, reference, tuple(found))
 
     async def _find(self, job: Job) -> str:
         params = {"title": job.feed.title, "url": job.feed.url, "count": str(_PAGE_SIZE)}
         page = await job.http.get("search/podcast", params=params)
         if page.status == 404:
             return ""
-        for index, row in enumerate(page.rows("data")):
-            if same_feed(job.feed, str(row.get("xmlURL") or "")):
-                return str(page.field("data", index, "id", kind=int))
+        for row in page.rows("data"):
+            if same_feed(job.feed, row.text("xmlURL")):
+                return str(row.field("id", kind=int))
         return ""
 
 
-def _listed(page: Page, index: int) -> ListedEpisode:
-    row = page.field("data", "episodes", index, kind=dict)
+def _listed(row: Row) -> ListedEpisode:
     return ListedEpisode(
-        url=page.field("data", "episodes", index, "url_fyyd"),
-        guid=str(row.get("guid") or ""),
-        title=str(row.get("title") or ""),
-        enclosure_url=str(row.get("enclosure") or ""),
+        url=row.field("url_fyyd"),
+        guid=row.text("guid"),
+        title=row.text("title"),
+        enclosure_url=row.text("enclosure"),
     )

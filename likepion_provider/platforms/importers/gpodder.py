@@ -12,13 +12,10 @@ Not verified: nothing of this was run against gpodder.net.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
-from likepion_provider.errors import PlatformError
 from likepion_provider.models import Episode, ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import Job, ListedEpisode, Platform, Progress
 
 #: Begins the reference of a task; else the reference is the podcast's path on the site.
 _TASK = "task:"
@@ -42,7 +39,7 @@ class Gpodder(Platform):
         if page.status == 302:
             return Progress(ImportState.SUBMITTED)
         if page.status in (400, 404):
-            raise PlatformError(f"{self.title} refused the feed's URL (status {page.status})", platform=self.name)
+            raise self.failed(f"refused the feed's URL (status {page.status})")
         task = urlsplit(page.headers.get("location", "")).path.rstrip("/").rsplit("/", 1)[-1]
         if page.status != 202 or not task:
             raise page.changed("the header Location of a task")
@@ -56,7 +53,7 @@ class Gpodder(Platform):
         reference = urlsplit(page.field("mygpo_link")).path
         found: list[ListedEpisode] = []
         misses = 0
-        for episode in job.feed.episodes[: job.task.target or None]:
+        for episode in job.wanted:
             listed = await self._episode(job, episode)
             misses = 0 if listed else misses + 1
             found += [listed] if listed else []
@@ -72,7 +69,7 @@ class Gpodder(Platform):
         if page.status == 404:
             return Progress(ImportState.NEW)
         if page.field("status") == "unsuccessful":
-            raise PlatformError(f"{self.title} could not read the feed", platform=self.name)
+            raise self.failed("could not read the feed")
         return Progress(ImportState.NEW, job.reference)
 
     async def _episode(self, job: Job, episode: Episode) -> ListedEpisode | None:
@@ -82,18 +79,11 @@ class Gpodder(Platform):
         page = await job.http.get("api/2/data/episode.json", params=params)
         if page.status == 404:
             return None
-        row = page.json()
+        row = page.row()
         # It answered to this very media URL, which it may hold in another spelling.
         return ListedEpisode(
-            url=page.field("mygpo_link"),
-            title=str(row.get("title") or ""),
+            url=row.field("mygpo_link"),
+            title=row.text("title"),
             enclosure_url=episode.enclosure.url,
-            published_at=_released(page, str(row.get("released") or "")),
+            published_at=row.date("released"),
         )
-
-
-def _released(page: Page, text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc) if text else None
-    except ValueError:
-        raise page.changed("released as a date") from None

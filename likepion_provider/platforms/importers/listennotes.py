@@ -13,11 +13,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from likepion_provider.errors import PlatformError
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.platforms.match import enough, same_feed
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Row, enough, same_feed
 
 
 class ListenNotes(Platform):
@@ -41,32 +38,32 @@ class ListenNotes(Platform):
             return Progress(ImportState.SUBMITTED, page.field("podcast", "id"))
         if status == "in review":
             return Progress(ImportState.IN_REVIEW, message=f"{self.title} reviews the feed within 12 hours")
-        raise PlatformError(f"{self.title} has not taken the feed: {status[:80]}", platform=self.name)
+        raise self.failed(f"has not taken the feed: {status[:80]}")
 
     async def collect(self, job: Job) -> Progress:
         """Page by page, newest first, until every episode wanted is found."""
         reference = job.reference or await self._find(job)
         if not reference:
             return Progress(ImportState.NEW)
-        found: tuple[ListedEpisode, ...] = ()
+        found: list[ListedEpisode] = []
         params = {"sort": "recent_first"}
         while True:
             page = await self._call(job, "GET", f"podcasts/{reference}", params=params)
             if page.status == 404:
                 return Progress(ImportState.NEW)
-            count = len(page.field("episodes", kind=list))
-            found += tuple(_listed(page, index) for index in range(count))
-            after = page.json().get("next_episode_pub_date")
-            if not count or not after or str(after) == params.get("next_episode_pub_date") or enough(job, found):
+            rows = page.rows("episodes")
+            found += map(_listed, rows)
+            after = page.row().text("next_episode_pub_date")
+            if not rows or after in ("", params.get("next_episode_pub_date")) or enough(job, found):
                 break
-            params["next_episode_pub_date"] = str(after)
-        return Progress(ImportState.LISTED if found else ImportState.SUBMITTED, reference, found)
+            params["next_episode_pub_date"] = after
+        return Progress(ImportState.LISTED if found else ImportState.SUBMITTED, reference, tuple(found))
 
     async def _find(self, job: Job) -> str:
         page = await self._call(job, "POST", "podcasts", data={"rsses": job.feed.url}, writes=False)
-        for index, row in enumerate(page.rows("podcasts")):
-            if same_feed(job.feed, str(row.get("rss") or "")):
-                return str(page.field("podcasts", index, "id"))
+        for row in page.rows("podcasts"):
+            if same_feed(job.feed, row.text("rss")):
+                return str(row.field("id"))
         return ""
 
     async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
@@ -77,17 +74,16 @@ class ListenNotes(Platform):
         if page.status in (401, 403):
             raise self.refused_key()
         if page.status == 400:
-            raise PlatformError(f"{self.title} refused the request for the feed", platform=self.name)
+            raise self.failed("refused the request for the feed")
         return page
 
 
-def _listed(page: Page, index: int) -> ListedEpisode:
-    row = page.field("episodes", index, kind=dict)
+def _listed(row: Row) -> ListedEpisode:
     published_ms = row.get("pub_date_ms")
     # "audio" is the vendor's own address, no clue to the feed's.
     return ListedEpisode(
-        url=page.field("episodes", index, "listennotes_url"),
-        guid=str(row.get("guid_from_rss") or ""),
-        title=str(row.get("title") or ""),
+        url=row.field("listennotes_url"),
+        guid=row.text("guid_from_rss"),
+        title=row.text("title"),
         published_at=datetime.fromtimestamp(published_ms / 1000, timezone.utc) if published_ms else None,
     )

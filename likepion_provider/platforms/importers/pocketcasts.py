@@ -12,14 +12,10 @@ the cache lists very long shows whole is open (``has_more_episodes``); what it l
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from likepion_provider.errors import PlatformError
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.platforms.match import same_feed
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Row, read_date, same_feed
 
 _CACHE_URL = "https://cache.pocketcasts.com"
 #: What every request of the apps carries: version of the interface, kind of device.
@@ -68,7 +64,7 @@ class PocketCasts(Platform):
         if waiting:
             return Progress(ImportState.SUBMITTED, _POLL + str(waiting[0]))
         if page.field("result", "failed", kind=int):
-            raise PlatformError(f"{self.title} could not import the feed of {job.task.label}", platform=self.name)
+            raise self.failed(f"could not import the feed of {job.task.label}")
         return Progress(ImportState.NEW)
 
     async def _find(self, job: Job) -> str:
@@ -86,10 +82,9 @@ class PocketCasts(Platform):
         return self._ok(await job.http.request("POST", path, data=data, writes=False))
 
     def _ok(self, page: Page) -> Page:
-        if page.status != 200:
-            raise page.changed("an answer with status 200")
+        page.expect(200, what="an answer with status 200")
         if page.field("status") != "ok":
-            raise PlatformError(f"{self.title}: {str(page.json().get('message'))[:120]}", platform=self.name)
+            raise self.failed(f"says: {page.row().text('message')[:120]}")
         return page
 
     async def _show(self, job: Job, uuid: str) -> Progress:
@@ -97,20 +92,14 @@ class PocketCasts(Platform):
         page = await job.http.get(f"{cache_url.rstrip('/')}/mobile/podcast/full/{uuid}")
         if page.status == 404:
             return Progress(ImportState.SUBMITTED, uuid)
-        count = len(page.field("podcast", "episodes", kind=list))
-        episodes = tuple(_listed(page, index) for index in range(count))
+        episodes = tuple(map(_listed, page.rows("podcast", "episodes")))
         return Progress(ImportState.LISTED if episodes else ImportState.SUBMITTED, uuid, episodes)
 
 
-def _listed(page: Page, index: int) -> ListedEpisode:
-    row = page.field("podcast", "episodes", index, kind=dict)
-    try:
-        published = datetime.fromisoformat(str(row.get("published")).replace("Z", "+00:00"))
-    except ValueError:
-        published = None
+def _listed(row: Row) -> ListedEpisode:
     return ListedEpisode(
-        url=f"https://pca.st/episode/{page.field('podcast', 'episodes', index, 'uuid')}",
-        title=str(row.get("title") or ""),
-        enclosure_url=str(row.get("url") or ""),
-        published_at=published,
+        url=f"https://pca.st/episode/{row.field('uuid')}",
+        title=row.text("title"),
+        enclosure_url=row.text("url"),
+        published_at=read_date(row.text("published")),
     )

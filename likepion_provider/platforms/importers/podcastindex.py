@@ -14,10 +14,8 @@ import hashlib
 import time
 from datetime import datetime, timezone
 
-from likepion_provider.errors import PlatformError
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Row
 
 #: The most that one answer holds; there is no paging.
 _MAX_EPISODES = 1000
@@ -38,7 +36,7 @@ class PodcastIndex(Platform):
         """Add the feed; one that the index has already is answered with its id."""
         page = await self._call(job, "POST", "add/byfeedurl", {"url": job.feed.url})
         if page.status == 400 or page.field("status") != "true":
-            raise PlatformError(f"{self.title} refused the feed (status {page.status})", platform=self.name)
+            raise self.failed(f"refused the feed (status {page.status})")
         return Progress(ImportState.SUBMITTED, str(page.field("feedId", kind=int)))
 
     async def collect(self, job: Job) -> Progress:
@@ -48,17 +46,11 @@ class PodcastIndex(Platform):
             page = await self._call(job, "GET", "episodes/byfeedid", {"id": job.reference, "max": wanted})
         else:
             page = await self._call(job, "GET", "episodes/byfeedurl", {"url": job.feed.url, "max": wanted})
-        if page.status in (400, 404):
-            return self._nothing(job)
-        count = len(page.field("items", kind=list))
-        episodes = tuple(_listed(page, index) for index in range(count))
-        if not episodes:
-            return self._nothing(job)
-        reference = job.reference or str(page.field("items", 0, "feedId", kind=int))
-        return Progress(ImportState.LISTED, reference, episodes)
-
-    def _nothing(self, job: Job) -> Progress:
-        return Progress(ImportState.SUBMITTED if job.reference else ImportState.NEW, job.reference)
+        rows = [] if page.status in (400, 404) else page.rows("items")
+        if not rows:
+            return Progress(ImportState.SUBMITTED if job.reference else ImportState.NEW, job.reference)
+        reference = job.reference or str(rows[0].field("feedId", kind=int))
+        return Progress(ImportState.LISTED, reference, tuple(map(_listed, rows)))
 
     async def _call(self, job: Job, method: str, path: str, params: dict[str, str]) -> Page:
         key, secret, now = job.settings.login, job.settings.password, str(int(time.time()))
@@ -70,19 +62,15 @@ class PodcastIndex(Platform):
         if page.status in (401, 403):
             raise self.refused_key()
         # The specification gives "already there" the status 302, too, with the fields of 200.
-        if page.status not in (200, 302, 400, 404):
-            raise page.changed("a status of the specification")
-        return page
+        return page.expect(200, 302, 400, 404, what="a status of the specification")
 
 
-def _listed(page: Page, index: int) -> ListedEpisode:
-    row = page.field("items", index, kind=dict)
-    feed_id, episode_id = page.field("items", index, "feedId", kind=int), page.field("items", index, "id", kind=int)
+def _listed(row: Row) -> ListedEpisode:
     published = row.get("datePublished")
     return ListedEpisode(
-        url=f"https://podcastindex.org/podcast/{feed_id}?episode={episode_id}",
-        guid=str(row.get("guid") or ""),
-        title=str(row.get("title") or ""),
-        enclosure_url=str(row.get("enclosureUrl") or ""),
+        url=f"https://podcastindex.org/podcast/{row.field('feedId', kind=int)}?episode={row.field('id', kind=int)}",
+        guid=row.text("guid"),
+        title=row.text("title"),
+        enclosure_url=row.text("enclosureUrl"),
         published_at=datetime.fromtimestamp(published, timezone.utc) if isinstance(published, int) else None,
     )

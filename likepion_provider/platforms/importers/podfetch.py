@@ -15,20 +15,27 @@ Not verified: nothing of this was run against PodFetch. Servers that sign in by 
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from likepion_provider.errors import LoginRefused, PlatformError
+from likepion_provider.errors import LoginRefused
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.platforms.match import enough, same_feed
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import (
+    Job,
+    ListedEpisode,
+    LooksFirst,
+    Page,
+    Progress,
+    Row,
+    basic_auth,
+    enough,
+    same_feed,
+)
 
 _EPISODES_A_PAGE = 75
 
 
-class PodFetch(Platform):
+class PodFetch(LooksFirst):
     """Adds by feed URL, lists by the podcast's id."""
 
     name = "podfetch"
@@ -40,17 +47,14 @@ class PodFetch(Platform):
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30)
 
-    async def submit(self, job: Job) -> Progress:
-        """Add the feed, unless it is there."""
-        seen = await self.collect(job)
-        if seen.state is not ImportState.NEW:
-            return seen
+    async def add(self, job: Job) -> Progress:
+        """One call."""
         page = await self._call(job, "POST", "podcasts/feed", json={"rssFeedUrl": job.feed.url})
         if page.status == 409:
             return Progress(ImportState.SUBMITTED)
         if page.status != 200:
             # The server's words may hold the feed's address.
-            raise PlatformError(f"{self.title} refused the feed (status {page.status})", platform=self.name)
+            raise self.failed(f"refused the feed (status {page.status})")
         return Progress(ImportState.SUBMITTED, page.field("id"))
 
     async def collect(self, job: Job) -> Progress:
@@ -62,47 +66,42 @@ class PodFetch(Platform):
         return Progress(ImportState.LISTED if episodes else ImportState.SUBMITTED, reference, episodes)
 
     async def _find(self, job: Job) -> str:
-        page = await self._call(job, "GET", "podcasts")
-        for index in range(len(page.rows())):
-            if same_feed(job.feed, page.field(index, "rssfeed")):
-                found: str = page.field(index, "id")
-                return found
+        for row in (await self._call(job, "GET", "podcasts")).rows():
+            if same_feed(job.feed, row.field("rssfeed")):
+                return str(row.field("id"))
         return ""
 
     async def _episodes(self, job: Job, reference: str) -> tuple[ListedEpisode, ...] | None:
         """What is listed; None where the podcast is gone."""
-        found: tuple[ListedEpisode, ...] = ()
+        found: list[ListedEpisode] = []
         params: dict[str, str] = {}
         while True:
             page = await self._call(job, "GET", f"podcasts/{reference}/episodes", params=params)
             if page.status == 404:
                 return None
-            rows = range(len(page.rows()))
-            found = (*found, *[_listed(job, page, index, reference) for index in rows])
+            rows = page.rows()
+            found += [_listed(job, row, reference) for row in rows]
             if len(rows) < _EPISODES_A_PAGE or enough(job, found):
-                return found
-            last = page.field(rows[-1], "podcastEpisode", "date_of_recording")
+                return tuple(found)
+            last = rows[-1].field("podcastEpisode", "date_of_recording")
             if last == params.get("last_podcast_episode"):
                 raise page.changed("an older episode on the next page")
             params = {"last_podcast_episode": last}
 
     async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
-        login = base64.b64encode(f"{job.credentials.username}:{job.credentials.password}".encode()).decode()
-        headers = {"Authorization": f"Basic {login}"}
+        headers = basic_auth(job.credentials.username, job.credentials.password)
         page = await job.http.request(method, f"api/v1/{path}", headers=headers, allow_redirects=False, **options)
         if page.status in (401, 403):
             raise LoginRefused(
                 f"{self.title} does not accept {job.task.label}, or does not let it add podcasts", platform=self.name
             )
-        if page.status not in (200, 400, 404, 409):
-            raise page.changed(f"an answer to {method} {urlsplit(page.url).path}")
-        return page
+        return page.expect(200, 400, 404, 409, what=f"an answer to {method} {urlsplit(page.url).path}")
 
 
-def _listed(job: Job, page: Page, index: int, reference: str) -> ListedEpisode:
-    episode = page.field(index, "podcastEpisode", "id")
+def _listed(job: Job, row: Row, reference: str) -> ListedEpisode:
+    episode = row.field("podcastEpisode", "id")
     return ListedEpisode(
         url=urljoin(job.http.base_url, f"ui/podcasts/{reference}/episodes/{episode}"),
-        guid=page.field(index, "podcastEpisode", "guid"),
-        enclosure_url=page.field(index, "podcastEpisode", "url"),
+        guid=row.field("podcastEpisode", "guid"),
+        enclosure_url=row.field("podcastEpisode", "url"),
     )

@@ -6,22 +6,24 @@ own would be.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-from likepion_provider.errors import FeedLocked, LoginRefused, PlatformError
+from likepion_provider.errors import FeedLocked
 from likepion_provider.models import ImportState, SecondaryTask
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, PlatformSettings, Progress
-from likepion_provider.platforms.totp import totp_code
-from likepion_provider.web.html import hidden_fields
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import (
+    Job,
+    ListedEpisode,
+    Page,
+    Platform,
+    PlatformSettings,
+    Progress,
+    Row,
+    totp_code,
+)
 
 _STATES = {
     "queued": ImportState.SUBMITTED,
     "importing": ImportState.SUBMITTED,
     "listed": ImportState.LISTED,
 }
-_REDIRECTS = (302, 303)
 
 
 class SandboxSite(Platform):
@@ -43,39 +45,26 @@ class SandboxSite(Platform):
     async def submit(self, job: Job) -> Progress:
         """Post the import form."""
         form = await self._signed_in(job, "import")
-        fields = {"csrf": _csrf(form), "feed_url": job.feed.url}
+        fields = {"csrf": form.inputs("csrf")["csrf"], "feed_url": job.feed.url}
         answer = await job.http.post("import", data=fields)
         if answer.status == 423:
-            raise FeedLocked("the site says the feed is locked", url=job.feed.display_url, where="podcast:locked")
-        if answer.status in (202, 409):
-            return self._progress(job, answer.json())
+            raise _locked(job)
         if answer.status in (400, 403):
-            raise PlatformError(f"{self.title} refused the feed: {answer.field('message')}", platform=self.name)
-        raise answer.changed("an import's id")
+            raise self.failed(f"refused the feed: {answer.field('message')}")
+        return _progress(job, answer.expect(202, 409, what="an import's id").row())
 
     async def collect(self, job: Job) -> Progress:
         """Find the import, and list its episodes where it has come so far."""
         page = await self._signed_in(job, "api/imports")
-        imports = page.field("imports", kind=list)
-        mine = [each for each in imports if job.reference in ("", each.get("import_id"))]
-        mine = [each for each in mine if job.reference or each.get("feed_url") == job.feed.url]
-        if not mine:
+        mine = next((each for each in page.rows("imports") if _is_mine(job, each)), None)
+        if mine is None or mine.get("state") == "failed":
             return Progress(ImportState.NEW, cookie=job.http.cookie)
-        state = mine[0].get("state")
-        if state == "locked":
-            raise FeedLocked("the site says the feed is locked", url=job.feed.display_url, where="podcast:locked")
-        if state == "failed":
-            return Progress(ImportState.NEW, cookie=job.http.cookie)
-        episodes = await self._episodes(job, mine[0]) if state == "listed" else ()
-        return self._progress(job, mine[0], episodes)
+        if mine.get("state") == "locked":
+            raise _locked(job)
+        episodes = await self._episodes(job, mine) if mine.get("state") == "listed" else ()
+        return _progress(job, mine, episodes)
 
-    def _progress(self, job: Job, row: dict[str, Any], episodes: tuple[ListedEpisode, ...] = ()) -> Progress:
-        state = _STATES.get(str(row.get("state")), ImportState.SUBMITTED)
-        return Progress(
-            state, str(row.get("import_id", "")), episodes, cookie=job.http.cookie, message=str(row.get("message", ""))
-        )
-
-    async def _episodes(self, job: Job, row: dict[str, Any]) -> tuple[ListedEpisode, ...]:
+    async def _episodes(self, job: Job, row: Row) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
         wanted = job.task.target or len(job.feed.episodes)
         number = pages = 1
@@ -83,7 +72,7 @@ class SandboxSite(Platform):
         while number <= pages and len(found) < wanted:
             page = await job.http.get(f"api/shows/{row.get('show_id')}/episodes", params={"page": str(number)})
             pages = page.field("pages", kind=int)
-            found += [_listed(page, index) for index in range(len(page.field("episodes", kind=list)))]
+            found += map(_listed, page.rows("episodes"))
             number += 1
         return tuple(found)
 
@@ -92,42 +81,47 @@ class SandboxSite(Platform):
         if not job.http.cookie:
             await self._login(job)
         page = await job.http.get(path, allow_redirects=False)
-        if page.status in (401, *_REDIRECTS):
+        if page.status == 401 or page.redirects_to:
             await self._login(job)
             page = await job.http.get(path, allow_redirects=False)
-        if page.status != 200:
-            raise page.changed(f"a page at {path} after the login")
-        return page
+        return page.expect(200, what=f"a page at {path} after the login")
 
     async def _login(self, job: Job) -> None:
-        form = await job.http.get("login")
-        credentials = job.credentials
-        fields = {"csrf": _csrf(form), "username": credentials.username, "password": credentials.password}
-        answer = await job.http.post("login", data=fields, allow_redirects=False)
-        if answer.status in _REDIRECTS and answer.headers.get("location", "").endswith("/login/totp"):
-            form = await job.http.get("login/totp")
-            fields = {"csrf": _csrf(form), "code": totp_code(self, job)}
-            answer = await job.http.post("login/totp", data=fields, allow_redirects=False)
+        answer = await _post_form(job, "login", username=job.credentials.username, password=job.credentials.password)
+        if answer.redirects_to.endswith("/login/totp"):
+            answer = await _post_form(job, "login/totp", code=totp_code(self, job))
         if answer.status == 401:
-            raise LoginRefused(f"{self.title} does not accept the credentials of {job.task.label}", platform=self.name)
-        if answer.status not in _REDIRECTS:
+            raise self.refused_login(job)
+        if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
 
 
-def _csrf(page: Page) -> str:
-    token = hidden_fields(page.text).get("csrf")
-    if not token:
-        raise page.changed("the hidden input csrf")
-    return token
+async def _post_form(job: Job, path: str, **fields: str) -> Page:
+    """Open a form, and send it with the token that it holds against forgery."""
+    form = await job.http.get(path)
+    data = {"csrf": form.inputs("csrf")["csrf"], **fields}
+    return await job.http.post(path, data=data, allow_redirects=False)
 
 
-def _listed(page: Page, index: int) -> ListedEpisode:
-    row = page.field("episodes", index, kind=dict)
-    published = row.get("published")
+def _is_mine(job: Job, row: Row) -> bool:
+    """Whether an import is the one that is looked for: by its id where that is known, else by the feed."""
+    return row.get("import_id") == job.reference if job.reference else row.get("feed_url") == job.feed.url
+
+
+def _locked(job: Job) -> FeedLocked:
+    return FeedLocked("the site says the feed is locked", url=job.feed.display_url, where="podcast:locked")
+
+
+def _progress(job: Job, row: Row, episodes: tuple[ListedEpisode, ...] = ()) -> Progress:
+    state = _STATES.get(row.text("state"), ImportState.SUBMITTED)
+    return Progress(state, row.text("import_id"), episodes, cookie=job.http.cookie, message=row.text("message"))
+
+
+def _listed(row: Row) -> ListedEpisode:
     return ListedEpisode(
-        url=page.field("episodes", index, "url"),
-        guid=str(row.get("guid") or ""),
-        title=str(row.get("title") or ""),
-        enclosure_url=str(row.get("enclosure_url") or ""),
-        published_at=datetime.fromisoformat(published.replace("Z", "+00:00")) if published else None,
+        url=row.field("url"),
+        guid=row.text("guid"),
+        title=row.text("title"),
+        enclosure_url=row.text("enclosure_url"),
+        published_at=row.date("published"),
     )

@@ -14,13 +14,23 @@ credentials.
 
 from __future__ import annotations
 
-import base64
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from datetime import datetime
 
 from likepion_provider.models import Feed, ImportState
-from likepion_provider.platforms.base import ByHand, Job, ListedEpisode, Progress
-from likepion_provider.platforms.match import enough, match
-from likepion_provider.web.http import Page
+from likepion_provider.platforms import (
+    ByHand,
+    Job,
+    ListedEpisode,
+    Page,
+    Progress,
+    Row,
+    basic_auth,
+    enough,
+    match,
+    plain,
+    read_date,
+)
 
 _ACCOUNTS_URL = "https://accounts.spotify.com"
 _MAX_RESULTS = 10
@@ -61,13 +71,12 @@ class Spotify(ByHand):
     async def _token(self, job: Job) -> str:
         if not job.settings.login or not job.settings.password:
             raise self.refused_key()
-        pair = f"{job.settings.login}:{job.settings.password}".encode()
         accounts_url = str(job.settings.extra.get("accounts_url") or job.settings.base_url or _ACCOUNTS_URL)
         page = await job.http.request(
             "POST",
             f"{accounts_url.rstrip('/')}/api/token",
             data={"grant_type": "client_credentials"},
-            headers={"Authorization": f"Basic {base64.b64encode(pair).decode()}"},
+            headers=basic_auth(job.settings.login, job.settings.password),
             writes=False,
         )
         if page.status in (400, 401, 403):
@@ -77,15 +86,13 @@ class Spotify(ByHand):
     async def _candidates(self, job: Job, headers: dict[str, str]) -> list[str]:
         params = {"q": job.feed.title, "type": "show", "limit": str(_MAX_RESULTS)} | _market(job)
         page = await self._get(job, "v1/search", params, headers)
-        rows = page.field("shows", "items", kind=list)
-        return [
-            page.field("shows", "items", index, "id")
-            for index, row in enumerate(rows)
-            if row and _may_be(job.feed, page.field("shows", "items", index, "name"), str(row.get("publisher") or ""))
-        ]
+        # A show that the market does not have is null.
+        indices = [index for index, row in enumerate(page.field("shows", "items", kind=list)) if row]
+        rows = [page.row("shows", "items", index) for index in indices]
+        return [row.field("id") for row in rows if _may_be(job.feed, row.field("name"), row.text("publisher"))]
 
     async def _episodes(self, job: Job, show_id: str, headers: dict[str, str]) -> tuple[ListedEpisode, ...]:
-        found: tuple[ListedEpisode, ...] = ()
+        found: list[ListedEpisode] = []
         offset = 0
         while True:
             params = {"limit": str(_PAGE_SIZE), "offset": str(offset)} | _market(job)
@@ -94,11 +101,11 @@ class Spotify(ByHand):
                 return ()
             rows = page.field("items", kind=list)
             # An episode that the market does not have is null.
-            found += tuple(_listed(page, index, job.feed) for index, row in enumerate(rows) if row)
+            found += [_listed(page.row("items", index), job.feed) for index, row in enumerate(rows) if row]
             offset += _PAGE_SIZE
             stranger = not _agreeing(job.feed, found) and not job.reference
-            if not rows or not page.json().get("next") or stranger or enough(job, found):
-                return found
+            if not rows or not page.row().get("next") or stranger or enough(job, found):
+                return tuple(found)
 
     async def _get(self, job: Job, path: str, params: dict[str, str], headers: dict[str, str]) -> Page:
         page = await job.http.get(path, params=params, headers=headers)
@@ -111,39 +118,26 @@ def _market(job: Job) -> dict[str, str]:
     return {"market": str(job.settings.extra.get("market") or "US")}
 
 
-def _agreeing(feed: Feed, listed: tuple[ListedEpisode, ...]) -> int:
+def _agreeing(feed: Feed, listed: Sequence[ListedEpisode]) -> int:
     return len(match(feed, listed, len(feed.episodes) or 1))
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _may_be(feed: Feed, name: str, publisher: str) -> bool:
     """Whether a show's title and publisher do not speak against it."""
-    if _plain(name) != _plain(feed.title):
+    if plain(name) != plain(feed.title):
         return False
-    return not publisher or not feed.author or _plain(publisher) == _plain(feed.author)
+    return not publisher or not feed.author or plain(publisher) == plain(feed.author)
 
 
-def _listed(page: Page, index: int, feed: Feed) -> ListedEpisode:
-    row = page.field("items", index, kind=dict)
-    try:
-        day = datetime.strptime(str(row.get("release_date")), "%Y-%m-%d").replace(tzinfo=timezone.utc)
-    except ValueError:
-        day = None
-    title = page.field("items", index, "name")
-    return ListedEpisode(
-        url=page.field("items", index, "external_urls", "spotify"),
-        guid=_guid(feed, title, day),
-        title=title,
-        published_at=day,
-    )
+def _listed(row: Row, feed: Feed) -> ListedEpisode:
+    title, day = row.field("name"), read_date(row.text("release_date"), "%Y-%m-%d")
+    url = row.field("external_urls", "spotify")
+    return ListedEpisode(url, guid=_guid(feed, title, day), title=title, published_at=day)
 
 
 def _guid(feed: Feed, title: str, day: datetime | None) -> str:
     """The feed's guid for a title and day; the day may be off by one where only one episode has the title."""
-    named = [each for each in feed.episodes if each.published_at and _plain(each.title) == _plain(title)]
+    named = [each for each in feed.episodes if each.published_at and plain(each.title) == plain(title)]
     off_days = [abs((each.published_at.date() - day.date()).days) for each in named if each.published_at and day]
     if 0 in off_days:
         return named[off_days.index(0)].guid

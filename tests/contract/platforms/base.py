@@ -235,11 +235,11 @@ class WatchedGate(Gate):
 
     def __init__(self) -> None:
         super().__init__(8)
-        self.closed_for_s: list[float] = []
+        self.closings_s: list[float] = []
 
     def close_for(self, pause_s: float) -> None:
         """Take a note."""
-        self.closed_for_s.append(pause_s)
+        self.closings_s.append(pause_s)
 
 
 @dataclasses.dataclass

@@ -150,7 +150,7 @@ async def honours_retry_after(platform: Platform, module: ModuleType) -> None:
 
     def check(error: Transient, case: Case) -> None:
         assert error.retry_after_s == RETRY_AFTER_S
-        assert case.gate.closed_for_s == [RETRY_AFTER_S]
+        assert case.gate.closings_s == [RETRY_AFTER_S]
 
     headers = {"Retry-After": str(int(RETRY_AFTER_S))}
     await _everywhere(platform, module, 429, headers, check)
