@@ -6,7 +6,8 @@ also the extra ``browser`` and Chromium.
 
 from __future__ import annotations
 
+from likepion_provider.platforms.recipe.file import BadRecipe, parse, read
 from likepion_provider.platforms.recipe.run import ByRecipe, importer
-from likepion_provider.platforms.recipe.shape import BadRecipe, Recipe, parse, read
+from likepion_provider.platforms.recipe.shape import Recipe
 
 __all__ = ["BadRecipe", "ByRecipe", "Recipe", "importer", "parse", "read"]

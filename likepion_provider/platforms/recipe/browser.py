@@ -28,7 +28,7 @@ from playwright.async_api import Page as Tab
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.platforms.base import Job
-from likepion_provider.platforms.recipe.engine import Engine, Request
+from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
 from likepion_provider.platforms.recipe.select import form_of, soup
 from likepion_provider.platforms.recipe.shape import Form
 from likepion_provider.web.http import Page
@@ -121,7 +121,7 @@ class BrowserEngine:
         tab.on("requestfailed", lambda each: self._running.discard(each))
         tab.on("response", lambda each: self._answers.append(each))
 
-    async def send(self, request: Request) -> Page:
+    async def send(self, request: SiteRequest) -> Page:
         """See :meth:`Engine.send`. What is not a plain GET goes out beside the tab, with its cookies."""
         self._headers = request.headers
         async with self._turn(request.url, writes=request.writes):
@@ -162,7 +162,7 @@ class BrowserEngine:
         """Send the recipe's headers along; registered for the site's own host."""
         await route.continue_(headers={**route.request.headers, **self._headers})
 
-    async def _call(self, request: Request) -> Page:
+    async def _call(self, request: SiteRequest) -> Page:
         body = {"form": request.body["data"]} if "data" in request.body else {"data": request.body.get("json")}
         headers = dict(request.headers) if _host(request.url) == _host(self._http.base_url) else {}
         answer = await self._context.request.fetch(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator
 from typing import Any
 
 import bs4
@@ -103,18 +100,6 @@ def _cut(selector: Selector, text: str) -> str:
         return text.strip()
     found = re.search(selector.match, text)
     return (found[(found.lastindex and 1) or 0] or "").strip() if found else ""
-
-
-def read_date(text: str, pattern: str | None) -> datetime | None:
-    """A date as aware UTC where it names no zone; None where it cannot be read."""
-    readings: tuple[Callable[[str], datetime], ...] = (datetime.fromisoformat, parsedate_to_datetime)
-    if pattern:
-        readings = (lambda day: datetime.strptime(day, pattern).replace(tzinfo=timezone.utc),)
-    for reading in readings:
-        with contextlib.suppress(ValueError, TypeError):
-            moment = reading(re.sub("Z$", "+00:00", text))
-            return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return None
 
 
 def form_of(page: Page, form: Form) -> bs4.Tag:

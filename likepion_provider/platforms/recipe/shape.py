@@ -1,40 +1,17 @@
-"""What a recipe's file says, checked as it is read: every error names file, line and place."""
+"""What a recipe may say, as models that check it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import jsonpath
 import soupsieve
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from likepion_provider.errors import BadRequest
-
-#: No recipe is read beyond this.
-MAX_FILE_BYTES = 256 * 1024
-#: What may stand in braces, beside ``{kept.NAME}`` and ``{row.NAME}``.
-PLACES = frozenset(
-    {"feed.url", "feed.title", "reference", "page", "domain", "connection.login", "connection.password"}
-    | {f"account.{name}" for name in ("email", "username", "password", "app_password", "totp")}
-)
-#: What opens an account: it goes to the site's own host only, and never into an address.
-SECRET_PLACES = frozenset({"account.password", "account.app_password", "account.totp", "connection.password"})
-_PLACE = re.compile(r"\{([a-z_]+(?:\.[a-z_0-9]+)?)\}")
-
-
-def places(text: str) -> list[str]:
-    """What stands in braces in a text."""
-    return _PLACE.findall(text)
-
-
-def fill(text: str, value: Callable[[str], str]) -> str:
-    """A text with every place in braces replaced."""
-    return _PLACE.sub(lambda found: value(found[1]), text)
+from likepion_provider.platforms.recipe.braces import PLACES, SECRET_PLACES, places
 
 
 def _known_places(text: str) -> str:
@@ -50,28 +27,17 @@ def _without_secrets(text: str) -> str:
     return text
 
 
-def _css(text: str) -> str:
-    try:
-        soupsieve.compile(text)
-    except soupsieve.SelectorSyntaxError as error:
-        raise ValueError(f"is no CSS selector: {str(error).splitlines()[0]}") from None
-    return text
+def _compiles(read: Callable[[str], object], kind: str, wrong: type[Exception]) -> AfterValidator:
+    """The check that a text can be read as what it should be."""
 
+    def check(text: str) -> str:
+        try:
+            read(text)
+        except wrong as error:
+            raise ValueError(f"is no {kind}: {str(error).splitlines()[0]}") from None
+        return text
 
-def _json_path(text: str) -> str:
-    try:
-        jsonpath.compile(text)
-    except jsonpath.JSONPathError as error:
-        raise ValueError(f"is no JSONPath: {str(error).splitlines()[0]}") from None
-    return text
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return text
+    return AfterValidator(check)
 
 
 def _host_name(text: str) -> str:
@@ -82,7 +48,9 @@ def _host_name(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_known_places)]
 Address = Annotated[str, AfterValidator(_known_places), AfterValidator(_without_secrets)]
-Css = Annotated[str, AfterValidator(_css)]
+Css = Annotated[str, _compiles(soupsieve.compile, "CSS selector", soupsieve.SelectorSyntaxError)]
+JsonPath = Annotated[str, _compiles(jsonpath.compile, "JSONPath", jsonpath.JSONPathError)]
+Pattern = Annotated[str, _compiles(re.compile, "regular expression", re.error)]
 
 
 class _Part(BaseModel):
@@ -108,9 +76,9 @@ class Selector(_Part):
 
     one_of = ("css", "json_path")
     css: Css | None = None
-    json_path: Annotated[str, AfterValidator(_json_path)] | None = Field(None, alias="json")
+    json_path: JsonPath | None = Field(default=None, alias="json")
     attr: str | None = None
-    match: Annotated[str, AfterValidator(_pattern)] | None = None
+    match: Pattern | None = None
     date: str | None = None
 
     def __str__(self) -> str:
@@ -143,19 +111,19 @@ class Form(_Part):
     button: Css | None = None
 
 
-class Call(_Part):
+class ApiCall(_Part):
     """A request as an API wants it."""
 
     method: Literal["GET", "POST", "PUT", "PATCH"] = "POST"
     path: Address
-    json_body: dict[str, Any] | None = Field(None, alias="json")
+    json_body: dict[str, Any] | None = Field(default=None, alias="json")
     data: dict[str, Text] | None = None
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
         if self.json_body is not None and self.data is not None:
             raise ValueError("takes json or data, not both")
-        for text in _texts(self.json_body):
+        for text in texts_in(self.json_body):
             _known_places(text)
         return self
 
@@ -172,7 +140,7 @@ class Step(_Part):
     one_of = ("open", "form", "call")
     open: Address | None = None
     form: Form | None = None
-    call: Call | None = None
+    call: ApiCall | None = None
     when: Selector | None = None
     refused: Selector | None = None
     expect: Selector | None = None
@@ -207,9 +175,9 @@ class Listing(_Part):
     next: Selector | None = None
 
     @property
-    def names(self) -> set[str]:
-        """All fields, the detail page's too."""
-        return set(self.fields) | set(self.detail.fields if self.detail else ())
+    def every_field(self) -> dict[str, Selector]:
+        """The list's fields and the detail page's."""
+        return self.fields | (self.detail.fields if self.detail else {})
 
 
 class Shows(Listing):
@@ -217,8 +185,8 @@ class Shows(Listing):
 
     @model_validator(mode="after")
     def _fields(self) -> Self:
-        _only(self.names, {"reference", "feed", "title"})
-        if "reference" not in self.fields or not self.names & {"feed", "title"}:
+        names = _only(self.every_field, {"reference", "feed", "title"})
+        if "reference" not in self.fields or not names & {"feed", "title"}:
             raise ValueError("needs the field reference, and feed or title")
         return self
 
@@ -228,8 +196,8 @@ class Episodes(Listing):
 
     @model_validator(mode="after")
     def _fields(self) -> Self:
-        _only(self.names, {"url", "guid", "enclosure", "title", "published"})
-        if "url" not in self.fields or not (self.names & {"guid", "enclosure"} or self.names >= {"title", "published"}):
+        names = _only(self.every_field, {"url", "guid", "enclosure", "title", "published"})
+        if "url" not in self.fields or not (names & {"guid", "enclosure"} or names >= {"title", "published"}):
             raise ValueError("needs the field url, and guid, enclosure or both title and published")
         return self
 
@@ -272,7 +240,7 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _kept_before_used(self) -> Self:
         kept = {f"kept.{name}" for step in self._all_steps() for name in step.keep}
-        used = {place for text in _texts(self.model_dump()) for place in places(text) if place.startswith("kept.")}
+        used = {place for text in texts_in(self.model_dump()) for place in places(text) if place.startswith("kept.")}
         if unknown := sorted(used - kept):
             raise ValueError(f"no step keeps {{{unknown[0]}}}")
         return self
@@ -283,7 +251,7 @@ class Recipe(_Part):
     @property
     def needs(self) -> tuple[str, ...]:
         """The account's fields that no run can do without."""
-        always = [text for step in self._all_steps() if step.when is None for text in _texts(step.model_dump())]
+        always = [text for step in self._all_steps() if step.when is None for text in texts_in(step.model_dump())]
         used = {place for text in (*always, *self.headers.values()) for place in places(text)}
         fields = ("email", "username", "password", "app_password", "totp")
         return tuple("twofa" if name == "totp" else name for name in fields if f"account.{name}" in used)
@@ -291,108 +259,23 @@ class Recipe(_Part):
     @property
     def needs_key(self) -> bool:
         """Whether the connection's password is used."""
-        return any("connection.password" in places(text) for text in _texts(self.model_dump()))
+        return any("connection.password" in places(text) for text in texts_in(self.model_dump()))
 
 
-def _only(names: set[str], known: set[str]) -> None:
-    if strange := sorted(names - known):
+def _only(fields: Mapping[str, Selector], known: set[str]) -> set[str]:
+    """The fields' names, all of which must be known."""
+    if strange := sorted(fields.keys() - known):
         raise ValueError(f"knows no field {strange[0]!r}; there are {', '.join(sorted(known))}")
+    return set(fields)
 
 
-def _texts(value: object) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
     """Every text in a structure."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for each in value.values():
-            yield from _texts(each)
+            yield from texts_in(each)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _texts(each)
-
-
-class BadRecipe(BadRequest):
-    """Fix the recipe's file: the message names the lines."""
-
-    remedy = "Correct the recipe: see 'Write a recipe' in README.md."
-
-
-def read(path: Path) -> Recipe:
-    """Read a recipe's file.
-
-    :raises BadRecipe: it cannot be read, or is not a recipe; every mistake is named with its line.
-    """
-    try:
-        text = path.read_bytes()[: MAX_FILE_BYTES + 1].decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"{path.name}: cannot be read ({type(error).__name__})") from None
-    if len(text) > MAX_FILE_BYTES:
-        raise BadRecipe(f"{path.name}: is larger than {MAX_FILE_BYTES} bytes")
-    return parse(text, path.name)
-
-
-def parse(text: str, name: str) -> Recipe:
-    """Read a recipe.
-
-    :param name: what errors call it.
-    :raises BadRecipe: it is none; every mistake is named with its line.
-    """
-    loader = yaml.SafeLoader(text)
-    root: yaml.Node | None = None
-    try:
-        root = loader.get_single_node()
-        if root is None:
-            raise BadRecipe(f"{name}:1: is empty")
-        if twice := _key_given_twice(root):
-            raise BadRecipe(f"{name}:{twice.start_mark.line + 1}: {twice.value} is given twice")
-        return Recipe.model_validate_json(_as_json(loader.construct_document(root)))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BadRecipe(f"{name}:{line}: is no YAML: {error.problem}") from None
-    except ValidationError as error:
-        wrong = [(_line(root, each["loc"]), _place(each["loc"]), each["msg"]) for each in error.errors()]
-        lines = [f"{name}:{line}: {place}: {message}" for line, place, message in sorted(wrong)]
-        raise BadRecipe("; ".join(line.replace("Value error, ", "") for line in lines)) from None
-    finally:
-        loader.dispose()
-
-
-def _as_json(document: object) -> str:
-    """JSON, from which pydantic takes lists for tuples and nothing else for anything else."""
-    import json
-
-    return json.dumps(document, default=str)
-
-
-def _key_given_twice(node: yaml.Node) -> yaml.Node | None:
-    """The first key that a mapping has again; YAML readers keep the last one silently."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                return key  # type: ignore[no-any-return]
-            seen.add(key.value)
-            if found := _key_given_twice(value):
-                return found
-    elif isinstance(node, yaml.SequenceNode):
-        return next(filter(None, map(_key_given_twice, node.value)), None)
-    return None
-
-
-def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
-    """The line of a place, or of the last thing on the way to it that is there."""
-    line = node.start_mark.line + 1 if node else 1
-    for step in place:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == step), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-    return line
-
-
-def _place(place: tuple[int | str, ...]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".") or "recipe"
+            yield from texts_in(each)

@@ -143,7 +143,7 @@ async def test_what_its_scripts_are_told_counts() -> None:
         with pytest.raises(Transient) as raised:
             await case.platform.collect(case.job())
         assert raised.value.retry_after_s == 37
-        assert case.gate.closed_for_s == [37]
+        assert case.gate.closings_s == [37]
 
 
 async def test_over_http_the_same_site_is_empty() -> None:
@@ -165,7 +165,7 @@ def test_playwright_is_imported_late_and_named_where_it_is_missing() -> None:
     script = (
         "import sys; sys.modules['playwright'] = None\n"
         "import asyncio\nfrom types import SimpleNamespace\n"
-        "from likepion_provider.platforms.recipe.engine import engine_for\n"
+        "from likepion_provider.platforms.recipe.run import engine_for\n"
         "async def go():\n"
         "    async with engine_for(SimpleNamespace(), 'browser', {}): pass\n"
         "try: asyncio.run(go())\nexcept Exception as error: print(type(error).__name__, error.advice)"

@@ -1,0 +1,55 @@
+"""A recipe's steps by plain HTTP requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urljoin, urlsplit
+
+from likepion_provider.platforms.base import Job
+from likepion_provider.platforms.recipe.engine import SiteRequest
+from likepion_provider.platforms.recipe.select import form_of, held
+from likepion_provider.platforms.recipe.shape import Form
+from likepion_provider.web.http import Page
+
+#: A page is not looked for behind more redirects.
+MAX_REDIRECTS = 10
+
+
+class HttpEngine:
+    """Plain requests; redirects are followed by hand, so that nothing secret follows one to another host."""
+
+    def __init__(self, job: Job) -> None:
+        self._http = job.http
+
+    @property
+    def cookie(self) -> str:
+        """The session's cookies, for a later run."""
+        return self._http.cookie
+
+    async def send(self, request: SiteRequest) -> Page:
+        """See :meth:`Engine.send <likepion_provider.platforms.recipe.engine.Engine.send>`."""
+        page = await self._once(request)
+        for _ in range(MAX_REDIRECTS):
+            if not page.redirects_to:
+                return page
+            if page.status in (307, 308) and request.writes:
+                raise page.changed("a page at this address")
+            request = SiteRequest("GET", page.redirects_to, request.headers)
+            page = await self._once(request)
+        raise page.changed(f"a page within {MAX_REDIRECTS} redirects")
+
+    async def submit(self, page: Page, form: Form, fields: Mapping[str, str], headers: Mapping[str, str]) -> Page:
+        """See :meth:`Engine.submit <likepion_provider.platforms.recipe.engine.Engine.submit>`."""
+        tag = form_of(page, form)
+        data = held(tag, form.button) | dict(fields)
+        url = urljoin(page.url, str(tag.get("action") or page.url))
+        if str(tag.get("method") or "get").lower() == "post":
+            # Django and others want to see where an https form was.
+            return await self.send(SiteRequest("POST", url, {"Referer": page.url, **headers}, {"data": data}))
+        return await self.send(SiteRequest("GET", url, headers, {"params": data}))
+
+    async def _once(self, request: SiteRequest) -> Page:
+        headers = request.headers if urlsplit(request.url).netloc == urlsplit(self._http.base_url).netloc else {}
+        return await self._http.request(
+            request.method, request.url, headers=dict(headers), allow_redirects=False, **request.body
+        )
