@@ -26,7 +26,8 @@ from likepion_provider.platforms.match import bare_url, enough, match, plain, sa
 from likepion_provider.platforms.registry import ENTRY_POINTS, Registry, registry
 from likepion_provider.platforms.totp import totp_code
 from likepion_provider.web.html import Html, Link, TableRow
-from likepion_provider.web.http import Page, PlatformHttp, Row, basic_auth, read_date
+from likepion_provider.web.http import PlatformHttp, basic_auth
+from likepion_provider.web.page import Page, Row, read_date
 
 __all__ = [
     "ENTRY_POINTS",

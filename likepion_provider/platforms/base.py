@@ -1,4 +1,4 @@
-"""The contract of an importer: one file a platform, nothing of the manager, the journal or Airflow in it."""
+"""The contract of an importer: one file per platform, with nothing of the manager, the journal or Airflow in it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Platform(abc.ABC):
     """An importer.
 
     Subclasses set the class attributes and write the two methods. What does not pass by itself is raised:
-    :meth:`refused_login`, :meth:`refused_key`, :meth:`Page.changed <likepion_provider.web.http.Page.changed>`,
+    :meth:`refused_login`, :meth:`refused_key`, :meth:`Page.changed <likepion_provider.web.page.Page.changed>`,
     :class:`~likepion_provider.errors.NeedsVerification`, else :meth:`failed`. Trouble that passes is raised by
     :class:`PlatformHttp`, and goes through.
     """

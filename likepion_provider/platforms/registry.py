@@ -37,7 +37,7 @@ class Registry:
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """What is wrong with what does not work, by name or domain."""
+        """The reasons why some do not work, by name or domain."""
         contested = {
             domain: f"claimed by {' and '.join(sorted(owners))}"
             for domain, owners in self._owners.items()
@@ -90,7 +90,7 @@ class Registry:
 
 @functools.cache
 def registry(recipes: Path | None = None) -> Registry:
-    """All importers that are installed, found once a process.
+    """All importers that are installed, found once per process.
 
     :param recipes: a folder of recipes, ``*.yaml``; one that is not there has none.
     """

@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import dataclasses
-import functools
-import json
-import operator
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.aio import Gate
-from likepion_provider.errors import PlatformChanged, Transient
+from likepion_provider.errors import Transient
 from likepion_provider.manager.protocol import retry_after_s
-from likepion_provider.web.html import Html
+from likepion_provider.web.page import Page
 
 if TYPE_CHECKING:
     import aiohttp
@@ -28,164 +21,6 @@ if TYPE_CHECKING:
 MAX_PAGE_BYTES = 32 * 1024 * 1024
 #: Where a platform says 429 without ``Retry-After``.
 DEFAULT_PAUSE_S = 10.0
-#: Statuses that send on to another address.
-_REDIRECTS = (301, 302, 303, 307, 308)
-
-
-@dataclasses.dataclass(frozen=True)
-class Page:
-    """An answer of a platform, below 500 and not 429. What it holds is parsed once, when it is first asked for.
-
-    :param url: the address that answered, after redirects.
-    """
-
-    platform: str
-    url: str
-    status: int
-    headers: Mapping[str, str] = dataclasses.field(repr=False)
-    body: bytes = dataclasses.field(repr=False)
-
-    @property
-    def text(self) -> str:
-        """The body as UTF-8; what is not shows as a replacement character."""
-        return self.body.decode("utf-8", errors="replace")
-
-    @property
-    def redirects_to(self) -> str:
-        """Where a redirect leads, as an absolute address; empty where the page is no redirect."""
-        location = self.headers.get("location", "") if self.status in _REDIRECTS else ""
-        return urljoin(self.url, location) if location else ""
-
-    @functools.cached_property
-    def html(self) -> Html:
-        """The body as HTML."""
-        return Html(self.text)
-
-    def inputs(self, *needed: str) -> dict[str, str]:
-        """What the page's inputs and selections hold, by name.
-
-        :param needed: names that must be among them.
-        :raises PlatformChanged: one is not.
-        """
-        for name in needed:
-            if name not in self.html.controls:
-                raise self.changed(f"the input {name}")
-        return self.html.controls
-
-    @functools.cached_property
-    def _json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise self.changed("a JSON body") from None
-
-    def json(self) -> Any:
-        """The body as JSON.
-
-        :raises PlatformChanged: it is not JSON.
-        """
-        return self._json
-
-    def field(self, *path: str | int, kind: type | tuple[type, ...] = str) -> Any:
-        """One value of the JSON body.
-
-        :param path: keys and positions, from the outside in.
-        :param kind: what it must be.
-        :raises PlatformChanged: it is missing or something else.
-        """
-        with contextlib.suppress(KeyError, IndexError, TypeError):
-            value = functools.reduce(operator.getitem, path, self.json())
-            if isinstance(value, kind):
-                return value
-        raise self.changed(".".join(map(str, path)) or "a JSON body of its kind")
-
-    def row(self, *path: str | int) -> Row:
-        """An object in the JSON body.
-
-        :param path: keys and positions, from the outside in.
-        :raises PlatformChanged: it is missing, or no object.
-        """
-        return Row(self, path, self.field(*path, kind=dict))
-
-    def rows(self, *path: str | int) -> list[Row]:
-        """A list of objects in the JSON body.
-
-        :param path: keys and positions, from the outside in.
-        :raises PlatformChanged: it is missing, or one of its rows is no object.
-        """
-        return [self.row(*path, index) for index in range(len(self.field(*path, kind=list)))]
-
-    def expect(self, *statuses: int, what: str = "an answer with a known status") -> Page:
-        """The page itself, with one of these statuses.
-
-        :param what: what a page with another status lacks.
-        :raises PlatformChanged: it has another one.
-        """
-        if self.status not in statuses:
-            raise self.changed(what)
-        return self
-
-    def changed(self, field: str) -> PlatformChanged:
-        """The error for an answer that lacks ``field``."""
-        address = self.url.split("?")[0]
-        return PlatformChanged(
-            f"{self.platform}: {address} (status {self.status}) no longer has {field}",
-            platform=self.platform,
-            url=address,
-            field=field,
-        )
-
-
-class Row(dict[str, Any]):
-    """An object of a JSON body. It knows its place there, so that errors name it."""
-
-    def __init__(self, page: Page, path: tuple[str | int, ...], value: dict[str, Any]) -> None:
-        super().__init__(value)
-        self._page = page
-        self._path = path
-
-    def field(self, *path: str | int, kind: type | tuple[type, ...] = str) -> Any:
-        """A value that must be there: see :meth:`Page.field`."""
-        return self._page.field(*self._path, *path, kind=kind)
-
-    def rows(self, *path: str | int) -> list[Row]:
-        """A list that must be there: see :meth:`Page.rows`."""
-        return self._page.rows(*self._path, *path)
-
-    def text(self, name: str) -> str:
-        """A value as text; empty where it is missing or null."""
-        return str(self.get(name) or "")
-
-    def date(self, name: str) -> datetime | None:
-        """A date as :func:`read_date` reads it; None where it is missing, null or empty.
-
-        :raises PlatformChanged: it cannot be read.
-        """
-        text = self.text(name)
-        if (date := read_date(text)) is None and text:
-            raise self._page.changed(f"{'.'.join(map(str, (*self._path, name)))} as a date")
-        return date
-
-
-def read_date(text: str, pattern: str | None = None) -> datetime | None:
-    """A date in ISO 8601, as in mails (RFC 2822) or as ``pattern`` says; in UTC where it names no zone.
-
-    :param pattern: as for ``strptime``; only this is tried then.
-    :return: None where it cannot be read.
-    """
-    readings: tuple[Callable[[str], datetime], ...] = (_iso_date, parsedate_to_datetime)
-    if pattern:
-        readings = (lambda day: datetime.strptime(day, pattern),)  # noqa: DTZ007 - the zone is added below
-    for reading in readings:
-        with contextlib.suppress(ValueError, TypeError):
-            date = reading(text)
-            return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-    return None
-
-
-def _iso_date(text: str) -> datetime:
-    # Python 3.10 does not read the Z.
-    return datetime.fromisoformat(re.sub("Z$", "+00:00", text))
 
 
 def basic_auth(login: str, password: str) -> dict[str, str]:

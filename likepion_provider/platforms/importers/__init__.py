@@ -1,1 +1,1 @@
-"""The importers of this package: one file a platform."""
+"""The importers of this package: one file per platform."""

@@ -1,7 +1,7 @@
 """Apple Podcasts: a person submits the feed in Podcasts Connect; Apple's search and lookup tell when it is listed.
 
 Sources: Apple's iTunes Search API documentation (``search``, ``lookup``, ``entity=podcastEpisode``, ``limit`` of 1 to
-200, about 20 calls a minute); the link with the feed filled in, ``new-feed?submitfeed=``: Apple's page "Validate your
+200, about 20 calls per minute); the link with the feed filled in, ``new-feed?submitfeed=``: Apple's page "Validate your
 podcast" (podcasters.apple.com/support/829). The fields of an episode (``episodeGuid``, ``episodeUrl``,
 ``trackViewUrl``) are not in that documentation, but in answers that public projects keep.
 
@@ -40,7 +40,7 @@ class Apple(ByHand):
     domains = ("podcasts.apple.com", "itunes.apple.com", "podcastsconnect.apple.com")
     base_url = "https://itunes.apple.com"
     max_concurrency = 1
-    #: Reviews take days, and all accounts share about 20 calls a minute.
+    #: Reviews take days, and all accounts share about 20 calls per minute.
     poll_s = (60, 300)
 
     def instructions(self, job: Job) -> str:

@@ -1,6 +1,6 @@
 """Audiobookshelf servers: an admin's bearer token, a podcast in a library, its downloads, its public feed.
 
-Source: advplyr/audiobookshelf, ``server/Auth.js`` (``POST login``, 40 in ten minutes an address),
+Source: advplyr/audiobookshelf, ``server/Auth.js`` (``POST login``, 40 per address in ten minutes),
 ``controllers/{Library,LibraryItem,Podcast,RSSFeed}Controller.js``, ``managers/{Podcast,RssFeed}Manager.js`` and the
 ``toOldJSON...`` methods in ``models/``. Everything but reading wants a user of type admin or root.
 
@@ -46,7 +46,7 @@ from likepion_provider.platforms import (
     same_feed,
 )
 
-_ITEMS_A_PAGE = 100
+_ITEMS_PER_PAGE = 100
 _FORBIDDEN_IN_PATHS = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 
 
@@ -102,7 +102,7 @@ class Audiobookshelf(Platform):
         for library in await self._libraries(job):
             number, seen, total = 0, 0, 1
             while seen < total:
-                params = {"limit": str(_ITEMS_A_PAGE), "page": str(number), "minified": "1"}
+                params = {"limit": str(_ITEMS_PER_PAGE), "page": str(number), "minified": "1"}
                 page = await self._call(job, "GET", f"api/libraries/{library['id']}/items", params=params)
                 rows = page.rows("results")
                 for row in rows:

@@ -6,7 +6,7 @@ Commands/PodcastImport}.php``, ``themes/cp_admin/import``, ``themes/cp_auth/logi
 ``language`` and ``category`` and queues a task, which the instance's own schedule runs; it downloads every media file.
 ``api/rest/v1/podcasts`` and ``api/rest/v1/episodes`` list; the API is off unless ``restapi.enabled`` is set.
 
-What follows from it:
+Consequences:
 
 - An import under a handle that exists goes *into* that podcast where the feed has no ``podcast:guid``, so a handle that
   is taken is never used.
@@ -41,7 +41,7 @@ _CSRF = "csrf_test_name"
 _LOGIN = "cp-auth/login"
 _QUEUE = "cp-admin/imports"
 _ADD = "cp-admin/imports/add"
-_EPISODES_A_PAGE = 100
+_EPISODES_PER_PAGE = 100
 
 
 class Castopod(LooksFirst):
@@ -103,10 +103,10 @@ class Castopod(LooksFirst):
     async def _episodes(self, job: Job, podcast: str, handle: str) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
         while True:
-            params = {"podcastIds": podcast, "limit": str(_EPISODES_A_PAGE), "offset": str(len(found))}
+            params = {"podcastIds": podcast, "limit": str(_EPISODES_PER_PAGE), "offset": str(len(found))}
             rows = (await self._api(job, "episodes", params=params)).rows()
             found += [_listed(job, row, handle) for row in rows]
-            if len(rows) < _EPISODES_A_PAGE or enough(job, found):
+            if len(rows) < _EPISODES_PER_PAGE or enough(job, found):
                 return tuple(found)
 
     async def _api(self, job: Job, path: str, **options: Any) -> Page:

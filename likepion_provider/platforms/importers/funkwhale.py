@@ -6,7 +6,7 @@ feed while it is waited for, and answers 201 with the channel, whether it was th
 ``GET api/v1/subscriptions/`` has the account's channels, ``GET api/v1/tracks/?channel=`` their tracks. The account's
 ``app_password`` is an access token that may read and write libraries, made in its settings.
 
-What follows from it:
+Consequences:
 
 - A channel is kept under the address that the feed's ``atom:link`` names. Where that is another one, the channel is not
   found by its feed; then it is subscribed to again, which changes nothing.
@@ -27,7 +27,7 @@ from likepion_provider.errors import LoginRefused
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import Job, ListedEpisode, LooksFirst, Page, Progress, Row, enough, same_feed
 
-_ROWS_A_PAGE = 50
+_ROWS_PER_PAGE = 50
 
 
 class Funkwhale(LooksFirst):
@@ -77,7 +77,7 @@ class Funkwhale(LooksFirst):
     async def _pages(self, job: Job, path: str, params: dict[str, str]) -> AsyncIterator[Page]:
         number, more = 1, True
         while more:
-            here = {**params, "page": str(number), "page_size": str(_ROWS_A_PAGE)}
+            here = {**params, "page": str(number), "page_size": str(_ROWS_PER_PAGE)}
             page = (await self._call(job, "GET", path, params=here)).expect(200, what="a list")
             yield page
             number, more = number + 1, bool(page.json().get("next"))

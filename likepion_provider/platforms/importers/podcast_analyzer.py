@@ -2,8 +2,8 @@
 
 Source: django-podcast-analyzer 0.6.0 on PyPI, ``podcast_analyzer/{urls,views,models,receivers}.py`` and its templates:
 ``podcasts/add/`` takes ``title`` and ``rss_feed`` (unique, at most 200 characters) and redirects to
-``podcasts/{uuid}/``; a django-q worker then reads the feed; ``podcasts/`` has 25 podcasts a page by title and
-``podcasts/{uuid}/episodes/`` 50 episodes a page, newest first. What a podcast's feed is, only its edit form shows.
+``podcasts/{uuid}/``; a django-q worker then reads the feed; ``podcasts/`` has 25 podcasts per page by title and
+``podcasts/{uuid}/episodes/`` 50 episodes per page, newest first. Only a podcast's edit form shows its feed.
 Every page asks for a login, whose form is the site's own: the package has none. Django's and allauth's are known.
 ``tests/integration/test_podcast_analyzer.py`` runs it against the real package.
 
@@ -19,7 +19,6 @@ Where the site's worker cannot read the feed, no page says so, and the account w
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
@@ -70,16 +69,14 @@ class PodcastAnalyzer(LooksFirst):
         path = f"{_mount(job)}podcasts/add/"
         fields = {"title": job.feed.title[:250] or job.feed.display_url[:250], "rss_feed": job.feed.url}
         answer = await _send(job, await self._page(job, path), path, fields)
-        added = _PODCAST.search(urlsplit(answer.redirects_to).path)
-        if added:
+        if added := _PODCAST.search(urlsplit(answer.redirects_to).path):
             return Progress(ImportState.SUBMITTED, added[1], cookie=job.http.cookie)
         answer.expect(200, what="a redirect to the podcast")
         # Refused in words of the site's language: that it is there under another title is seen by looking.
-        found = await self._find(job, any_title=True)
-        if not found:
-            reasons = [text for kind, text in answer.html.items if "errorlist" in kind]
-            raise self.failed(f"refused the feed: {quoted(job, ' '.join(reasons)) or 'it gives no reason'}")
-        return Progress(ImportState.SUBMITTED, found, cookie=job.http.cookie)
+        if found := await self._find(job, any_title=True):
+            return Progress(ImportState.SUBMITTED, found, cookie=job.http.cookie)
+        reasons = " ".join(text for kind, text in answer.html.items if "errorlist" in kind)
+        raise self.failed(f"refused the feed: {quoted(job, reasons) or 'it gives no reason'}")
 
     async def collect(self, job: Job) -> Progress:
         """Find the podcast by its title and feed, then read its list of episodes."""
@@ -106,14 +103,14 @@ class PodcastAnalyzer(LooksFirst):
 
     async def _episodes(self, job: Job, reference: str) -> tuple[ListedEpisode, ...] | None:
         """What is listed; None where the podcast is gone."""
-        titles = Counter(plain(each.title) for each in job.feed.episodes)
+        titles = {plain(each.title) for each in job.feed.episodes}
         found: list[ListedEpisode] = []
         async for page in self._pages(job, f"{_mount(job)}podcasts/{reference}/episodes/"):
             if page.status == 404:
                 return None
             for row in page.html.rows:
                 link = row.links[-1] if row.links else None
-                if link and titles[plain(link.text)] and _EPISODE.search(urlsplit(link.href).path):
+                if link and plain(link.text) in titles and _EPISODE.search(urlsplit(link.href).path):
                     found.append(await self._listed(job, urljoin(page.url, link.href), link.text, row))
             if enough(job, found):
                 break

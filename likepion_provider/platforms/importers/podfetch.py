@@ -32,7 +32,7 @@ from likepion_provider.platforms import (
     same_feed,
 )
 
-_EPISODES_A_PAGE = 75
+_EPISODES_PER_PAGE = 75
 
 
 class PodFetch(LooksFirst):
@@ -81,7 +81,7 @@ class PodFetch(LooksFirst):
                 return None
             rows = page.rows()
             found += [_listed(job, row, reference) for row in rows]
-            if len(rows) < _EPISODES_A_PAGE or enough(job, found):
+            if len(rows) < _EPISODES_PER_PAGE or enough(job, found):
                 return tuple(found)
             last = rows[-1].field("podcastEpisode", "date_of_recording")
             if last == params.get("last_podcast_episode"):

@@ -1,7 +1,7 @@
 """Spotify: a person adds the feed in Spotify for Creators; the Web API tells when the show is listed.
 
 Sources: Spotify's Web API reference (``POST accounts.spotify.com/api/token`` with client credentials, ``GET v1/search``
-with ``type=show``, ``GET v1/shows/{id}/episodes``: up to 50 a page, ``external_urls.spotify``, ``release_date``) and
+with ``type=show``, ``GET v1/shows/{id}/episodes``: up to 50 per page, ``external_urls.spotify``, ``release_date``) and
 its migration guide of February 2026: apps in development mode get 10 search results at most and no ``publisher``, and
 need an owner with Premium. The steps for a person: Spotify's support pages for creators.
 

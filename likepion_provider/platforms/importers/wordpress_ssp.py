@@ -4,14 +4,14 @@ Source: CastosHQ/Seriously-Simple-Podcasting (June 2026), in ``php/classes``: ``
 ``handlers/class-ajax-handler.php``, ``controllers/class-app-controller.php``,
 ``controllers/class-settings-controller.php``, ``rest/class-episodes-rest-controller.php``; ``assets/js/import.rss.js``;
 of WordPress ``wp-login.php``. The form on the settings' import tab notes the feed;
-``admin-ajax.php?action=import_external_rss_feed`` then imports three episodes a call until ``is_finished``, and
+``admin-ajax.php?action=import_external_rss_feed`` then imports three episodes per call until ``is_finished``, and
 ``reset_rss_feed_data`` clears what was noted. Episodes come out of ``ssp/v1/episodes``, which asks for no login.
 
-What follows from it:
+Consequences:
 
 - A second import makes every episode a second time, so the site is read first, and what it has of the feed is never
   imported again; where that is only a part, a person has to add the rest.
-- There is one import a site at a time, and it goes on where it stopped. One of this feed that stopped is reported as
+- There is one import per site at a time, and it goes on where it stopped. One of this feed that stopped is reported as
   ``NEW``, and finished by :meth:`WordpressSsp.submit`; a stranger's is waited for.
 - It overwrites the title, cover and description of the podcast ("series") that it imports into, whatever the form's
   checkbox says. That podcast is the connection's ``series`` (id or name), or has the feed's title, or is the only one.
@@ -41,7 +41,7 @@ _TAB = "wp-admin/edit.php?post_type=podcast&page=podcast_settings&tab=import"
 _RUNNING = "ssp-external-feed-progress"
 _NONCE = "podcast_settings_tab_nonce"
 _EPISODES = "ssp/v1/episodes"
-_EPISODES_A_PAGE = 100
+_EPISODES_PER_PAGE = 100
 
 
 class WordpressSsp(Platform):
@@ -93,7 +93,7 @@ class WordpressSsp(Platform):
         await self._tab(job)
 
     def _alone(self, job: Job) -> asyncio.Lock:
-        """One import a site at a time, as far as this process goes."""
+        """One import per site at a time, as far as this process goes."""
         locks = self._locks.setdefault(asyncio.get_running_loop(), {})
         return locks.setdefault(job.http.base_url, asyncio.Lock())
 
@@ -148,7 +148,7 @@ class WordpressSsp(Platform):
         return next(iter(tab.series.values()), "")
 
     async def _drive(self, job: Job, tab: _Tab) -> None:
-        """Import a few episodes a call until it is finished."""
+        """Import a few episodes per call until it is finished."""
         count = -1
         while True:
             page = await self._ajax(job, tab, "import_external_rss_feed", writes=True)
@@ -227,7 +227,7 @@ class WordpressSsp(Platform):
         return [each for each in posts if each.episode.url in ours]
 
     async def _rest(self, job: Job, number: int) -> Page:
-        params = {"per_page": str(_EPISODES_A_PAGE), "page": str(number), "orderby": "date", "order": "desc"}
+        params = {"per_page": str(_EPISODES_PER_PAGE), "page": str(number), "orderby": "date", "order": "desc"}
         page = await job.http.get(f"wp-json/{_EPISODES}", params=params)
         if page.status == 404:
             # A site without permalinks has its REST interface here.

@@ -31,7 +31,7 @@ from likepion_provider.platforms.base import Job
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
 from likepion_provider.platforms.recipe.select import form_of, soup
 from likepion_provider.platforms.recipe.shape import Form
-from likepion_provider.web.http import Page
+from likepion_provider.web.page import Page
 
 #: A browser takes some 300 MB; the accounts of a task share so many.
 MAX_BROWSERS = 2

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from likepion_provider.platforms.recipe.shape import Form
-from likepion_provider.web.http import Page
+from likepion_provider.web.page import Page
 
 
 @dataclasses.dataclass(frozen=True)

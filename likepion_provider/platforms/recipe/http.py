@@ -9,7 +9,7 @@ from likepion_provider.platforms.base import Job
 from likepion_provider.platforms.recipe.engine import SiteRequest
 from likepion_provider.platforms.recipe.select import form_of, held
 from likepion_provider.platforms.recipe.shape import Form
-from likepion_provider.web.http import Page
+from likepion_provider.web.page import Page
 
 #: A page is not looked for behind more redirects.
 MAX_REDIRECTS = 10

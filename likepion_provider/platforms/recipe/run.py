@@ -19,7 +19,8 @@ from likepion_provider.platforms.recipe.http import HttpEngine
 from likepion_provider.platforms.recipe.select import Scope
 from likepion_provider.platforms.recipe.session import Session
 from likepion_provider.platforms.recipe.shape import Detail, Listing, Recipe, Selector
-from likepion_provider.web.http import PlatformHttp, read_date
+from likepion_provider.web.http import PlatformHttp
+from likepion_provider.web.page import read_date
 
 #: A list is not read beyond so many pages.
 MAX_PAGES = 500

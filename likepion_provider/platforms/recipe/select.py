@@ -13,7 +13,7 @@ import bs4
 import jsonpath
 
 from likepion_provider.platforms.recipe.shape import Form, Selector
-from likepion_provider.web.http import Page
+from likepion_provider.web.page import Page
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from likepion_provider.platforms.recipe.braces import SECRET_PLACES, Values, pla
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
 from likepion_provider.platforms.recipe.select import Scope, form_of, soup
 from likepion_provider.platforms.recipe.shape import ApiCall, Form, Recipe, Step, texts_in
-from likepion_provider.web.http import Page
+from likepion_provider.web.page import Page
 
 #: How a site says that it does not take a login; others show the form again.
 _REFUSALS = (400, 401, 403, 422)

@@ -18,10 +18,9 @@ from likepion_provider.errors import (
     Transient,
 )
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, Platform, Progress
+from likepion_provider.platforms import Job, Page, Platform, Progress
 from likepion_provider.platforms.importers.apple import Apple
 from likepion_provider.platforms.importers.sandbox_site import SandboxSite
-from likepion_provider.web.http import Page
 
 from . import apple, rules, sandbox_site
 

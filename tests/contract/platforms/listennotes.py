@@ -17,7 +17,7 @@ SHOW_ID = "4d3fe717742d4963a85562e9f84d8c79"
 
 
 class ListenNotesServer(PlatformServer):
-    """Reviews first; ten episodes a page."""
+    """Reviews first; ten episodes per page."""
 
     page_size = 10
     #: Answers every submission so.

@@ -1,4 +1,4 @@
-"""The contract of an importer: one coroutine a rule, which fails with ``AssertionError`` and is skipped aloud."""
+"""The contract of an importer: one coroutine per rule, which fails with ``AssertionError`` and is skipped aloud."""
 
 from __future__ import annotations
 

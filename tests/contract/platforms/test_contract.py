@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from _pytest.outcomes import Failed
 
 from likepion_provider.errors import LikepionError
-from likepion_provider.platforms import Platform, registry
+from likepion_provider.platforms import Platform, importers, registry
 from tests.recipes import FOLDER
 
 from . import rules
@@ -41,6 +43,14 @@ async def test_rule(name: str, rule: rules.Rule) -> None:
 
 def test_nothing_is_broken_or_contested() -> None:
     assert dict(registry(FOLDER).broken) == {}
+
+
+@pytest.mark.parametrize("path", sorted(Path(importers.__path__[0]).glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_an_importer_needs_no_more_than_a_strangers_could(path: Path) -> None:
+    imports = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.ImportFrom)]
+    ours = {each.module for each in imports if each.module and each.module.startswith("likepion_provider")}
+    public = {"errors", "models", "platforms"}
+    assert ours <= {f"likepion_provider.{name}" for name in public}
 
 
 @pytest.mark.parametrize(("rule", "broken"), BROKEN, ids=_name)
