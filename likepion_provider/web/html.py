@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import NamedTuple
 
 
-class Link(NamedTuple):
+class Anchor(NamedTuple):
     """Where a link leads, as the page writes it, and the text that it shows."""
 
     href: str
@@ -19,7 +19,7 @@ class TableRow:
     """A row of a table: what its cells show, and the links in it."""
 
     cells: list[str] = dataclasses.field(default_factory=list)
-    links: list[Link] = dataclasses.field(default_factory=list)
+    anchors: list[Anchor] = dataclasses.field(default_factory=list)
 
 
 class Html(HTMLParser):
@@ -34,7 +34,7 @@ class Html(HTMLParser):
         self.controls: dict[str, str] = {}
         #: For each selection by name: its options' values, by the text that they show.
         self.options: dict[str, dict[str, str]] = {}
-        self.links: list[Link] = []
+        self.anchors: list[Anchor] = []
         self.rows: list[TableRow] = []
         #: The items of lists, each with its list's class.
         self.items: list[tuple[str, str]] = []
@@ -89,9 +89,9 @@ class Html(HTMLParser):
 
     def _take(self, tag: str, given: str, text: str) -> None:
         if tag == "a" and given:
-            self.links.append(Link(given, text))
+            self.anchors.append(Anchor(given, text))
             if self._row:
-                self._row.links.append(Link(given, text))
+                self._row.anchors.append(Anchor(given, text))
         elif tag == "option" and self._select:
             self.options.setdefault(self._select, {})[text] = given
         elif tag == "td" and self._row:

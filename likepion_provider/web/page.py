@@ -88,15 +88,15 @@ class Page:
                 return value
         raise self.changed(".".join(map(str, path)) or "a JSON body of its kind")
 
-    def row(self, *path: str | int) -> Row:
+    def row(self, *path: str | int) -> JsonRow:
         """An object in the JSON body.
 
         :param path: keys and positions, from the outside in.
         :raises PlatformChanged: it is missing, or no object.
         """
-        return Row(self, path, self.field(*path, kind=dict))
+        return JsonRow(self, path, self.field(*path, kind=dict))
 
-    def rows(self, *path: str | int) -> list[Row]:
+    def rows(self, *path: str | int) -> list[JsonRow]:
         """A list of objects in the JSON body.
 
         :param path: keys and positions, from the outside in.
@@ -125,7 +125,7 @@ class Page:
         )
 
 
-class Row(dict[str, Any]):
+class JsonRow(dict[str, Any]):
     """An object of a JSON body. It knows its place there, so that errors name it."""
 
     def __init__(self, page: Page, path: tuple[str | int, ...], value: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class Row(dict[str, Any]):
         """A value that must be there: see :meth:`Page.field`."""
         return self._page.field(*self._path, *path, kind=kind)
 
-    def rows(self, *path: str | int) -> list[Row]:
+    def rows(self, *path: str | int) -> list[JsonRow]:
         """A list that must be there: see :meth:`Page.rows`."""
         return self._page.rows(*self._path, *path)
 

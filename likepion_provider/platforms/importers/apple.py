@@ -18,10 +18,10 @@ from likepion_provider.models import ImportState
 from likepion_provider.platforms import (
     ByHand,
     Job,
+    JsonRow,
     ListedEpisode,
     Page,
     Progress,
-    Row,
     read_date,
     same_feed,
     shown_url,
@@ -82,7 +82,7 @@ class Apple(ByHand):
         return page.expect(200, what="an answer with status 200")
 
 
-def _listed(row: Row) -> ListedEpisode:
+def _listed(row: JsonRow) -> ListedEpisode:
     return ListedEpisode(
         url=row.field("trackViewUrl"),
         guid=row.text("episodeGuid"),

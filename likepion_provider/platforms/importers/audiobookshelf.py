@@ -36,12 +36,12 @@ from likepion_provider.errors import LoginRefused
 from likepion_provider.models import Episode, ImportState
 from likepion_provider.platforms import (
     Job,
+    JsonRow,
     ListedEpisode,
     Page,
     Platform,
     PlatformHttp,
     Progress,
-    Row,
     bare_url,
     same_feed,
 )
@@ -112,7 +112,7 @@ class Audiobookshelf(Platform):
                 number, seen, total = number + 1, seen + len(rows), page.field("total", kind=int) if rows else 0
         return ""
 
-    async def _libraries(self, job: Job) -> list[Row]:
+    async def _libraries(self, job: Job) -> list[JsonRow]:
         """The podcast libraries, the one to import into first; with a name in the connection only that."""
         page = await self._call(job, "GET", "api/libraries")
         rows = [each for each in page.rows("libraries") if each.get("mediaType") == "podcast"]
@@ -160,7 +160,7 @@ class Audiobookshelf(Platform):
             )
         return page
 
-    async def _podcast(self, job: Job, item: str) -> Row | None:
+    async def _podcast(self, job: Job, item: str) -> JsonRow | None:
         """The podcast with its episodes, downloads and feed; None where it is gone."""
         params = {"expanded": "1", "include": "rssfeed,downloads"}
         page = await self._call(job, "GET", f"api/items/{item}", params=params)
@@ -168,7 +168,7 @@ class Audiobookshelf(Platform):
 
     # --- its downloads and its public feed ---
 
-    async def _download_missing(self, job: Job, podcast: Row) -> None:
+    async def _download_missing(self, job: Job, podcast: JsonRow) -> None:
         missing = _missing(job, podcast)
         if _is_downloading(podcast) or not missing:
             return
@@ -181,10 +181,10 @@ class Audiobookshelf(Platform):
             if (done := await self._call(job, "POST", path, json=chosen)).status != 200:
                 raise self.failed(f"will not download (status {done.status})")
 
-    async def _open_feed(self, job: Job, podcast: Row) -> None:
+    async def _open_feed(self, job: Job, podcast: JsonRow) -> None:
         """Open the podcast's feed once it has an episode; it shows the later ones by itself."""
         item = podcast.field("id")
-        looked: Row | None = podcast
+        looked: JsonRow | None = podcast
         for pause_s in self.first_download_s:
             if looked is None or looked.get("rssFeed"):
                 return
@@ -200,7 +200,7 @@ class Audiobookshelf(Platform):
         if looked and not looked.get("rssFeed"):
             raise self.failed(f"will not open the podcast's feed (status {answer.status}): {answer.text[:200]}")
 
-    async def _public(self, job: Job, podcast: Row) -> tuple[ListedEpisode, ...]:
+    async def _public(self, job: Job, podcast: JsonRow) -> tuple[ListedEpisode, ...]:
         """The episodes that are in the podcast's public feed; empty where that is not open."""
         downloaded = podcast.rows("media", "episodes")
         if not podcast.get("rssFeed") or not downloaded:
@@ -272,22 +272,22 @@ def _folder_names(job: Job) -> tuple[str, str]:
     return name, f"{name} {hashlib.sha256(job.feed.url.encode()).hexdigest()[:8]}"
 
 
-def _chosen(rows: list[Row], wanted: object, named: str) -> list[Row]:
+def _chosen(rows: list[JsonRow], wanted: object, named: str) -> list[JsonRow]:
     """The rows that have the id or the name; all where none is asked for."""
     return [each for each in rows if not wanted or wanted in (each.get("id"), each.get(named))]
 
 
-def _is_downloading(podcast: Row) -> bool:
+def _is_downloading(podcast: JsonRow) -> bool:
     """Whether downloads of the podcast are queued or under way."""
     return bool(podcast.get("episodeDownloadsQueued") or podcast.get("episodesDownloading"))
 
 
-def _downloaded(podcast: Row) -> list[ListedEpisode]:
+def _downloaded(podcast: JsonRow) -> list[ListedEpisode]:
     """The podcast's episodes on the server, without an address as yet."""
     return [_listed(row) for row in podcast.rows("media", "episodes")]
 
 
-def _missing(job: Job, podcast: Row) -> list[Episode]:
+def _missing(job: Job, podcast: JsonRow) -> list[Episode]:
     """The wanted episodes that are not on the server."""
     there = _downloaded(podcast)
     guids, media = {each.guid for each in there}, {bare_url(each.enclosure_url) for each in there}
@@ -295,7 +295,7 @@ def _missing(job: Job, podcast: Row) -> list[Episode]:
     return [each for each, url in wanted if each.guid not in guids and url not in media]
 
 
-def _listed(row: Row) -> ListedEpisode:
+def _listed(row: JsonRow) -> ListedEpisode:
     """An episode of a podcast, or of a feed that the server has read: both have the same fields."""
     published_ms = row.get("publishedAt")
     return ListedEpisode(

@@ -27,11 +27,11 @@ from urllib.parse import urljoin, urlsplit
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import (
     Job,
+    JsonRow,
     ListedEpisode,
     LooksFirst,
     Page,
     Progress,
-    Row,
     basic_auth,
     enough,
     same_feed,
@@ -83,7 +83,7 @@ class Castopod(LooksFirst):
         podcast = await self._podcast(job)
         if podcast is None:
             queue = await self._admin(job, _QUEUE)
-            queued = any(same_feed(job.feed, link.href) for link in queue.html.links)
+            queued = any(same_feed(job.feed, anchor.href) for anchor in queue.html.anchors)
             return Progress(ImportState.SUBMITTED if queued else ImportState.NEW, cookie=job.http.cookie)
         reference, handle = podcast
         episodes = await self._episodes(job, reference, handle)
@@ -165,7 +165,7 @@ def _to_login(page: Page) -> bool:
     return urlsplit(page.redirects_to).path.endswith(_LOGIN)
 
 
-def _listed(job: Job, row: Row, handle: str) -> ListedEpisode:
+def _listed(job: Job, row: JsonRow, handle: str) -> ListedEpisode:
     public = row.get("published_at") and not row.get("is_premium")
     path = f"@{handle}/episodes/{row.field('slug')}"
     return ListedEpisode(

@@ -25,7 +25,7 @@ from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import LoginRefused
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, ListedEpisode, LooksFirst, Page, Progress, Row, enough, same_feed
+from likepion_provider.platforms import Job, JsonRow, ListedEpisode, LooksFirst, Page, Progress, enough, same_feed
 
 _ROWS_PER_PAGE = 50
 
@@ -95,7 +95,7 @@ class Funkwhale(LooksFirst):
         return page.expect(200, 201, 400, what=f"an answer to {method} {urlsplit(page.url).path}")
 
 
-def _listed(job: Job, row: Row) -> ListedEpisode:
+def _listed(job: Job, row: JsonRow) -> ListedEpisode:
     row.field("creation_date")  # it is needed: there is little else to know an episode by
     return ListedEpisode(
         url=urljoin(job.http.base_url, f"library/tracks/{row.field('id', kind=int)}"),

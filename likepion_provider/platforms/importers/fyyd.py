@@ -11,7 +11,7 @@ Not verified: nothing of this was run against the real service. The order of the
 from __future__ import annotations
 
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import ByHand, Job, ListedEpisode, Progress, Row, enough, same_feed, shown_url
+from likepion_provider.platforms import ByHand, Job, JsonRow, ListedEpisode, Progress, enough, same_feed, shown_url
 
 _ADD = "https://fyyd.de/add-feed"
 _PAGE_SIZE = 50
@@ -62,7 +62,7 @@ class Fyyd(ByHand):
         return ""
 
 
-def _listed(row: Row) -> ListedEpisode:
+def _listed(row: JsonRow) -> ListedEpisode:
     return ListedEpisode(
         url=row.field("url_fyyd"),
         guid=row.text("guid"),

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Row, enough, same_feed
+from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, enough, same_feed
 
 
 class ListenNotes(Platform):
@@ -78,7 +78,7 @@ class ListenNotes(Platform):
         return page
 
 
-def _listed(row: Row) -> ListedEpisode:
+def _listed(row: JsonRow) -> ListedEpisode:
     published_ms = row.get("pub_date_ms")
     # "audio" is the vendor's own address, no clue to the feed's.
     return ListedEpisode(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Row, read_date, same_feed
+from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, read_date, same_feed
 
 _CACHE_URL = "https://cache.pocketcasts.com"
 #: What every request of the apps carries: version of the interface, kind of device.
@@ -96,7 +96,7 @@ class PocketCasts(Platform):
         return Progress(ImportState.LISTED if episodes else ImportState.SUBMITTED, uuid, episodes)
 
 
-def _listed(row: Row) -> ListedEpisode:
+def _listed(row: JsonRow) -> ListedEpisode:
     return ListedEpisode(
         url=f"https://pca.st/episode/{row.field('uuid')}",
         title=row.text("title"),

@@ -91,7 +91,7 @@ class PodcastAnalyzer(LooksFirst):
         """The podcast's id; empty where it is not there."""
         wanted = plain(job.feed.title)
         async for page in self._pages(job, f"{_mount(job)}podcasts/"):
-            for href, text in page.html.links:
+            for href, text in page.html.anchors:
                 podcast = _PODCAST.search(href)
                 if podcast and text and (any_title or plain(text) == wanted) and await self._is_feed(job, podcast[1]):
                     return podcast[1]
@@ -109,9 +109,9 @@ class PodcastAnalyzer(LooksFirst):
             if page.status == 404:
                 return None
             for row in page.html.rows:
-                link = row.links[-1] if row.links else None
-                if link and plain(link.text) in titles and _EPISODE.search(urlsplit(link.href).path):
-                    found.append(await self._listed(job, urljoin(page.url, link.href), link.text, row))
+                anchor = row.anchors[-1] if row.anchors else None
+                if anchor and plain(anchor.text) in titles and _EPISODE.search(urlsplit(anchor.href).path):
+                    found.append(await self._listed(job, urljoin(page.url, anchor.href), anchor.text, row))
             if enough(job, found):
                 break
         return tuple(found)
@@ -120,7 +120,7 @@ class PodcastAnalyzer(LooksFirst):
         same = [each for each in job.feed.episodes if plain(each.title) == plain(title)]
         if len(same) == 1 and _has_date(row, same[0]):
             return ListedEpisode(url, guid=same[0].guid)
-        links = {bare_url(link.href) for link in (await self._page(job, url)).html.links}
+        links = {bare_url(anchor.href) for anchor in (await self._page(job, url)).html.anchors}
         for each in same:
             if each.enclosure and bare_url(each.enclosure.url) in links:
                 return ListedEpisode(url, guid=each.guid)
@@ -133,7 +133,7 @@ class PodcastAnalyzer(LooksFirst):
             page = await self._page(job, f"{path}?page={number}")
             yield page
             number += 1
-            more = any(link.href == f"?page={number}" for link in page.html.links)
+            more = any(anchor.href == f"?page={number}" for anchor in page.html.anchors)
 
     async def _page(self, job: Job, path: str) -> Page:
         """A page of the app, after a login where the cookie has run out."""

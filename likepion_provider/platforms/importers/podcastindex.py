@@ -15,7 +15,7 @@ import time
 from datetime import datetime, timezone
 
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Row
+from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress
 
 #: The most that one answer holds; there is no paging.
 _MAX_EPISODES = 1000
@@ -65,7 +65,7 @@ class PodcastIndex(Platform):
         return page.expect(200, 302, 400, 404, what="a status of the specification")
 
 
-def _listed(row: Row) -> ListedEpisode:
+def _listed(row: JsonRow) -> ListedEpisode:
     published = row.get("datePublished")
     return ListedEpisode(
         url=f"https://podcastindex.org/podcast/{row.field('feedId', kind=int)}?episode={row.field('id', kind=int)}",

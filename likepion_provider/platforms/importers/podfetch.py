@@ -22,11 +22,11 @@ from likepion_provider.errors import LoginRefused
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import (
     Job,
+    JsonRow,
     ListedEpisode,
     LooksFirst,
     Page,
     Progress,
-    Row,
     basic_auth,
     enough,
     same_feed,
@@ -98,7 +98,7 @@ class PodFetch(LooksFirst):
         return page.expect(200, 400, 404, 409, what=f"an answer to {method} {urlsplit(page.url).path}")
 
 
-def _listed(job: Job, row: Row, reference: str) -> ListedEpisode:
+def _listed(job: Job, row: JsonRow, reference: str) -> ListedEpisode:
     episode = row.field("podcastEpisode", "id")
     return ListedEpisode(
         url=urljoin(job.http.base_url, f"ui/podcasts/{reference}/episodes/{episode}"),

@@ -10,12 +10,12 @@ from likepion_provider.errors import FeedLocked
 from likepion_provider.models import ImportState, SecondaryTask
 from likepion_provider.platforms import (
     Job,
+    JsonRow,
     ListedEpisode,
     Page,
     Platform,
     PlatformSettings,
     Progress,
-    Row,
     totp_code,
 )
 
@@ -64,7 +64,7 @@ class SandboxSite(Platform):
         episodes = await self._episodes(job, mine) if mine.get("state") == "listed" else ()
         return _progress(job, mine, episodes)
 
-    async def _episodes(self, job: Job, row: Row) -> tuple[ListedEpisode, ...]:
+    async def _episodes(self, job: Job, row: JsonRow) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
         wanted = job.task.target or len(job.feed.episodes)
         number = pages = 1
@@ -103,7 +103,7 @@ async def _post_form(job: Job, path: str, **fields: str) -> Page:
     return await job.http.post(path, data=data, allow_redirects=False)
 
 
-def _is_mine(job: Job, row: Row) -> bool:
+def _is_mine(job: Job, row: JsonRow) -> bool:
     """Whether an import is the one that is looked for: by its id where that is known, else by the feed."""
     return row.get("import_id") == job.reference if job.reference else row.get("feed_url") == job.feed.url
 
@@ -112,12 +112,12 @@ def _locked(job: Job) -> FeedLocked:
     return FeedLocked("the site says the feed is locked", url=job.feed.display_url, where="podcast:locked")
 
 
-def _progress(job: Job, row: Row, episodes: tuple[ListedEpisode, ...] = ()) -> Progress:
+def _progress(job: Job, row: JsonRow, episodes: tuple[ListedEpisode, ...] = ()) -> Progress:
     state = _STATES.get(row.text("state"), ImportState.SUBMITTED)
     return Progress(state, row.text("import_id"), episodes, cookie=job.http.cookie, message=row.text("message"))
 
 
-def _listed(row: Row) -> ListedEpisode:
+def _listed(row: JsonRow) -> ListedEpisode:
     return ListedEpisode(
         url=row.field("url"),
         guid=row.text("guid"),

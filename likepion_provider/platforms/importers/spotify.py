@@ -21,10 +21,10 @@ from likepion_provider.models import Feed, ImportState
 from likepion_provider.platforms import (
     ByHand,
     Job,
+    JsonRow,
     ListedEpisode,
     Page,
     Progress,
-    Row,
     basic_auth,
     enough,
     match,
@@ -129,7 +129,7 @@ def _may_be(feed: Feed, name: str, publisher: str) -> bool:
     return not publisher or not feed.author or plain(publisher) == plain(feed.author)
 
 
-def _listed(row: Row, feed: Feed) -> ListedEpisode:
+def _listed(row: JsonRow, feed: Feed) -> ListedEpisode:
     title, day = row.field("name"), read_date(row.text("release_date"), "%Y-%m-%d")
     url = row.field("external_urls", "spotify")
     return ListedEpisode(url, guid=_guid(feed, title, day), title=title, published_at=day)

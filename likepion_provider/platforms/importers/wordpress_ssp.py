@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 from likepion_provider.errors import FeedLocked, Transient
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Row, enough, match, quoted
+from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, enough, match, quoted
 
 _TAB = "wp-admin/edit.php?post_type=podcast&page=podcast_settings&tab=import"
 _RUNNING = "ssp-external-feed-progress"
@@ -265,7 +265,7 @@ class _Known:
         self._guids = {_media(each.enclosure.url): each.guid for each in episodes if each.enclosure}
         self._titles = {_letters(each.title): each.title for each in episodes}
 
-    def post(self, row: Row) -> _Post:
+    def post(self, row: JsonRow) -> _Post:
         """A post, with guid and title as the feed has them."""
         rendered = html.unescape(str((row.get("title") or {}).get("rendered") or ""))
         # PHP writes an object without members as a list.

@@ -17,7 +17,7 @@ from likepion_provider.platforms.recipe.braces import places
 from likepion_provider.platforms.recipe.engine import Engine
 from likepion_provider.platforms.recipe.http import HttpEngine
 from likepion_provider.platforms.recipe.select import Scope
-from likepion_provider.platforms.recipe.session import Session
+from likepion_provider.platforms.recipe.session import SiteSession
 from likepion_provider.platforms.recipe.shape import Detail, Listing, Recipe, Selector
 from likepion_provider.web.http import PlatformHttp
 from likepion_provider.web.page import read_date
@@ -57,7 +57,7 @@ class ByRecipe(Platform):
     async def _visit(self, job: Job) -> AsyncIterator[_Visit]:
         kept = self._kept.setdefault(job.http, {})
         async with engine_for(job, self.recipe.engine, kept) as engine:
-            session = Session(self, self.recipe, job, engine, kept.setdefault("values", {}))
+            session = SiteSession(self, self.recipe, job, engine, kept.setdefault("values", {}))
             yield _Visit(self.recipe, job, session)
 
 
@@ -104,7 +104,7 @@ def importer(recipe: Recipe) -> type[ByRecipe]:
 class _Visit:
     """One submit or collect."""
 
-    def __init__(self, recipe: Recipe, job: Job, session: Session) -> None:
+    def __init__(self, recipe: Recipe, job: Job, session: SiteSession) -> None:
         self._recipe = recipe
         self._job = job
         self._session = session

@@ -22,7 +22,7 @@ _REFUSALS = (400, 401, 403, 422)
 log = logging.getLogger(__name__)
 
 
-class Session:
+class SiteSession:
     """Opens pages and does steps; signs in at most once.
 
     :param kept: what the account's earlier visits have kept; it is added to.

@@ -8,7 +8,7 @@ import pytest
 
 from likepion_provider.errors import PlatformChanged
 from likepion_provider.platforms import Page, read_date
-from likepion_provider.web.html import Html, Link
+from likepion_provider.web.html import Anchor, Html
 
 HTML = """
 <form><input name=csrf type=hidden value="a&amp;b"><input name=csrf value=second><input value=nameless>
@@ -27,9 +27,9 @@ def test_html_is_read_as_a_browser_would() -> None:
     html = Html(HTML)
     assert html.controls == {"csrf": "a&b", "series": "2"}
     assert html.options == {"series": {"The first": "1", "The second": "2"}}
-    assert html.links == [Link("/1", "Letter 1"), Link("/2", "unfinished"), Link("/3", "last")]
-    assert [(row.cells, row.links) for row in html.rows] == [
-        (["Letter 1 new", "March 1, 2026"], [Link("/1", "Letter 1")]),
+    assert html.anchors == [Anchor("/1", "Letter 1"), Anchor("/2", "unfinished"), Anchor("/3", "last")]
+    assert [(row.cells, row.anchors) for row in html.rows] == [
+        (["Letter 1 new", "March 1, 2026"], [Anchor("/1", "Letter 1")]),
         ([], []),
     ]
     assert ("inner errorlist", "three") in html.items
