@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import dataclasses
 import getpass
+import itertools
 import logging
 import math
 import os
@@ -133,12 +134,10 @@ def _try(args: argparse.Namespace) -> int:
 async def _bring_in(platform: Platform, job: Job, *, look_only: bool, wait_s: float) -> int:
     """Submit and look, as the DAG does; print the episodes' pages."""
     progress = await (platform.collect(job) if look_only else platform.submit(job))
-    pauses_s = iter([*platform.poll_s, *[platform.poll_s[-1]] * 1000])
     wanted = len(job.feed.episodes)
-    while True:
+    for pause_s in itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1])):
         urls = [each.url for each in match(job.feed, progress.episodes, max(wanted, 1))]
         print(f"state: {progress.state.value}, {len(urls)} of {wanted} episodes, reference {progress.reference!r}")
-        pause_s = next(pauses_s)
         wait_s -= pause_s
         if look_only or len(urls) >= wanted or wait_s < 0:
             break

@@ -100,6 +100,10 @@ class PlatformHttp:
             found.update(self._jar.filter_cookies(URL(self.base_url).with_path(path)))
         return "; ".join(f"{name}={morsel.value}" for name, morsel in found.items())
 
+    def is_own(self, url: str) -> bool:
+        """Whether an address is on the site's own host, the only one to which a site's secrets may go."""
+        return urlsplit(url).netloc == urlsplit(self.base_url).netloc
+
     async def get(self, path: str, **options: Any) -> Page:
         """Read an address: see :meth:`request`."""
         return await self.request("GET", path, **options)

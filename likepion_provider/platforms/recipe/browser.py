@@ -14,7 +14,6 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from playwright.async_api import (
     BrowserContext,
@@ -72,7 +71,7 @@ async def browser_engine(job: Job, state: dict[str, Any]) -> AsyncIterator[Engin
             if not state.get("storage"):
                 await context.add_cookies(_cookies(job))
             engine = BrowserEngine(job, context, await context.new_page())
-            await context.route(lambda url: _host(url) == _host(job.http.base_url), engine.add_headers)
+            await context.route(job.http.is_own, engine.add_headers)
             try:
                 yield engine
             finally:
@@ -164,7 +163,7 @@ class BrowserEngine:
 
     async def _call(self, request: SiteRequest) -> Page:
         body = {"form": request.body["data"]} if "data" in request.body else {"data": request.body.get("json")}
-        headers = dict(request.headers) if _host(request.url) == _host(self._http.base_url) else {}
+        headers = dict(request.headers) if self._http.is_own(request.url) else {}
         answer = await self._context.request.fetch(
             request.url, method=request.method, headers=headers, max_redirects=0, **body
         )
@@ -217,7 +216,3 @@ async def _enter(control: Locator, value: str) -> None:
 def _is_answer(response: Response) -> bool:
     """Whether a response is one to something that was sent: a page or data, after redirects."""
     return response.request.resource_type in ("document", "xhr", "fetch") and not 300 <= response.status < 400
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc

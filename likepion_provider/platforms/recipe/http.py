@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from likepion_provider.platforms.base import Job
 from likepion_provider.platforms.recipe.engine import SiteRequest
@@ -49,7 +49,7 @@ class HttpEngine:
         return await self.send(SiteRequest("GET", url, headers, {"params": data}))
 
     async def _once(self, request: SiteRequest) -> Page:
-        headers = request.headers if urlsplit(request.url).netloc == urlsplit(self._http.base_url).netloc else {}
+        headers = request.headers if self._http.is_own(request.url) else {}
         return await self._http.request(
             request.method, request.url, headers=dict(headers), allow_redirects=False, **request.body
         )
