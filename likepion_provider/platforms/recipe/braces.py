@@ -20,9 +20,12 @@ SECRET_PLACES = frozenset({"account.password", "account.app_password", "account.
 _PLACE = re.compile(r"\{([a-z_]+(?:\.[a-z_0-9]+)?)\}")
 
 
-def places(text: str) -> list[str]:
-    """What stands in braces in a text."""
-    return _PLACE.findall(text)
+def places(value: object) -> list[str]:
+    """Everything that stands in braces in a text, or in the texts of a structure."""
+    if isinstance(value, str):
+        return _PLACE.findall(value)
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [place for each in members for place in places(each)]
 
 
 def _fill(text: str, value: Callable[[str], str]) -> str:

@@ -12,7 +12,7 @@ from likepion_provider.platforms.base import Job, Platform, quoted
 from likepion_provider.platforms.recipe.braces import SECRET_PLACES, Values, places
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
 from likepion_provider.platforms.recipe.select import Scope, form_of, soup
-from likepion_provider.platforms.recipe.shape import ApiCall, Form, Recipe, Step, texts_in
+from likepion_provider.platforms.recipe.shape import ApiCall, Form, Recipe, Step
 from likepion_provider.web.page import Page
 
 #: How a site says that it does not take a login; others show the form again.
@@ -85,11 +85,11 @@ class SiteSession:
                 raise PlatformError(f"{place}: there is no page to fill in a form of", platform=self._platform.name)
             return await self._submit(place, step.form, page)
         call = step.call or ApiCall(method="GET", path=step.open or "")
-        self._guard(self.values.address(call.path), [*texts_in(call.json_body), *(call.data or {}).values()])
+        self._guard(self.values.address(call.path), [call.json_body, call.data])
         return await self._send(place, f"{call.method} {call.path}", lambda: self._request(call))
 
     async def _submit(self, place: str, form: Form, page: Page) -> Page:
-        self._guard(urljoin(page.url, str(form_of(page, form).get("action") or "")), list(form.fields.values()))
+        self._guard(urljoin(page.url, str(form_of(page, form).get("action") or "")), form.fields)
         answer = await self._engine.submit(page, form, self.values.texts(form.fields), self._headers())
         log.debug("%s: form %s with %s -> %d", place, form.css, ", ".join(form.fields), answer.status)
         return answer
@@ -105,9 +105,9 @@ class SiteSession:
     def _headers(self) -> dict[str, str]:
         return self.values.known(self._recipe.headers)
 
-    def _guard(self, url: str, texts: list[str]) -> None:
+    def _guard(self, url: str, sent: object) -> None:
         """Send what opens an account to the site itself only."""
-        if any(SECRET_PLACES & set(places(text)) for text in texts):
+        if SECRET_PLACES.intersection(places(sent)):
             self._platform.refuse_login_elsewhere(self._job, url)
 
     def _check(self, place: str, step: Step, scope: Scope) -> None:

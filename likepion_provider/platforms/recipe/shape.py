@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import jsonpath
 import soupsieve
@@ -13,12 +13,14 @@ from typing_extensions import Self
 
 from likepion_provider.platforms.recipe.braces import PLACES, SECRET_PLACES, places
 
+V = TypeVar("V")
 
-def _known_places(text: str) -> str:
-    for place in places(text):
+
+def _known_places(value: V) -> V:
+    for place in places(value):
         if place not in PLACES and place.partition(".")[0] not in ("kept", "row"):
             raise ValueError(f"nothing is called {{{place}}}; there are {', '.join(sorted(PLACES))}, kept.* and row.*")
-    return text
+    return value
 
 
 def _without_secrets(text: str) -> str:
@@ -116,15 +118,13 @@ class ApiCall(_Part):
 
     method: Literal["GET", "POST", "PUT", "PATCH"] = "POST"
     path: Address
-    json_body: dict[str, Any] | None = Field(default=None, alias="json")
+    json_body: Annotated[dict[str, Any], AfterValidator(_known_places)] | None = Field(default=None, alias="json")
     data: dict[str, Text] | None = None
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
         if self.json_body is not None and self.data is not None:
             raise ValueError("takes json or data, not both")
-        for text in texts_in(self.json_body):
-            _known_places(text)
         return self
 
 
@@ -240,7 +240,7 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _kept_before_used(self) -> Self:
         kept = {f"kept.{name}" for step in self._all_steps() for name in step.keep}
-        used = {place for text in texts_in(self.model_dump()) for place in places(text) if place.startswith("kept.")}
+        used = {place for place in places(self.model_dump()) if place.startswith("kept.")}
         if unknown := sorted(used - kept):
             raise ValueError(f"no step keeps {{{unknown[0]}}}")
         return self
@@ -251,15 +251,15 @@ class Recipe(_Part):
     @property
     def needs(self) -> tuple[str, ...]:
         """The account's fields that no run can do without."""
-        always = [text for step in self._all_steps() if step.when is None for text in texts_in(step.model_dump())]
-        used = {place for text in (*always, *self.headers.values()) for place in places(text)}
+        always = [step.model_dump() for step in self._all_steps() if step.when is None]
+        used = places([*always, self.headers])
         fields = ("email", "username", "password", "app_password", "totp")
         return tuple("twofa" if name == "totp" else name for name in fields if f"account.{name}" in used)
 
     @property
     def needs_key(self) -> bool:
         """Whether the connection's password is used."""
-        return any("connection.password" in places(text) for text in texts_in(self.model_dump()))
+        return "connection.password" in places(self.model_dump())
 
 
 def _only(fields: Mapping[str, Selector], known: set[str]) -> set[str]:
@@ -267,15 +267,3 @@ def _only(fields: Mapping[str, Selector], known: set[str]) -> set[str]:
     if strange := sorted(fields.keys() - known):
         raise ValueError(f"knows no field {strange[0]!r}; there are {', '.join(sorted(known))}")
     return set(fields)
-
-
-def texts_in(value: object) -> Iterator[str]:
-    """Every text in a structure."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from texts_in(each)
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from texts_in(each)
