@@ -25,15 +25,13 @@ from likepion_provider.platforms.base import (
 from likepion_provider.platforms.match import bare_url, enough, match, plain, same_feed
 from likepion_provider.platforms.registry import ENTRY_POINTS, Registry, registry
 from likepion_provider.platforms.totp import totp_code
-from likepion_provider.web.html import Anchor, Html, TableRow
+from likepion_provider.web.html import TableRow
 from likepion_provider.web.http import PlatformHttp, basic_auth
 from likepion_provider.web.page import JsonRow, Page, read_date
 
 __all__ = [
     "ENTRY_POINTS",
-    "Anchor",
     "ByHand",
-    "Html",
     "Job",
     "JsonRow",
     "ListedEpisode",
