@@ -106,32 +106,6 @@ class Enclosure:
     """An episode's media file."""
 
     url: str
-    #: MIME type; empty where the feed gives none.
-    type: str = ""
-    #: None where the feed gives no usable length.
-    length_bytes: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Person:
-    """Somebody who takes part (``podcast:person``)."""
-
-    name: str
-    #: Lower case, as the podcast taxonomy writes it; empty stands for ``host``.
-    role: str = ""
-    group: str = ""
-    image: str = ""
-    link: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Transcript:
-    """One form of an episode's text (``podcast:transcript``)."""
-
-    url: str
-    #: MIME type; empty where the feed gives none.
-    type: str = ""
-    language: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,16 +116,8 @@ class Episode:
     guid: str
     title: str
     enclosure: Enclosure | None
-    link: str = ""
     #: Aware UTC; None where the feed's date is missing or cannot be read.
     published_at: datetime | None = None
-    duration_s: int | None = None
-    image: str = ""
-    explicit: bool | None = None
-    season: str = ""
-    episode: str = ""
-    transcripts: tuple[Transcript, ...] = ()
-    persons: tuple[Person, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,20 +132,13 @@ class Feed:
     title: str
     #: Newest first where the feed's dates allow it, else in feed order.
     episodes: tuple[Episode, ...]
-    podcast_guid: str = ""
     #: ``podcast:locked``; the owner's address beside it, empty where none is named.
     locked: bool = False
     locked_owner: str = ""
     new_feed_url: str = dataclasses.field(default="", repr=False)
-    image: str = ""
-    language: str = ""
     author: str = ""
-    explicit: bool | None = None
-    persons: tuple[Person, ...] = ()
     #: Where the host says the feed has moved for good (301, 308); empty where it has not.
     moved_to: str = dataclasses.field(default="", repr=False)
-    #: The RFC 5005 page that follows the last one read; empty where there is none.
-    next_page: str = dataclasses.field(default="", repr=False)
     #: False where episodes may be missing: reading on for the newest, or for those with a file, passed the bounds.
     newest_certain: bool = True
 

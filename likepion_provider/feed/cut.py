@@ -7,7 +7,6 @@ cut by a tolerant scan instead (:mod:`~likepion_provider.feed.scan`).
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import heapq
 from datetime import datetime, timezone
@@ -15,10 +14,9 @@ from email.utils import parsedate_to_datetime
 from xml.parsers import expat
 
 from likepion_provider.errors import FeedInvalid
+from likepion_provider.feed.bounds import DEFAULT_BOUNDS, Bounds, Refused
 from likepion_provider.feed.scan import Scanner
-from likepion_provider.feed.walk import DEFAULT_BOUNDS, Bounds, Mark, RawFeed, RawItem, Refused, Walker, sniff
-
-_SNIFFED = 4
+from likepion_provider.feed.walk import Channel, Item, Walker, sniff
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +24,7 @@ class Slice:
     """A small feed cut from a large one."""
 
     data: bytes = dataclasses.field(repr=False)
-    feed: RawFeed
-    #: One for each item of ``data``, in order; empty where the XML was malformed.
-    items: tuple[RawItem, ...] = ()
+    channel: Channel
     #: Encoding of ``data`` where it differs from what ``data`` itself declares.
     charset: str = ""
     #: Whether the feed's own end lies inside.
@@ -38,33 +34,30 @@ class Slice:
 class Cutter:
     """Takes a feed's bytes in pieces of any size until the first items are complete.
 
-    :param want: how many items are asked for, at least 1.
+    :param want: how many items are asked for, at least 1. The bounds are reckoned by it, also after :meth:`ask`.
     :param url: the feed's redacted address, for messages.
     :param bounds: what the feed may cost.
     """
 
     def __init__(self, want: int, *, url: str = "", bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._want = want
-        #: What the bounds are reckoned by; asking for more later does not widen them.
-        self._share = want
         self._url = url
         self._bounds = bounds
-        self._buffer = bytearray()
+        self._max_bytes = bounds.kept_bytes_of(want)
+        self._max_weight = bounds.kept_weight_of(want)
+        #: Whoever finds the items: the walker as long as the XML is well-formed, then the scanner.
+        self._finder: Walker | Scanner = Walker(bounds, self._max_weight)
         self._ended = False
-        self._full = False
-        self._walker: Walker | None = None
-        self._scanner: Scanner | None = None
 
     @property
     def enough(self) -> bool:
         """Whether the items asked for are there, or no more can come."""
-        return self._ended or self._full or self._found >= self._want
+        is_full = isinstance(self._finder, Scanner) and self._finder.is_full
+        return self._ended or is_full or self._found >= self._want
 
     @property
     def _found(self) -> int:
-        if self._scanner:
-            return len(self._scanner.ends)
-        return len(self._walker.items) if self._walker else 0
+        return len(self._finder.ends if isinstance(self._finder, Scanner) else self._finder.items)
 
     def ask(self, want: int) -> None:
         """Raise the number of items asked for; go on with :meth:`feed`."""
@@ -74,16 +67,14 @@ class Cutter:
         """Take the next bytes.
 
         :return: whether that is enough.
-        :raises FeedInvalid: a bound of :class:`Bounds` was passed.
+        :raises FeedInvalid: a bound of :class:`~likepion_provider.feed.bounds.Bounds` was passed.
         """
         try:
             self._take(chunk)
-            if not self.enough or self._scanner:
-                self._check_kept()
         except Refused as refused:
             # What follows the items that were asked for may be as wild as it likes.
             if self._found < self._want:
-                raise invalid(refused, self._url) from None
+                raise self._invalid(refused) from None
         return self.enough
 
     def finish(self) -> None:
@@ -91,77 +82,47 @@ class Cutter:
         self._ended = True
 
     def cut(self) -> Slice:
-        """What has been found so far, as a feed of its own."""
-        if self._scanner:
-            return self._cut_tolerantly(self._scanner)
-        walker = self._walker
-        if walker is None or len(walker.items) < self._want:
-            raw, items = (walker.raw, walker.raw_items()) if walker else (RawFeed(), ())
-            return Slice(bytes(self._buffer), raw, items, complete=self._ended)
-        data = bytes(memoryview(self._buffer)[: walker.items[self._want - 1].end]) + walker.closing_tags()
-        return Slice(data, walker.raw, walker.raw_items()[: self._want])
+        """The items found so far, at most as many as were asked for, as a feed of their own."""
+        finder, want = self._finder, self._want
+        if isinstance(finder, Scanner):
+            complete = self._ended and self._found <= want
+            return Slice(finder.cut(want, ended=self._ended), Channel("", *finder.locked()), finder.charset, complete)
+        if self._found < want:
+            return Slice(bytes(finder.data), finder.channel, complete=self._ended)
+        return Slice(finder.between(0, finder.items[want - 1].end) + finder.closing_tags(), finder.channel)
 
-    def newest(self) -> Newest | None:
+    def newest(self, keep: int) -> Newest | None:
         """Turn to the newest items of the same stream; this object takes no more bytes then.
 
+        :param keep: how many.
         :return: None where only :meth:`ask` for more can help: the XML is malformed, or no item has been found.
         """
-        if self._scanner or self._walker is None or not self._walker.items:
+        if isinstance(self._finder, Scanner) or not self._found:
             return None
-        return Newest(self._walker, self._buffer, keep=self._share, bounds=self._bounds)
-
-    def _cut_tolerantly(self, scanner: Scanner) -> Slice:
-        locked, owner = scanner.locked()
-        found = min(self._want, len(scanner.ends)) if self._full else self._want
-        complete = self._ended and len(scanner.ends) <= self._want
-        raw = RawFeed(locked=locked, locked_owner=owner)
-        return Slice(scanner.cut(found), raw, charset=scanner.charset, complete=complete)
+        return Newest(self._finder, keep=keep, bounds=self._bounds)
 
     def _take(self, chunk: bytes) -> None:
-        if self._scanner:
-            self._scanner.feed(chunk)
-            return
-        self._buffer += chunk
-        if self._walker is None:
-            chunk = self._begin()
-        if self._walker is None:
-            return
         try:
-            self._walker.feed(chunk)
+            self._finder.feed(chunk)
         except expat.ExpatError:
-            if self._found < self._want:
-                self._fall_back()
+            if self._found < self._want and isinstance(self._finder, Walker):
+                self._scan(bytes(self._finder.data))
+        if isinstance(self._finder, Walker) and len(self._finder.data) > self._max_bytes:
+            why = f"{self._found} of {self._want} items fill {self._max_bytes} bytes"
+            raise Refused(why, f"after item {self._found}")
 
-    def _begin(self) -> bytes:
-        """Drop what may precede the document: white space before ``<?xml`` is common, and no XML.
+    def _scan(self, data: bytes) -> None:
+        max_bytes = min(self._max_bytes, self._bounds.tolerant_bytes)
+        self._finder = Scanner(sniff(data), max_bytes=max_bytes, max_weight=self._max_weight)
+        self._finder.feed(data)
 
-        :return: the bytes to begin with; empty until the encoding can be told.
-        """
-        bom = codecs.BOM_UTF8 if self._buffer.startswith(codecs.BOM_UTF8) else b""
-        body = self._buffer[len(bom) :].lstrip(b" \t\r\n")
-        if len(body) < _SNIFFED:
-            self._buffer = bytearray(bom) + body
-            return b""
-        self._buffer = body
-        self._walker = Walker(sniff(bytes(body[:_SNIFFED])), self._share, self._bounds)
-        return bytes(body)
-
-    def _fall_back(self) -> None:
-        self._scanner = Scanner(sniff(bytes(self._buffer[:_SNIFFED])))
-        data, self._buffer = bytes(self._buffer), bytearray()
-        self._scanner.feed(data)
-
-    def _check_kept(self) -> None:
-        limit = self._bounds.kept(self._share)
-        if self._scanner:
-            if self._scanner.weight > self._bounds.kept_elements(self._share):
-                raise Refused(f"after item {self._found}", "it is malformed and has more markup than a feed needs")
-            # A feed that has served this far is read as far as it goes.
-            self._full = len(self._scanner.data) > min(limit, self._bounds.tolerant_bytes)
-            if self._full and not self._scanner.ends:
-                raise Refused("start of the document", f"{len(self._scanner.data)} bytes hold no item")
-        elif len(self._buffer) > limit:
-            raise Refused(f"after item {self._found}", f"{self._found} of {self._want} items fill {limit} bytes")
+    def _invalid(self, refused: Refused) -> FeedInvalid:
+        return FeedInvalid(
+            f"the feed {self._url} is refused ({refused.where}): {refused.why}",
+            url=self._url,
+            where=refused.where,
+            remedy="Check that the address serves a podcast feed; if it does, ask its host for a leaner one.",
+        )
 
 
 class Newest:
@@ -170,75 +131,67 @@ class Newest:
     Undated items stand with the dated one before them; of equals the later wins, since mostly this is needed for feeds
     that begin with their oldest item.
 
-    :param walker: at the place where the stream goes on.
-    :param buffer: what it has been given so far.
+    :param walker: at the place where the stream goes on, with all its items so far.
     :param keep: how many items to keep.
     :param bounds: what the feed may cost.
     """
 
-    def __init__(self, walker: Walker, buffer: bytearray, *, keep: int, bounds: Bounds) -> None:
+    def __init__(self, walker: Walker, *, keep: int, bounds: Bounds) -> None:
         self._walker = walker
-        self._buffer = buffer
         self._keep = keep
-        self._bounds = bounds
-        #: Position in the stream of the buffer's first byte.
-        self._base = 0
-        self._head = bytes(buffer[: walker.items[0].start])
-        self._kept: list[tuple[float, int, bytes, RawItem]] = []
+        self._max_items = bounds.items
+        self._max_bytes = bounds.kept_bytes_of(keep)
+        self._head = walker.between(0, walker.items[0].start)
+        #: A heap of rank, place in the feed and bytes: the oldest item comes first.
+        self._kept: list[tuple[float, int, bytes]] = []
         self._kept_bytes = len(self._head)
         self._count = 0
+        #: The last date, as a timestamp.
         self._rank = float("-inf")
-        for mark in walker.items:
-            self._offer(mark)
-        walker.on_item = self._offer
-        walker.weight_limit = bounds.weight
-        self._trim()
+        walker.allow(bounds.weight)
+        self._take_items()
 
     def feed(self, chunk: bytes) -> bool:
         """Take the next bytes.
 
         :return: whether reading on can help: False once the feed is malformed or passes a bound.
         """
-        self._buffer += chunk
         try:
             self._walker.feed(chunk)
         except (expat.ExpatError, Refused):
             return False
-        self._trim()
-        kept = self._kept_bytes + len(self._buffer)
-        return self._count <= self._bounds.items and kept <= self._bounds.kept(self._keep)
+        finally:
+            self._take_items()
+        return self._count <= self._max_items and self._kept_bytes + len(self._walker.data) <= self._max_bytes
 
     def finish(self) -> None:
-        """Tell that the stream has ended: an item that ends with it is complete."""
-        if self._walker.pending:
-            self._walker.pending.end = self._base + len(self._buffer)
-            self._offer(self._walker.pending)
+        """Tell that the stream has ended."""
+        self._walker.finish()
+        self._take_items()
 
     def cut(self) -> Slice:
         """The items kept, in the feed's order, as a feed of their own."""
         kept = sorted(self._kept, key=lambda entry: entry[1])
         data = b"".join([self._head, *(entry[2] for entry in kept), self._walker.closing_tags()])
-        return Slice(data, self._walker.raw, tuple(entry[3] for entry in kept))
+        return Slice(data, self._walker.channel)
 
-    def _offer(self, mark: Mark) -> None:
-        published = read_date(mark.raw.date)
+    def _take_items(self) -> None:
+        for item in self._walker.items:
+            self._offer(item)
+        self._walker.items.clear()
+        self._walker.forget()
+
+    def _offer(self, item: Item) -> None:
+        published = read_date(item.date)
         self._rank = published.timestamp() if published else self._rank
         self._count += 1
         if len(self._kept) == self._keep and self._rank < self._kept[0][0]:
             return
-        data = bytes(memoryview(self._buffer)[mark.start - self._base : mark.end - self._base])
-        heapq.heappush(self._kept, (self._rank, self._count, data, mark.raw))
+        data = self._walker.between(item.start, item.end)
+        heapq.heappush(self._kept, (self._rank, self._count, data))
         self._kept_bytes += len(data)
         if len(self._kept) > self._keep:
             self._kept_bytes -= len(heapq.heappop(self._kept)[2])
-
-    def _trim(self) -> None:
-        """Forget what no item needs: all before the one that is open, or the end of the last."""
-        mark = self._walker.open_item or self._walker.pending
-        start = mark.start if mark else self._walker.position
-        if start > self._base:
-            del self._buffer[: start - self._base]
-            self._base = start
 
 
 def read_date(text: str) -> datetime | None:
@@ -255,16 +208,3 @@ def read_date(text: str) -> datetime | None:
         except ValueError:
             return None
     return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-
-
-def invalid(refused: Refused, url: str) -> FeedInvalid:
-    """The error for a bound that was passed.
-
-    :param url: the feed's redacted address.
-    """
-    return FeedInvalid(
-        f"the feed {url} is refused ({refused.where}): {refused.why}",
-        url=url,
-        where=refused.where,
-        remedy="Check that the address serves a podcast feed; if it does, ask its host for a leaner one.",
-    )

@@ -12,21 +12,17 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.feed.cut import Slice
-from likepion_provider.feed.walk import RawFeed, RawItem
-from likepion_provider.models import Enclosure, Episode, Feed, Person, Transcript
+from likepion_provider.feed.walk import Channel
+from likepion_provider.models import Enclosure, Episode, Feed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,5}):(\d{1,2})(?:[.,]\d*)?")
-_SECONDS = re.compile(r"(\d{1,9})(?:[.,]\d*)?\s*(?:s|sec|secs|seconds)?", re.IGNORECASE)
 _YES = frozenset({"yes", "true", "explicit", "1"})
-_NO = frozenset({"no", "false", "clean", "0"})
 _MAX_TEXT = 2000
-_MAX_LENGTH_BYTES = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Page:
-    """One document of a feed, read."""
+class Document:
+    """One document of a feed, parsed."""
 
     #: The feed's own values; :attr:`Feed.episodes` is left empty.
     feed: Feed
@@ -36,11 +32,11 @@ class Page:
     known: bool
     #: Whether the document's end has been read.
     complete: bool
-    #: Absolute http(s) URL of the RFC 5005 page that follows; empty where there is none.
+    #: Absolute http(s) URL of the page that follows (RFC 5005); empty where there is none.
     next_page: str = dataclasses.field(default="", repr=False)
 
 
-def read_slice(piece: Slice, *, url: str, charset: str = "") -> Page:
+def parse(piece: Slice, *, url: str, charset: str = "") -> Document:
     """Parse a slice; CPU-bound.
 
     :param piece: of the feed's document.
@@ -61,14 +57,10 @@ def read_slice(piece: Slice, *, url: str, charset: str = "") -> Page:
         sanitize_html=False,
         resolve_relative_uris=False,
     )
-    entries = parsed.entries
-    # Where the two parsers count differently nobody knows which raw values belong to which entry.
-    raws = piece.items if len(piece.items) == len(entries) else [RawItem()] * len(entries)
-    episodes = fold(_episode(entry, raw, url) for entry, raw in zip(entries, raws, strict=True))
-    return Page(
-        feed=_feed(parsed.feed, piece.feed, url),
-        episodes=episodes,
-        known=bool(parsed.get("version") or entries),
+    return Document(
+        feed=_feed(parsed.feed, piece.channel, url),
+        episodes=fold(_episode(entry, url) for entry in parsed.entries),
+        known=bool(parsed.get("version") or parsed.entries),
         complete=piece.complete,
         next_page=_next_page(parsed.feed, url),
     )
@@ -84,26 +76,21 @@ def fold(episodes: Iterable[Episode]) -> tuple[Episode, ...]:
     return tuple(unique.values())
 
 
-def _feed(fields: Any, raw: RawFeed, url: str) -> Feed:
-    locked = (raw.locked or _text(fields.get("podcast_locked"))).lower()
+def _feed(fields: Any, channel: Channel, url: str) -> Feed:
+    locked = (channel.locked or _text(fields.get("podcast_locked"))).lower()
     return Feed(
         url=url,
         display_url="",
-        title=raw.title or _text(fields.get("title")),
+        title=channel.title or _text(fields.get("title")),
         episodes=(),
-        podcast_guid=raw.guid or _text(fields.get("podcast_guid")),
         locked=locked in _YES,
-        locked_owner=raw.locked_owner,
+        locked_owner=channel.locked_owner,
         new_feed_url=safe_url(_text(fields.get("itunes_new-feed-url")), url),
-        image=_image(fields, url),
-        language=_text(fields.get("language")),
         author=_text(fields.get("author")),
-        explicit=_explicit(raw.explicit, fields),
-        persons=_persons(raw.persons, url),
     )
 
 
-def _episode(entry: Any, raw: RawItem, url: str) -> Episode:
+def _episode(entry: Any, url: str) -> Episode:
     enclosure = _enclosure(entry, url)
     title = _text(entry.get("title"))
     link = _text(entry.get("link"))
@@ -113,35 +100,19 @@ def _episode(entry: Any, raw: RawItem, url: str) -> Episode:
         guid=_text(entry.get("id")) or " ".join(part for part in (enclosure.url if enclosure else link, title) if part),
         title=title,
         enclosure=enclosure,
-        link=link,
         published_at=_published(entry),
-        duration_s=duration_s(_text(entry.get("itunes_duration"))),
-        image=_image(entry, url),
-        explicit=_explicit(raw.explicit, entry),
-        season=_text(entry.get("itunes_season")) or raw.season or _text(entry.get("podcast_season")),
-        episode=_text(entry.get("itunes_episode")) or raw.episode or _text(entry.get("podcast_episode")),
-        transcripts=_transcripts(raw.transcripts, url),
-        persons=_persons(raw.persons, url),
     )
 
 
 def _enclosure(entry: Any, url: str) -> Enclosure | None:
     """The first enclosure with a usable address; audio and video go before all else (a cover may stand first)."""
-    found: list[Enclosure] = []
+    first = None
     for link in entry.get("links", ()):
-        if link.get("rel") != "enclosure":
-            continue
-        address = safe_url(_text(link.get("href")), url)
-        if address:
-            found.append(Enclosure(address, _text(link.get("type")), _length_bytes(_text(link.get("length")))))
-    media = (enclosure for enclosure in found if enclosure.type.startswith(("audio/", "video/")))
-    return next(media, found[0] if found else None)
-
-
-def _length_bytes(text: str) -> int | None:
-    digits = text.replace(",", "")
-    length = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else 0
-    return length if 0 < length <= _MAX_LENGTH_BYTES else None
+        address = safe_url(_text(link.get("href")), url) if link.get("rel") == "enclosure" else ""
+        if address and _text(link.get("type")).startswith(("audio/", "video/")):
+            return Enclosure(address)
+        first = first or address
+    return Enclosure(first) if first else None
 
 
 def _published(entry: Any) -> datetime | None:
@@ -154,54 +125,6 @@ def _published(entry: Any) -> datetime | None:
             except (ValueError, OverflowError):
                 continue
     return None
-
-
-def duration_s(text: str) -> int | None:
-    """An ``itunes:duration`` in seconds: ``H:MM:SS``, ``M:SS`` or a number; None for 0 and for anything else."""
-    text = text.strip()
-    clock = _CLOCK.fullmatch(text)
-    if clock:
-        hours, minutes, seconds = (int(part or 0) for part in clock.groups())
-        return hours * 3600 + minutes * 60 + seconds or None
-    number = _SECONDS.fullmatch(text)
-    return (int(number[1]) or None) if number else None
-
-
-def _explicit(raw: str, fields: Any) -> bool | None:
-    value = raw.lower()
-    if value in _YES:
-        return True
-    if value in _NO:
-        return False
-    # feedparser keeps "yes" and "clean" only, which is all there is where the XML was malformed.
-    kept: bool | None = fields.get("itunes_explicit")
-    return kept
-
-
-def _image(fields: Any, url: str) -> str:
-    image = fields.get("image")
-    return safe_url(_text(image.get("href")), url) if hasattr(image, "get") else ""
-
-
-def _persons(raws: list[dict[str, str]], url: str) -> tuple[Person, ...]:
-    return tuple(
-        Person(
-            name=raw["name"],
-            role=raw.get("role", "").lower(),
-            group=raw.get("group", "").lower(),
-            image=safe_url(raw.get("img", ""), url),
-            link=safe_url(raw.get("href", ""), url),
-        )
-        for raw in raws
-        if raw.get("name")
-    )
-
-
-def _transcripts(raws: list[dict[str, str]], url: str) -> tuple[Transcript, ...]:
-    found = (
-        Transcript(safe_url(raw.get("url", ""), url), raw.get("type", ""), raw.get("language", "")) for raw in raws
-    )
-    return tuple(transcript for transcript in found if transcript.url)
 
 
 def _next_page(fields: Any, url: str) -> str:

@@ -38,6 +38,7 @@ CLAIM_TTL_S = 900.0
 
 #: No answer is read beyond this: 1,000 tasks are about 1 MB.
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_MAX_RETRY_AFTER_S = 86_400.0
 #: How much of a server's message goes into an error.
 MESSAGE_CHARS = 200
 
@@ -331,20 +332,23 @@ def _remedy_for(endpoint: Endpoint, status: int) -> str | None:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """``Retry-After`` in seconds, from either of its forms (RFC 9110, 10.2.3); None where absent or unreadable.
+    """``Retry-After`` in seconds, 0 to 86,400, from either of its forms (RFC 9110, 10.2.3).
 
+    :param headers: with lower-case names, or names in any case where the mapping does not mind.
     :param now: aware; the current time by default.
+    :return: None where it is absent or unreadable.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return min(float(value), _MAX_RETRY_AFTER_S)
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - (now or datetime.now(timezone.utc))).total_seconds())
+    wait_s = (moment - (now or datetime.now(timezone.utc))).total_seconds()
+    return min(max(wait_s, 0.0), _MAX_RETRY_AFTER_S)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------

@@ -11,8 +11,6 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 
@@ -22,13 +20,13 @@ from yarl import URL
 
 from likepion_provider import __version__
 from likepion_provider.errors import FeedInvalid, LikepionError, Transient
+from likepion_provider.manager.protocol import retry_after_s
 from likepion_provider.web.inflate import accepted, inflater
 from likepion_provider.web.redact import redact
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PERMANENT = frozenset({301, 308})
 _TRANSIENT = frozenset({408, 425, 429})
-_MAX_RETRY_AFTER_S = 86_400.0
 _CONNECT_TIMEOUT_S = 15.0
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ACCEPT = "application/rss+xml, application/atom+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.5"
@@ -50,20 +48,12 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclasses.dataclass(frozen=True)
-class Validators:
-    """What a conditional GET sends: the values of an earlier answer's headers; empty where there were none."""
-
-    etag: str = ""
-    last_modified: str = ""
-
-
 class _AddressRefused(OSError):
     """Raised where a socket would be made; an OSError, because aiohttp hands on no other."""
 
 
-class Answer:
-    """An answer whose body has not been read; its URLs are for use, not for show.
+class FeedResponse:
+    """A response whose body has not been read; its URLs are for use, not for show.
 
     :param final_url: the address that answered, with the credentials that may be sent there.
     :param moved_to: where the first redirects, as far as they were permanent, lead; empty without one.
@@ -74,9 +64,6 @@ class Answer:
         self._limits = limits
         self.final_url = final_url
         self.moved_to = moved_to
-        #: Whether the copy that the validators belong to is still good (304).
-        self.not_modified = response.status == 304
-        self.validators = Validators(response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
         self.charset = response.charset or ""
         #: Bytes of the body taken from the wire so far.
         self.wire_bytes = 0
@@ -153,27 +140,26 @@ class Fetcher:
             await self._session.close()
 
     @asynccontextmanager
-    async def open(self, url: str, validators: Validators | None = None) -> AsyncIterator[Answer]:
-        """Send a GET, follow redirects, and hand out the answer; the connection is closed with the context.
+    async def open(self, url: str) -> AsyncIterator[FeedResponse]:
+        """Send a GET, follow redirects, and hand out the response; the connection is closed with the context.
 
         :param url: http or https. User info in it is sent to its own origin only.
-        :param validators: of a copy that is at hand, to be told whether it is still good.
         :raises Transient: not reachable, 408, 425, 429 or 5xx.
         :raises FeedInvalid: any other refusal, of the server's or of ours.
         """
-        response, final_url, moved_to = await self._follow(url, validators or Validators())
+        response, final_url, moved_to = await self._follow(url)
         try:
-            yield Answer(response, final_url=final_url, moved_to=moved_to, limits=self._limits)
+            yield FeedResponse(response, final_url=final_url, moved_to=moved_to, limits=self._limits)
         finally:
             response.close()
 
-    async def _follow(self, url: str, validators: Validators) -> tuple[aiohttp.ClientResponse, str, str]:
+    async def _follow(self, url: str) -> tuple[aiohttp.ClientResponse, str, str]:
         current, where, moved_to, permanent = _parse(url, url, "address"), "address", "", True
         seen = {current}
         for hop in range(self._limits.redirects + 1):
-            response = await self._get(current, where, validators)
+            response = await self._get(current, where)
             if response.status not in _REDIRECTS:
-                _check_status(response, str(current), where, conditional=validators != Validators())
+                _check_status(response, str(current), where)
                 return response, str(current), moved_to
             where = f"redirect {hop + 1}"
             permanent = permanent and response.status in _PERMANENT
@@ -185,12 +171,12 @@ class Fetcher:
             current, moved_to = target, str(target) if permanent else moved_to
         raise _invalid(f"redirects more than {self._limits.redirects} times", str(current), where, remedy=_GONE_REMEDY)
 
-    async def _get(self, url: URL, where: str, validators: Validators) -> aiohttp.ClientResponse:
+    async def _get(self, url: URL, where: str) -> aiohttp.ClientResponse:
         if self._session is None:
             raise RuntimeError("a Fetcher is used inside 'async with'")
         self._refused_address = ""
         try:
-            return await self._session.get(url, headers=_headers(validators), allow_redirects=False)
+            return await self._session.get(url, headers=_headers(), allow_redirects=False)
         except aiohttp.InvalidURL:
             raise _invalid("is no address that can be called", str(url), where, remedy=_GONE_REMEDY) from None
         except aiohttp.ClientConnectorCertificateError:
@@ -281,44 +267,25 @@ def carry_credentials(url: str, target: str) -> str:
     return str(_target(URL(url), target, "next page"))
 
 
-def _headers(validators: Validators) -> dict[str, str]:
-    headers = {
+def _headers() -> dict[str, str]:
+    return {
         "Accept": _ACCEPT,
         "Accept-Encoding": accepted(),
         "User-Agent": f"airflow-provider-likepion/{__version__}",
     }
-    if validators.etag:
-        headers["If-None-Match"] = validators.etag
-    if validators.last_modified:
-        headers["If-Modified-Since"] = validators.last_modified
-    return headers
 
 
-def _check_status(response: aiohttp.ClientResponse, url: str, where: str, *, conditional: bool) -> None:
+def _check_status(response: aiohttp.ClientResponse, url: str, where: str) -> None:
     status = response.status
-    if status == 200 or (status == 304 and conditional):
+    if status == 200:
         return
     response.close()
     if status >= 500 or status in _TRANSIENT:
-        raise _transient(f"answered {status}", url, retry_after_s(response.headers.get("Retry-After", "")))
+        raise _transient(f"answered {status}", url, retry_after_s(response.headers))
     remedy = _GONE_REMEDY
     if status in (401, 403):
         remedy = "Put the feed's user name and password, or its private address, into the post at the primary site."
     raise _invalid(f"answered {status}", url, where, remedy=remedy)
-
-
-def retry_after_s(value: str) -> float | None:
-    """A ``Retry-After`` header as seconds from now, 0 to 86,400; None where it says nothing readable."""
-    try:
-        seconds = float(value) if value.strip().isdigit() else _seconds_until(parsedate_to_datetime(value))
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)
-
-
-def _seconds_until(date: datetime) -> float:
-    aware = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-    return (aware - datetime.now(timezone.utc)).total_seconds()
 
 
 def _transient(message: str, url: str, retry_s: float | None = None) -> Transient:

@@ -47,7 +47,7 @@ def ours(source):
     cutter = Cutter(wanted)
     while not cutter.enough and (chunk := source.read(65536)):
         cutter.feed(chunk)
-    return len(read_slice(cutter.cut(), url="http://example.com/feed").episodes)
+    return len(parse(cutter.cut(), url="http://example.com/feed").episodes)
 
 if way == "feedparser":
     import feedparser
@@ -58,7 +58,7 @@ elif way == "podcastparser":
 else:
     import feedparser
     from likepion_provider.feed.cut import Cutter
-    from likepion_provider.feed.entries import read_slice
+    from likepion_provider.feed.entries import parse
     run, repeats = ours, 5
 times = []
 for _ in range(repeats):

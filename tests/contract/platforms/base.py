@@ -170,9 +170,8 @@ class PlatformServer:
             display_url="https://feeds.example/tide.xml?token=***",
             title=FEED_TITLE,
             author=FEED_AUTHOR,
-            podcast_guid=PODCAST_GUID,
             episodes=tuple(
-                Episode(each.guid, each.title, Enclosure(each.enclosure_url, "audio/mpeg"), published_at=each.published)
+                Episode(each.guid, each.title, Enclosure(each.enclosure_url), published_at=each.published)
                 for each in self.listed
             ),
         )

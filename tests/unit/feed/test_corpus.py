@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from likepion_provider.feed.cut import Cutter
-from likepion_provider.feed.entries import read_slice
+from likepion_provider.feed.entries import parse
 
 CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
 KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("corpus_differences.json").read_text())
@@ -26,13 +26,13 @@ def found(path: Path) -> dict[str, Any]:
     for start in range(0, len(data), 65536):
         cutter.feed(data[start : start + 65536])
     cutter.finish()
-    page = read_slice(cutter.cut(), url="http://corpus.example/feed")
-    first = page.episodes[0] if page.episodes else None
+    document = parse(cutter.cut(), url="http://corpus.example/feed")
+    first = document.episodes[0] if document.episodes else None
     return {
-        "items": len(page.episodes),
-        "enclosures": sum(1 for episode in page.episodes if episode.enclosure),
+        "items": len(document.episodes),
+        "enclosures": sum(1 for episode in document.episodes if episode.enclosure),
         "first_guid": first.guid if first else None,
-        "title": page.feed.title or None,
+        "title": document.feed.title or None,
     }
 
 

@@ -22,7 +22,6 @@ import aiohttp, feedparser, brotli
 from aiohttp import web
 from likepion_provider.feed import read_feed
 from likepion_provider.web.fetch import Fetcher
-from likepion_provider.feed.read import read_with
 from likepion_provider.errors import LikepionError
 
 def status(name):

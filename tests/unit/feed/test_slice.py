@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from likepion_provider.errors import FeedInvalid
+from likepion_provider.feed.bounds import Bounds
 from likepion_provider.feed.cut import Cutter, Slice
-from likepion_provider.feed.walk import Bounds
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "iso-8859-1")
 #: What stands between and inside items, and could be taken for the end of one.
@@ -97,7 +97,6 @@ def test_slice_equals_whole(data: st.DataObject, kind: str, encoding: str) -> No
     whole = entries(body)
     assert len(whole) == count
     assert entries(piece.data) == whole[:want]
-    assert len(piece.items) == min(want, count)
 
 
 @pytest.mark.parametrize("kind", ["rss", "atom", "rdf"])
@@ -118,7 +117,6 @@ def test_malformed_xml_is_cut_all_the_same(encoding: str, size: int) -> None:
     kind = f"application/xml; charset={piece.charset}" if piece.charset else "application/xml"
     parsed = feedparser.parse(io.BytesIO(piece.data), response_headers={"content-type": kind})
     assert [entry.title for entry in parsed.entries] == ["a & b", "c", "d"]
-    assert piece.items == ()
 
 
 def test_an_open_cdata_at_the_end_of_the_buffer_means_read_on() -> None:
@@ -139,7 +137,7 @@ def test_asking_for_more_goes_on_where_it_stopped() -> None:
     body = build("rss", "utf-8", list("abcde"), [""] * 5, [""] * 5)
     cutter = Cutter(1)
     cutter.feed(body[:200])
-    assert len(cutter.cut().items) == 1
+    assert len(entries(cutter.cut().data)) == 1
     cutter.ask(4)
     assert not cutter.enough
     assert cutter.feed(body[200:])
@@ -151,6 +149,39 @@ def test_garbage_after_the_wanted_items_does_not_matter() -> None:
     middle = body.index(b"<item>", body.index(b"</item>"))
     piece = cut(body[:middle] + b"\n<x " + b"y='1' " * 500 + b"/></wrong>", 1, 65536)
     assert len(entries(piece.data)) == 1
+
+
+@pytest.mark.parametrize("kind", ["rss", "atom", "rdf"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("size", [1, 7, 400, 65536])
+def test_the_last_items_are_found_where_the_oldest_come_first(kind: str, encoding: str, size: int) -> None:
+    body = build(kind, encoding, list("abcd"), [INSIDE[1]] * 4, [DECOYS[4]] * 4)
+    assert newest_titles(body, 2, size) == ["c", "d"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 400, 65536])
+def test_an_item_is_complete_with_its_end_tag(size: int) -> None:
+    body = build("rss", "utf-8", list("abcd"), [INSIDE[1]] * 4, [""] * 4)
+    assert newest_titles(body[: body.rindex(b"</channel>")], 2, size) == ["c", "d"]
+    assert newest_titles(body[: body.rindex(b"</item>")], 2, size) == ["b", "c"]
+
+
+def newest_titles(body: bytes, keep: int, size: int) -> list[str]:
+    """The titles of the newest items where the stream comes in pieces of that many bytes."""
+    cutter = Cutter(1)
+    pieces = (body[start : start + size] for start in range(0, len(body), size))
+    assert any(cutter.feed(piece) for piece in pieces)
+    newest = cutter.newest(keep)
+    assert newest
+    assert all(newest.feed(piece) for piece in pieces)
+    newest.finish()
+    return [entry.title for entry in entries(newest.cut().data)]
+
+
+def test_an_empty_item_is_an_item() -> None:
+    cutter = Cutter(2)
+    assert cutter.feed(b"<rss><channel><item/><item x='>'/></channel><item/></rss>")
+    assert cutter.cut().data == b"<rss><channel><item/><item x='>'/></channel></rss>"
 
 
 @pytest.mark.parametrize(

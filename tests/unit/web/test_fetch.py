@@ -1,4 +1,4 @@
-"""The fetch, against a real server: what it refuses, what it sends where, and what it remembers."""
+"""The fetch, against a real server: what it refuses, what it sends where, and where it was led."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from likepion_provider.errors import BadRequest, FeedInvalid, LikepionError, Transient
-from likepion_provider.feed import FeedCache, read_feed, redact
-from likepion_provider.web.fetch import Fetcher, Limits, Validators, is_public, retry_after_s
+from likepion_provider.feed import read_feed
+from likepion_provider.web.fetch import Fetcher, Limits, is_public
 from likepion_provider.web.inflate import STEP, inflater
+from likepion_provider.web.redact import redact
 
-from .conftest import Site, rss
+from ..site import Site, rss
 
 
 class FakeResolver(AbstractResolver):
@@ -37,9 +38,9 @@ class FakeResolver(AbstractResolver):
         pass
 
 
-async def fetch(url: str, validators: Validators | None = None, **options: Any) -> bytes:
-    async with Fetcher(**{"allow_private": True, **options}) as fetcher, fetcher.open(url, validators) as answer:
-        return b"".join([chunk async for chunk in answer.chunks()])
+async def fetch(url: str, **options: Any) -> bytes:
+    async with Fetcher(**{"allow_private": True, **options}) as fetcher, fetcher.open(url) as response:
+        return b"".join([chunk async for chunk in response.chunks()])
 
 
 @pytest.mark.parametrize(
@@ -157,10 +158,13 @@ async def test_each_status_says_what_to_do(site: Site, status: int, error: type[
     assert getattr(caught.value, "retry_after_s", 7.0) == 7.0
 
 
-def test_retry_after() -> None:
-    assert retry_after_s("999999") == 86_400.0
-    assert retry_after_s("Mon, 01 Jan 2024 00:00:00 GMT") == 0.0
-    assert retry_after_s("soon") is None
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("999999", 86_400), ("Mon, 01 Jan 2024 00:00:00 GMT", 0), ("soon", None)]
+)
+async def test_a_busy_host_says_how_long_to_wait(site: Site, header: str, seconds: float | None) -> None:
+    with pytest.raises(Transient) as caught:
+        await fetch(site.status("/feed", 503, **{"Retry-After": header}))
+    assert caught.value.retry_after_s == seconds
 
 
 async def test_nobody_there_is_transient(site: Site, unused_tcp_port: int) -> None:
@@ -217,9 +221,9 @@ async def test_bytes_are_capped_before_and_after_inflating(site: Site) -> None:
         await fetch(bomb, limits=limits)
     assert len(await fetch(fits, limits=limits)) == 100_000
     received = 0
-    async with Fetcher(allow_private=True, limits=limits) as fetcher, fetcher.open(bomb) as answer:
+    async with Fetcher(allow_private=True, limits=limits) as fetcher, fetcher.open(bomb) as response:
         try:
-            async for piece in answer.chunks():
+            async for piece in response.chunks():
                 received += len(piece)
         except FeedInvalid:
             pass
@@ -257,49 +261,24 @@ async def test_reading_stops_when_there_is_enough(site: Site) -> None:
     assert [episode.guid for episode in feed.episodes] == [f"g{n}" for n in range(28, 8, -1)]
 
 
-async def test_one_fetch_for_a_batch_and_a_conditional_one_later(site: Site) -> None:
-    now = [0.0]
-
-    async def feed(request: web.Request) -> web.Response:
-        headers = {"ETag": '"1"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
-        if request.headers.get("If-None-Match") == '"1"' and "If-Modified-Since" in request.headers:
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=rss([3, 2, 1]), headers=headers)
-
-    site.routes["/feed"] = feed
-    site.redirect("/old", "/feed", status=301)
-    cache = FeedCache(fresh_s=10, clock=lambda: now[0])
-
-    async def read(target: int) -> list[str]:
-        found = await read_feed(site.url + "/old", target=target, allow_private=True, cache=cache)
-        assert found.moved_to == site.url + "/feed"
-        assert found.url == site.url + "/old"
-        return [episode.guid for episode in found.episodes]
-
-    batch = await asyncio.gather(*(read(2) for _ in range(5)))
-    assert batch == [["g3", "g2"]] * 5
-    assert [request.path for request in site.requests] == ["/old", "/feed"]
-    now[0] = 11
-    assert await read(2) == ["g3", "g2"]
-    assert await read(1) == ["g3"]
-    # Asked at the new address, and answered from memory: a 304 is no emptied feed.
-    assert [request.path for request in site.requests[2:]] == ["/feed"]
-    assert await read(3) == ["g3", "g2", "g1"]
-    assert "If-None-Match" not in site.requests[3].headers
-    with pytest.raises(FeedInvalid):
-        await read_feed(site.url + "/old", target=1, cache=cache)
-
-
 async def test_only_leading_permanent_redirects_are_remembered(site: Site) -> None:
     site.serve("/d", b"")
     site.redirect("/c", "/d", status=308)
     site.redirect("/b", "/c", status=302)
     site.redirect("/a", "/b", status=301)
     async with Fetcher(allow_private=True) as fetcher:
-        async with fetcher.open(site.url + "/a") as answer:
-            assert answer.moved_to == site.url + "/b"
-        async with fetcher.open(site.url + "/b") as answer:
-            assert answer.moved_to == ""
+        async with fetcher.open(site.url + "/a") as response:
+            assert response.moved_to == site.url + "/b"
+        async with fetcher.open(site.url + "/b") as response:
+            assert response.moved_to == ""
+
+
+async def test_a_feed_that_has_moved_says_where_to(site: Site) -> None:
+    site.serve("/feed", rss([1]))
+    for status, moved_to in ((301, site.url + "/feed"), (302, "")):
+        url = site.redirect("/old", "/feed", status=status)
+        feed = await read_feed(url, target=1, allow_private=True)
+        assert (feed.url, feed.moved_to) == (url, moved_to)
 
 
 async def test_parameters_are_checked() -> None:
