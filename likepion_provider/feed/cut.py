@@ -89,7 +89,8 @@ class Cutter:
             return Slice(finder.cut(want, ended=self._ended), Channel("", *finder.locked()), finder.charset, complete)
         if self._found < want:
             return Slice(bytes(finder.data), finder.channel, complete=self._ended)
-        return Slice(finder.between(0, finder.items[want - 1].end) + finder.closing_tags(), finder.channel)
+        last = finder.items[want - 1]
+        return Slice(finder.between(0, last.end) + finder.closing_tags(last), finder.channel)
 
     def newest(self, keep: int) -> Newest | None:
         """Turn to the newest items of the same stream; this object takes no more bytes then.
@@ -141,7 +142,9 @@ class Newest:
         self._keep = keep
         self._max_items = bounds.items
         self._max_bytes = bounds.kept_bytes_of(keep)
-        self._head = walker.between(0, walker.items[0].start)
+        first = walker.items[0]
+        self._head = walker.between(0, first.start)
+        self._tail = walker.closing_tags(first)
         #: A heap of rank, place in the feed and bytes: the oldest item comes first.
         self._kept: list[tuple[float, int, bytes]] = []
         self._kept_bytes = len(self._head)
@@ -172,8 +175,7 @@ class Newest:
     def cut(self) -> Slice:
         """The items kept, in the feed's order, as a feed of their own."""
         kept = sorted(self._kept, key=lambda entry: entry[1])
-        data = b"".join([self._head, *(entry[2] for entry in kept), self._walker.closing_tags()])
-        return Slice(data, self._walker.channel)
+        return Slice(b"".join([self._head, *(entry[2] for entry in kept), self._tail]), self._walker.channel)
 
     def _take_items(self) -> None:
         for item in self._walker.items:

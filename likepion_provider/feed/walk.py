@@ -65,6 +65,8 @@ class Item:
     """One item by its positions in the stream, in bytes; it is open while ``end`` is -1."""
 
     start: int
+    #: Tags of the elements around it, from outside in.
+    around: tuple[str, ...]
     end: int = -1
     #: As the feed writes it, at most 1,000 characters.
     date: str = ""
@@ -161,9 +163,8 @@ class Walker:
         self._names = _Names()
         #: Of the document; empty until it has begun.
         self._encoding = ""
-        #: Tags of the elements that are open, and of those around the last item.
+        #: Tags of the elements that are open.
         self._stack: list[str] = []
-        self._around: tuple[str, ...] = ()
         #: The item and the text that are open, if any are.
         self._item: Item | None = None
         self._text: _Text | None = None
@@ -209,9 +210,9 @@ class Walker:
         """The bytes between two positions in the stream, which must not be forgotten yet."""
         return bytes(memoryview(self.data)[start - self.base : end - self.base])
 
-    def closing_tags(self) -> bytes:
-        """Close the elements that are open around an item, in the document's encoding."""
-        return "".join(f"</{tag}>" for tag in reversed(self._around)).encode(self._encoding, "replace")
+    def closing_tags(self, item: Item) -> bytes:
+        """What closes the elements around an item, in the document's encoding."""
+        return "".join(f"</{tag}>" for tag in reversed(item.around)).encode(self._encoding, "replace")
 
     def forget(self) -> None:
         """Drop the bytes before the open item, or before the last event where none is open."""
@@ -270,7 +271,7 @@ class Walker:
                 self._names.declare(attribute, attributes[attribute])
         name = self._names[tag]
         if self._item:
-            if depth == len(self._around) + 2:
+            if depth == len(self._item.around) + 2:
                 self._note_in_item(name, self._item)
         elif depth <= 3:
             if name in _ITEMS and all(_local(parent) in _PARENTS for parent in self._stack[:-1]):
@@ -283,7 +284,7 @@ class Walker:
             setattr(self._text.into, self._text.field, self._text.characters.strip())
             self._text = None
         self._stack.pop()
-        if self._item and len(self._stack) == len(self._around):
+        if self._item and len(self._stack) == len(self._item.around):
             self._close_item(self._item, tag)
 
     def _characters(self, data: str) -> None:
@@ -291,8 +292,7 @@ class Walker:
             self._text.characters = (self._text.characters + data)[:_MAX_TEXT]
 
     def _open_item(self) -> None:
-        self._item = Item(self._parser.CurrentByteIndex)
-        self._around = tuple(self._stack[:-1])
+        self._item = Item(self._parser.CurrentByteIndex, tuple(self._stack[:-1]))
         self._scale.begin_part(self._bounds.item_weight)
 
     def _close_item(self, item: Item, tag: str) -> None:

@@ -178,7 +178,7 @@ def newest_titles(body: bytes, keep: int, size: int) -> list[str]:
     return [entry.title for entry in entries(newest.cut().data)]
 
 
-def test_an_empty_item_is_an_item() -> None:
+def test_items_may_be_empty_and_stand_in_different_places() -> None:
     cutter = Cutter(2)
     assert cutter.feed(b"<rss><channel><item/><item x='>'/></channel><item/></rss>")
     assert cutter.cut().data == b"<rss><channel><item/><item x='>'/></channel></rss>"
