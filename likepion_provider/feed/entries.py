@@ -11,9 +11,11 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from likepion_provider.errors import FeedInvalid
 from likepion_provider.feed.cut import Slice
 from likepion_provider.feed.walk import Channel
 from likepion_provider.models import Enclosure, Episode, Feed
+from likepion_provider.web.redact import redact
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _YES = frozenset({"yes", "true", "explicit", "1"})
@@ -42,21 +44,27 @@ def parse(piece: Slice, *, url: str, charset: str = "") -> Document:
     :param piece: of the feed's document.
     :param url: the document's final address, which relative links are joined to.
     :param charset: as HTTP announced it; empty where it did not.
+    :raises FeedInvalid: it is so broken that feedparser stumbles.
     """
     # Here, since importing feedparser takes longer than anything else that a DAG file may touch.
     import feedparser
 
     charset = piece.charset or charset
     kind = f"application/xml; charset={charset}" if charset else "application/xml"
-    parsed = feedparser.parse(
-        BytesIO(piece.data),
-        # No content-location: feedparser would resolve a guid such as "28" against it, and rename the episode with the
-        # feed's address. Links are joined here instead.
-        response_headers={"content-type": kind},
-        # Nothing here shows HTML, and a style of 100 KB would cost a minute of sanitizing.
-        sanitize_html=False,
-        resolve_relative_uris=False,
-    )
+    try:
+        parsed = feedparser.parse(
+            BytesIO(piece.data),
+            # No content-location: feedparser would resolve a guid such as "28" against it, and rename the episode with
+            # the feed's address. Links are joined here instead.
+            response_headers={"content-type": kind},
+            # Nothing here shows HTML, and a style of 100 KB would cost a minute of sanitizing.
+            sanitize_html=False,
+            resolve_relative_uris=False,
+        )
+    except Exception as error:  # noqa: BLE001 - feedparser stumbles in many ways: "</width>" alone is a TypeError
+        shown, remedy = redact(url), "Correct the feed's XML at its host; a feed validator shows where it is broken."
+        message = f"the feed {shown} cannot be parsed ({type(error).__name__})"
+        raise FeedInvalid(message, url=shown, where="document", remedy=remedy) from None
     return Document(
         feed=_feed(parsed.feed, piece.channel, url),
         episodes=fold(_episode(entry, url) for entry in parsed.entries),

@@ -271,13 +271,13 @@ class Walker:
                 self._names.declare(attribute, attributes[attribute])
         name = self._names[tag]
         if self._item:
-            if depth == len(self._item.around) + 2:
-                self._note_in_item(name, self._item)
+            if name in _DATES and depth == len(self._item.around) + 2:
+                self._note_date(self._item, _DATES[name])
         elif depth <= 3:
             if name in _ITEMS and all(_local(parent) in _PARENTS for parent in self._stack[:-1]):
                 self._open_item()
-            else:
-                self._note_in_channel(name, attributes)
+            elif name in _CHANNEL_TEXTS:
+                self._note_text(_CHANNEL_TEXTS[name], attributes)
 
     def _end(self, tag: str) -> None:
         if self._text and self._text.depth == len(self._stack):
@@ -309,15 +309,13 @@ class Walker:
             return position
         return self.base + self.data.index(sign, position - self.base + len(end_tag)) + len(sign)
 
-    def _note_in_item(self, name: str, item: Item) -> None:
-        rank = _DATES.get(name, 0)
+    def _note_date(self, item: Item, rank: int) -> None:
         if rank > item.date_rank:
             item.date_rank = rank
             self._text = _Text(len(self._stack), item, "date")
 
-    def _note_in_channel(self, name: str, attributes: dict[str, str]) -> None:
-        field = _CHANNEL_TEXTS.get(name)
-        if field and not getattr(self.channel, field):
+    def _note_text(self, field: str, attributes: dict[str, str]) -> None:
+        if not getattr(self.channel, field):
             if field == "locked":
                 self.channel.locked_owner = attributes.get("owner", "")[:_MAX_TEXT]
             self._text = _Text(len(self._stack), self.channel, field)

@@ -1,4 +1,8 @@
-"""Content encodings, inflated in small bounded steps: a few kilobytes can stand for hundreds of megabytes."""
+"""Content encodings, inflated in small bounded steps: a few kilobytes can stand for hundreds of megabytes.
+
+aiohttp's own inflating is bounded from 3.14 on, but it fails on padding behind gzip, and hands on an encoding that it
+does not know as if it were content.
+"""
 
 from __future__ import annotations
 

@@ -140,6 +140,7 @@ async def test_the_lock_is_told_and_is_no_error(site: Site, locked: str, flaw: s
         (b"{}", "document"),
         (rss([]), "channel"),
         (b"<rss version='2.0'><channel><item><title>x</title></item></channel></rss>", "item 1, enclosure"),
+        (rss([1], channel="</width>"), "document"),
         (rss([2, 1]).replace(b"https://media", b"file://media"), "items 1 to 2, enclosure"),
     ],
 )
