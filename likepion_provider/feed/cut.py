@@ -45,7 +45,7 @@ class Cutter:
         self._bounds = bounds
         self._max_bytes = bounds.kept_bytes_of(want)
         self._max_weight = bounds.kept_weight_of(want)
-        #: Whoever finds the items: the walker as long as the XML is well-formed, then the scanner.
+        #: Finds the items: a walker as long as the XML is well-formed, then a scanner.
         self._finder: Walker | Scanner = Walker(bounds, self._max_weight)
         self._ended = False
 
@@ -53,11 +53,7 @@ class Cutter:
     def enough(self) -> bool:
         """Whether the items asked for are there, or no more can come."""
         is_full = isinstance(self._finder, Scanner) and self._finder.is_full
-        return self._ended or is_full or self._found >= self._want
-
-    @property
-    def _found(self) -> int:
-        return len(self._finder.ends if isinstance(self._finder, Scanner) else self._finder.items)
+        return self._ended or is_full or self._finder.found >= self._want
 
     def ask(self, want: int) -> None:
         """Raise the number of items asked for; go on with :meth:`feed`."""
@@ -73,7 +69,7 @@ class Cutter:
             self._take(chunk)
         except Refused as refused:
             # What follows the items that were asked for may be as wild as it likes.
-            if self._found < self._want:
+            if self._finder.found < self._want:
                 raise self._invalid(refused) from None
         return self.enough
 
@@ -85,9 +81,9 @@ class Cutter:
         """The items found so far, at most as many as were asked for, as a feed of their own."""
         finder, want = self._finder, self._want
         if isinstance(finder, Scanner):
-            complete = self._ended and self._found <= want
+            complete = self._ended and self._finder.found <= want
             return Slice(finder.cut(want, ended=self._ended), Channel("", *finder.locked()), finder.charset, complete)
-        if self._found < want:
+        if self._finder.found < want:
             return Slice(bytes(finder.data), finder.channel, complete=self._ended)
         last = finder.items[want - 1]
         return Slice(finder.between(0, last.end) + finder.closing_tags(last), finder.channel)
@@ -98,7 +94,7 @@ class Cutter:
         :param keep: how many.
         :return: None where only :meth:`ask` for more can help: the XML is malformed, or no item has been found.
         """
-        if isinstance(self._finder, Scanner) or not self._found:
+        if isinstance(self._finder, Scanner) or not self._finder.found:
             return None
         return Newest(self._finder, keep=keep, bounds=self._bounds)
 
@@ -106,11 +102,11 @@ class Cutter:
         try:
             self._finder.feed(chunk)
         except expat.ExpatError:
-            if self._found < self._want and isinstance(self._finder, Walker):
+            if self._finder.found < self._want and isinstance(self._finder, Walker):
                 self._scan(bytes(self._finder.data))
         if isinstance(self._finder, Walker) and len(self._finder.data) > self._max_bytes:
-            why = f"{self._found} of {self._want} items fill {self._max_bytes} bytes"
-            raise Refused(why, f"after item {self._found}")
+            why = f"{self._finder.found} of {self._want} items fill {self._max_bytes} bytes"
+            raise Refused(why, f"after item {self._finder.found}")
 
     def _scan(self, data: bytes) -> None:
         max_bytes = min(self._max_bytes, self._bounds.tolerant_bytes)
@@ -184,7 +180,7 @@ class Newest:
         self._walker.forget()
 
     def _offer(self, item: Item) -> None:
-        published = read_date(item.date)
+        published = _date(item.date)
         self._rank = published.timestamp() if published else self._rank
         self._count += 1
         if len(self._kept) == self._keep and self._rank < self._kept[0][0]:
@@ -196,7 +192,7 @@ class Newest:
             self._kept_bytes -= len(heapq.heappop(self._kept)[2])
 
 
-def read_date(text: str) -> datetime | None:
+def _date(text: str) -> datetime | None:
     """An item's date, to compare it with others; feedparser reads more forms for the value that is reported.
 
     :param text: RFC 822 or ISO 8601.

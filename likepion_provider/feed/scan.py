@@ -36,7 +36,7 @@ class Scanner:
         #: Encoding of what is cut, where that is another than the document declares.
         self.charset = "" if encoding == "utf-8" else "utf-8"
         #: Ends of the items found, as positions in the data.
-        self.ends: list[int] = []
+        self._ends: list[int] = []
         self._decoder = codecs.getincrementaldecoder(encoding)("replace") if self.charset else None
         self._max_bytes = max_bytes
         self._max_weight = max_weight
@@ -56,9 +56,14 @@ class Scanner:
         self._weight += chunk.count(b"<") + chunk.count(b"=")
         self._scan()
         if self._weight > self._max_weight:
-            raise Refused("it is malformed and has more markup than a feed needs", f"after item {len(self.ends)}")
-        if self.is_full and not self.ends:
+            raise Refused("it is malformed and has more markup than a feed needs", f"after item {len(self._ends)}")
+        if self.is_full and not self._ends:
             raise Refused(f"{len(self._data)} bytes hold no item", "start of the document")
+
+    @property
+    def found(self) -> int:
+        """How many items are complete."""
+        return len(self._ends)
 
     @property
     def is_full(self) -> bool:
@@ -66,12 +71,12 @@ class Scanner:
         return len(self._data) > self._max_bytes
 
     def cut(self, items: int, *, ended: bool) -> bytes:
-        """The bytes up to the end of that many items; where fewer were found, up to the last one.
+        """The bytes up to the end of that many items; where fewer were found, up to the end of the last.
 
-        :param ended: whether there are no more bytes: then what follows the last item is part of it all.
+        :param ended: whether the stream has ended: then fewer items mean all bytes, so that one that is cut off counts.
         """
-        found = items if ended else min(items, len(self.ends))
-        end = self.ends[found - 1] if 0 < found <= len(self.ends) else len(self._data)
+        found = items if ended else min(items, len(self._ends))
+        end = self._ends[found - 1] if 0 < found <= len(self._ends) else len(self._data)
         return bytes(memoryview(self._data)[:end])
 
     def locked(self) -> tuple[str, str]:
@@ -88,7 +93,7 @@ class Scanner:
             self._position = token.end()
             self._closer = _CLOSERS.get(token[0][:3]) or _CLOSERS.get(token[0][:2], b"")
             if not self._closer:
-                self.ends.append(token.end())
+                self._ends.append(token.end())
 
     def _skip_to_closer(self) -> bool:
         """Go behind the CDATA or comment that is open, if one is; whether that succeeded."""

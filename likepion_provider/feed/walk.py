@@ -156,7 +156,7 @@ class Walker:
         self.data = bytearray()
         self.base = 0
         self.channel = Channel()
-        #: Complete items, in order.
+        #: Complete items, in order; whoever has dealt with them may take them away.
         self.items: list[Item] = []
         self._bounds = bounds
         self._scale = _Scale(bounds, max_weight)
@@ -176,6 +176,11 @@ class Walker:
         self._parser.CharacterDataHandler = self._characters
         self._parser.XmlDeclHandler = self._declaration
         self._parser.EntityDeclHandler = self._entity
+
+    @property
+    def found(self) -> int:
+        """How many items are complete, without those that were taken away."""
+        return len(self.items)
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; once that has failed it fails again.
