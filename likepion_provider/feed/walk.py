@@ -168,6 +168,7 @@ class Walker:
         #: The item and the text that are open, if any are.
         self._item: Item | None = None
         self._text: _Text | None = None
+        #: Ended the walk: expat would go on without a word.
         self._failure: Refused | expat.ExpatError | None = None
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
@@ -202,7 +203,7 @@ class Walker:
             raise
 
     def finish(self) -> None:
-        """Deal with what expat has put off until more bytes come: none do. A document that is cut off is no error."""
+        """Parse what expat (2.6 and later) has put off until more bytes come. A document that is cut off is no error."""
         if not self._failure:
             with contextlib.suppress(Refused, expat.ExpatError):
                 self._parser.Parse(b"", True)

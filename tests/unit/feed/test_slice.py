@@ -166,6 +166,14 @@ def test_an_item_is_complete_with_its_end_tag(size: int) -> None:
     assert newest_titles(body[: body.rindex(b"</item>")], 2, size) == ["b", "c"]
 
 
+def test_a_long_last_tag_that_expat_puts_off_is_not_lost() -> None:
+    """From 2.6 on, expat parses an unfinished tag again once twice as many bytes are there; at the end none come."""
+    long = f"<enclosure url='http://a/{'u' * 30_000}'/>"
+    body = build("rss", "utf-8", list("abcd"), ["", "", "", long], [""] * 4)
+    for size in range(1000, 9000, 500):
+        assert newest_titles(body, 1, size) == ["d"]
+
+
 def newest_titles(body: bytes, keep: int, size: int) -> list[str]:
     """The titles of the newest items where the stream comes in pieces of that many bytes."""
     cutter = Cutter(1)
