@@ -203,7 +203,7 @@ class Walker:
             raise
 
     def finish(self) -> None:
-        """Parse what expat (2.6 and later) has put off until more bytes come. A document that is cut off is no error."""
+        """Parse what expat (from 2.6 on) puts off until more bytes come. A document that is cut off is no error."""
         if not self._failure:
             with contextlib.suppress(Refused, expat.ExpatError):
                 self._parser.Parse(b"", True)
