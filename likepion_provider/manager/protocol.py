@@ -28,6 +28,8 @@ from likepion_provider.models import Account, Credentials, SecondaryTask
 API_PATH = "/api/v1/podcast"
 API_KEY_HEADER = "X-API-Key"
 DEFAULT_HOST = "https://manager.likepion.com"
+#: No longer wait than this is taken from a ``Retry-After``.
+_MAX_RETRY_AFTER_S = 86_400.0
 
 #: Bounds stated by the API.
 MAX_PULL = 1000
@@ -38,7 +40,6 @@ CLAIM_TTL_S = 900.0
 
 #: No answer is read beyond this: 1,000 tasks are about 1 MB.
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-_MAX_RETRY_AFTER_S = 86_400.0
 #: How much of a server's message goes into an error.
 MESSAGE_CHARS = 200
 
