@@ -20,9 +20,10 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import Param, ParamsDict, PartitionedAtRuntime, dag, task_group
+from airflow.sdk import Param, PartitionedAtRuntime, dag, task_group
 from airflow.sdk.configuration import conf
 
+from likepion_provider.hooks.internals import give_params
 from likepion_provider.operators.assist import AskPersonOperator
 from likepion_provider.operators.likepion import (
     ClaimAccountsOperator,
@@ -186,5 +187,4 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
 
 
 secondary = likepion_podcast_secondary()
-# Last, or every task would have a copy, which Airflow validates again each time that it looks at one: half of a parse.
-secondary.params = ParamsDict(PARAMS)
+give_params(secondary, PARAMS)

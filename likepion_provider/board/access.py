@@ -6,7 +6,6 @@ A mounted app is not authenticated by Airflow: every route depends on this.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 
 from likepion_provider import DAG_ID
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.hooks.internals import allowed_methods, signed_in, write_audit_log
 from likepion_provider.journal import Journal
 
 #: How long the journal's connection is taken for unchanged, in seconds.
@@ -62,22 +62,11 @@ class AirflowAccess:
 
     async def person(self, request: Request) -> Person:
         """The user behind the bearer token or the session's cookie, and what Airflow lets them do with the DAG."""
-        from airflow.api_fastapi.app import get_auth_manager
-        from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
-        from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
         from starlette.concurrency import run_in_threadpool
 
-        user = await get_user(request, None, await bearer_scheme(request))
-        manager = get_auth_manager()
-
-        def judge() -> Person:
-            may = {
-                method: manager.is_authorized_dag(method=method, details=DagDetails(id=DAG_ID), user=user)
-                for method in ("GET", "PUT")
-            }
-            return Person(user.get_name(), may_read=may["GET"], may_edit=may["PUT"])
-
-        return await run_in_threadpool(judge)
+        user = await signed_in(request)
+        may = await run_in_threadpool(allowed_methods, user, DAG_ID, ("GET", "PUT"))
+        return Person(user.get_name(), may_read="GET" in may, may_edit="PUT" in may)
 
     def journal(self) -> Journal:
         """The journal of the connection ``likepion_journal``."""
@@ -88,8 +77,4 @@ class AirflowAccess:
 
     def audit(self, person: Person, event: str, details: dict[str, Any]) -> None:
         """A row of Airflow's audit log, under the DAG."""
-        from airflow.models.log import Log
-        from airflow.utils.session import create_session
-
-        with create_session() as session:
-            session.add(Log(event=event, owner=person.name, dag_id=DAG_ID, extra=json.dumps(details)))
+        write_audit_log(event, person.name, DAG_ID, details)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 
+from likepion_provider.hooks.internals import ask_as_the_server
 from likepion_provider.journal import Journal
 
 
@@ -13,8 +13,7 @@ def configured_journal() -> Journal:
 
     :raises JournalUnusable: it cannot be used as configured.
     """
-    # Outside of a task, the SDK looks into the metadata database only where it is told that it is on the server's side.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    ask_as_the_server()
     # Late: Airflow takes a second to import.
     from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 

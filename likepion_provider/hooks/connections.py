@@ -12,11 +12,16 @@ from typing import Any
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from airflow.sdk.log import amask_secret
 
-from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised
+from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError
+from likepion_provider.hooks.address import address_of, base_url_of
+from likepion_provider.hooks.internals import airflow_home
+from likepion_provider.hooks.masking import mask
+from likepion_provider.hooks.values import flag
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.manager.client import ManagerAddress
-from likepion_provider.manager.protocol import API_PATH, DEFAULT_HOST, failure_report
+from likepion_provider.manager.protocol import failure_report
 from likepion_provider.models import Account, Credentials, SecondaryTask
 from likepion_provider.platforms import PlatformSettings, Registry, registry
 
@@ -57,45 +62,31 @@ async def afind(conn_id: str) -> Any | None:
         return None
 
 
-def address_of(conn_id: str, connection: Any | None) -> ManagerAddress:
-    """Where the manager is, from a connection of type ``likepion``.
+def manager_address(conn_id: str, connection: Any | None) -> ManagerAddress:
+    """Where the manager is; what of it is secret is masked from now on.
 
-    :raises BadRequest: there is no such connection, or its timeout makes no sense.
+    :raises BadRequest: there is no such connection, or it makes no sense.
     :raises NotAuthorised: it has no password, which is the API key.
     """
-    if connection is None:
-        raise BadRequest(
-            f"there is no Airflow connection {conn_id!r}",
-            remedy=f"Make it: airflow connections add {conn_id} --conn-type likepion --conn-password <API key>.",
-        )
-    if not connection.password:
-        raise NotAuthorised(f"the Airflow connection {conn_id!r} has no API key", status=401)
-    timeout_s = connection.extra_dejson.get("timeout_s", 60.0)
-    try:
-        timeout_s = float(timeout_s)
-    except (TypeError, ValueError):
-        timeout_s = 0.0
-    if not 0.1 <= timeout_s <= 600:
-        raise BadRequest(f"timeout_s in the connection {conn_id!r} must be from 0.1 to 600 seconds")
-    return ManagerAddress(base_url_of(connection) or DEFAULT_HOST, connection.password, timeout_s)
+    address = address_of(conn_id, connection)
+    mask(address.secrets())
+    return address
 
 
-def base_url_of(connection: Any) -> str:
-    """Scheme, host and port of a connection; https by default, empty without a host. The API's own path is cut off."""
-    host = (connection.host or "").strip().rstrip("/")
-    if not host:
-        return ""
-    if "://" not in host:
-        host = f"{connection.schema or 'https'}://{host}"
-    if connection.port:
-        host = f"{host}:{connection.port}"
-    return host.removesuffix(API_PATH)
+async def amanager_address(conn_id: str) -> ManagerAddress:
+    """As :func:`manager_address`, for coroutines; it looks the connection up."""
+    address = address_of(conn_id, await afind(conn_id))
+    for secret in address.secrets():
+        await amask_secret(secret)
+    return address
 
 
 def allows_private_feeds(connection: Any | None) -> bool:
-    """Whether the connection's extra ``allow_private_feeds`` lets feeds come from private and loopback addresses."""
-    value = connection.extra_dejson.get("allow_private_feeds", False) if connection else False
-    return str(value).strip().lower() in ("true", "1", "yes", "on")
+    """Whether the connection's extra ``allow_private_feeds`` lets feeds come from private and loopback addresses.
+
+    :raises BadRequest: it is neither on nor off.
+    """
+    return connection is not None and flag("allow_private_feeds", connection.extra_dejson.get("allow_private_feeds"))
 
 
 def importers() -> Registry:
@@ -105,9 +96,7 @@ def importers() -> Registry:
 
 def recipes_folder() -> Path:
     """Where recipes are; ``likepion_recipes`` under ``AIRFLOW_HOME`` where nothing is configured."""
-    from airflow.configuration import AIRFLOW_HOME
-
-    return Path(conf.get("likepion", "recipes_folder", fallback="") or Path(AIRFLOW_HOME) / "likepion_recipes")
+    return Path(conf.get("likepion", "recipes_folder", fallback="") or airflow_home() / "likepion_recipes")
 
 
 def failure_link() -> str:
@@ -189,9 +178,7 @@ def journal_url(connection: Any | None) -> str:
 
 def default_journal_path() -> Path:
     """Where the journal is when nothing is configured."""
-    from airflow.configuration import AIRFLOW_HOME
-
-    return Path(AIRFLOW_HOME) / "likepion_journal.db"
+    return airflow_home() / "likepion_journal.db"
 
 
 def _refuse_sqlite_on_many_machines() -> None:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import requests
 from airflow.providers.http.hooks.http import HttpHook
 
 from likepion_provider.errors import LikepionError
-from likepion_provider.hooks.connections import LIKEPION_CONN_ID, address_of, afind, find
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, amanager_address, find, manager_address
 from likepion_provider.hooks.masking import mask
 from likepion_provider.manager import protocol
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
-from likepion_provider.manager.protocol import Answer, Call, Claimed, LinkReport, Loss, Record, Request
+from likepion_provider.manager.protocol import Call, Claimed, LinkReport, Record
 from likepion_provider.models import Account
 
 T = TypeVar("T")
 
-_NOT_SENT = (
-    requests.exceptions.ConnectTimeout,
-    requests.exceptions.SSLError,
-    requests.exceptions.ProxyError,
-    # What cannot be sent at all: a URL or a header that makes no sense.
-    ValueError,
-)
-#: Extras of the connection that are ours; HttpHook would send them as headers.
-_OWN_EXTRAS = ("timeout_s", "allow_private_feeds")
-_CONNECT_TIMEOUT_S = 10.0
-
 
 class LikepionHook(HttpHook):
     """The podcast manager: pull, claim, read accounts, report links. Every call is sent exactly once.
+
+    Of HttpHook it takes the connection's form and its extras ``proxies``, ``verify``, ``cert`` and ``trust_env``; calls
+    go through :class:`~likepion_provider.manager.client.ManagerClient`, with its bounds of time and size.
 
     .. code-block:: python
 
@@ -61,23 +54,21 @@ class LikepionHook(HttpHook):
         :raises BadRequest: there is no such connection.
         :raises NotAuthorised: it has no API key.
         """
-        address = address_of(self.likepion_conn_id, await afind(self.likepion_conn_id))
-        mask([address.api_key])
-        return ManagerClient(address)
+        return ManagerClient(await amanager_address(self.likepion_conn_id))
 
     def pull(self, limit: int = 5) -> list[Account]:
         """Pull and claim up to ``limit`` (1 to 1,000) tasks. Registers their secrets to be masked.
 
         :raises OutcomeUnknown: the answer was lost; do not pull again at once.
         """
-        accounts = self._call(protocol.pull(limit))
+        (accounts,) = self._send([protocol.pull(limit)])
         for account in accounts:
             mask(account.credentials.secrets())
         return accounts
 
     def account(self, account_id: str) -> Account:
         """Read one account without claiming it. Registers its secrets to be masked."""
-        account = self._call(protocol.account(account_id))
+        (account,) = self._send([protocol.account(account_id)])
         mask(account.credentials.secrets())
         return account
 
@@ -86,55 +77,39 @@ class LikepionHook(HttpHook):
 
         The manager does not refuse an account that somebody else holds: claim only what is yours.
         """
-        return [self._call(call) for call in protocol.claims(account_ids)]
+        return self._send(protocol.claims(account_ids))
 
     def insert(self, report: LinkReport) -> list[Record]:
         """Report one account's links. The manager stores a URL as often as it is sent.
 
         :raises OutcomeUnknown: the links may have been stored; do not send them again.
         """
-        return self._call(protocol.insert(report))
+        (records,) = self._send([protocol.insert(report)])
+        return records
 
     def test_connection(self) -> tuple[bool, str]:
         """Prove host and key by reading an account that cannot exist: the queue is not touched."""
         try:
-            address = self._address()
-            answer = self._exchange(protocol.probe(address.api_key), address)
-            protocol.read_probe(answer)
+            self._send([Call(protocol.probe(self._address().api_key), protocol.read_probe)])
         except LikepionError as error:
             return False, error.advice
         return True, "The manager answers and accepts the key"
 
     def _address(self) -> ManagerAddress:
-        address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
-        mask([address.api_key])
-        return address
+        return manager_address(self.likepion_conn_id, find(self.likepion_conn_id))
 
-    def _call(self, call: Call[T]) -> T:
-        return call.read(self._exchange(call.request, self._address()))
+    def _send(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Send one after the other, and return what the answers mean."""
+        address = self._address()
 
-    def _exchange(self, request: Request, address: ManagerAddress) -> Answer:
-        # HttpHook's session brings proxies, certificates and verification; its run() would log bodies.
-        with self.get_conn({protocol.API_KEY_HEADER: address.api_key}) as session:
-            session.auth = None
-            for name in _OWN_EXTRAS:
-                session.headers.pop(name, None)
-            try:
-                response = session.request(
-                    request.method,
-                    address.url + request.path,
-                    params=dict(request.params),
-                    json=request.body,
-                    timeout=(_CONNECT_TIMEOUT_S, address.timeout_s),
-                    allow_redirects=False,
-                )
-            except requests.exceptions.RequestException as error:
-                raise protocol.lost(request.endpoint, _loss(error), type(error).__name__) from None
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, response.content)
+        async def send() -> list[T]:
+            async with ManagerClient(address) as manager:
+                return [await manager.send(call) for call in calls]
 
-
-def _loss(error: requests.exceptions.RequestException) -> Loss:
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    refused = type(reason).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
-    return Loss.NOT_SENT if refused or isinstance(error, _NOT_SENT) else Loss.ANSWER_LOST
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(send())
+        # This thread's event loop is busy with whoever calls.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, send()).result()

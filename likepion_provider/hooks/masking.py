@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import io
 import logging
-import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from typing import TextIO
 
 from airflow.sdk.log import mask_secret
+
+from likepion_provider.hooks.internals import mask_in_one_go
 
 log = logging.getLogger(__name__)
 
@@ -55,21 +56,11 @@ class BatchMask:
 
 
 def mask_at_once(secrets: Collection[str]) -> None:
-    """Mask many secrets, in this process only: see :func:`printing_masked`.
-
-    All but one are put into Airflow's patterns directly; that one lets Airflow compile them all.
-    """
+    """Mask many secrets, in this process only: see :func:`printing_masked`."""
     try:
-        from airflow.sdk._shared.secrets_masker import _secrets_masker
-
-        masker = _secrets_masker()
-        fresh = sorted(each for each in secrets if len(each) >= LEAST_CHARS and re.escape(each) not in masker.patterns)
-        for secret in fresh[1:]:
-            masker.patterns.update(re.escape(each) for each in masker._adaptations(secret) if len(each) >= LEAST_CHARS)
-        for secret in fresh[:1]:
-            masker.add_mask(secret)
+        mask_in_one_go(secrets, LEAST_CHARS)
     except (ImportError, AttributeError):
-        # Not Airflow's public interface: where it has changed, masking is slow again and nothing worse.
+        # Where Airflow's inside has changed, masking is slow again and nothing worse.
         mask(secrets)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from typing_extensions import Self
 
@@ -40,17 +44,29 @@ _last_look: contextvars.ContextVar[LastLook | None] = contextvars.ContextVar("la
 
 @dataclasses.dataclass(frozen=True)
 class ManagerAddress:
-    """Where the manager is, and the key to it.
+    """Where the manager is, the key to it, and the way there.
 
     :param url: scheme, host and port.
     :param timeout_s: for one call in all; 0.1 to 600.
     :param connect_timeout_s: for the connection alone.
+    :param proxy: an http(s) URL, which may hold a user's name and password; empty for none.
+    :param verify: whether the server's certificate is checked; or the path of the only authorities that it is checked
+        against, a file or a folder.
+    :param cert: the path of a client certificate, and of its key where that is in a file of its own; empty for none.
     """
 
     url: str
     api_key: str = dataclasses.field(repr=False)
     timeout_s: float = 60.0
     connect_timeout_s: float = 10.0
+    proxy: str = dataclasses.field(default="", repr=False)
+    verify: bool | str = True
+    cert: tuple[str, ...] = ()
+
+    def secrets(self) -> list[str]:
+        """What must never be shown: the key, and the proxy's password as it is written and as it is meant."""
+        password = (urlsplit(self.proxy).password or "") if self.proxy else ""
+        return [*filter(None, dict.fromkeys([self.api_key, password, unquote(password)]))]
 
 
 class Manager(Protocol):
@@ -88,6 +104,7 @@ class ManagerClient:
             raise NotAuthorised("the connection to the manager has no API key", status=401)
         _refuse_unusable(address)
         self._address = address
+        self._trust = _trust(address)
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
@@ -99,9 +116,11 @@ class ManagerClient:
             base_url=self._address.url.rstrip("/") + "/",
             headers={API_KEY_HEADER: self._address.api_key},
             timeout=timeout,
+            connector=aiohttp.TCPConnector(ssl=self._trust),
+            proxy=self._address.proxy or None,
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(_sent_once,),
-            request_class=_looking_request(),
+            request_class=_watched_request(),
         )
 
     async def close(self) -> None:
@@ -120,18 +139,18 @@ class ManagerClient:
 
     async def pull(self, limit: int) -> list[Account]:
         """Pull and claim up to ``limit`` tasks: see :func:`likepion_provider.manager.protocol.pull`."""
-        return await self._call(protocol.pull(limit))
+        return await self.send(protocol.pull(limit))
 
     async def account(self, account_id: str) -> Account:
         """Read one account without claiming it."""
-        return await self._call(protocol.account(account_id))
+        return await self.send(protocol.account(account_id))
 
     async def claim(self, account_ids: list[str]) -> Claimed:
         """Claim, or extend, any number of accounts; the parts of a long list are sent side by side.
 
         :return: all parts together, with the shortest TTL.
         """
-        parts = await asyncio.gather(*(self._call(call) for call in protocol.claims(account_ids)))
+        parts = await asyncio.gather(*(self.send(call) for call in protocol.claims(account_ids)))
         return Claimed(
             claimed=frozenset().union(*(part.claimed for part in parts)),
             not_found=frozenset().union(*(part.not_found for part in parts)),
@@ -149,13 +168,17 @@ class ManagerClient:
         within_s = last_look() if last_look else None
         looking = _last_look.set(last_look)
         try:
-            return await asyncio.wait_for(self._call(protocol.insert(report)), within_s)
+            return await asyncio.wait_for(self.send(protocol.insert(report)), within_s)
         except asyncio.TimeoutError:
             raise protocol.lost(Endpoint.INSERT, Loss.ANSWER_LOST, "none while the claim held") from None
         finally:
             _last_look.reset(looking)
 
-    async def _call(self, call: Call[T]) -> T:
+    async def send(self, call: Call[T]) -> T:
+        """One call as :mod:`~likepion_provider.manager.protocol` builds it, sent once.
+
+        :raises LikepionError: the class says what to do.
+        """
         return call.read(await self._exchange(call.request))
 
     async def _exchange(self, request: Request) -> Answer:
@@ -165,6 +188,7 @@ class ManagerClient:
             raise RuntimeError("use the client in an async with block")
         body = None if request.body is None else json.dumps(request.body).encode()
         headers = {"Content-Type": "application/json"} if body else {}
+        _departure.set(departure := _Departure())
         try:
             async with self._session.request(
                 request.method,
@@ -174,53 +198,99 @@ class ManagerClient:
                 headers=headers,
                 allow_redirects=False,
             ) as response:
+                if not departure.began:
+                    raise RuntimeError("this aiohttp sends without a last look: install a version that is supported")
                 content = await _bounded(response)
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, lowered, content)
-        except _not_sent() as error:
-            raise protocol.lost(request.endpoint, Loss.NOT_SENT, type(error).__name__) from error
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, _AnswerLost) as error:
-            reason = error.__cause__ or error
-            raise protocol.lost(request.endpoint, Loss.ANSWER_LOST, type(reason).__name__) from error
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, _Broken) as error:
+            loss = Loss.ANSWER_LOST if departure.began else Loss.NOT_SENT
+            raise protocol.lost(request.endpoint, loss, _words(error)) from error
 
 
 def _refuse_unusable(address: ManagerAddress) -> None:
-    from yarl import URL
-
     if not (address.api_key.isascii() and address.api_key.isprintable()):
         raise NotAuthorised("the API key holds a character that no header can carry", status=401)
-    try:
-        url = URL(address.url)
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
+    if not is_http_url(address.url):
         raise BadRequest(
             "the manager's address is not an http(s) URL", remedy="Correct the host in the connection to the manager."
         )
+    if address.proxy and not is_http_url(address.proxy):
+        raise BadRequest("the proxy's address is not an http(s) URL", remedy="Correct the proxy to the manager.")
 
 
-def _not_sent() -> tuple[type[Exception], ...]:
-    """What aiohttp raises before a byte of the request left."""
-    import aiohttp
+def is_http_url(text: str) -> bool:
+    """Whether a manager or a proxy can be reached at it."""
+    from yarl import URL
 
-    return aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
+    try:
+        url = URL(text)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+def _trust(address: ManagerAddress) -> ssl.SSLContext | bool:
+    """Whom a TLS connection trusts, and the certificate that it shows, in aiohttp's terms."""
+    if isinstance(address.verify, bool) and not address.cert:
+        return address.verify
+    with _reading("verify"):
+        authorities = address.verify if isinstance(address.verify, str) else None
+        is_folder = authorities is not None and Path(authorities).is_dir()
+        context = ssl.create_default_context(**{"capath" if is_folder else "cafile": authorities})
+    if address.verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if address.cert:
+        with _reading("cert"):
+            # With a password, even an empty one, nobody is asked for it at a terminal.
+            context.load_cert_chain(*address.cert, password="")
+    return context
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise BadRequest(
+            f"{name}: its file cannot be used ({error})",
+            remedy=f"Correct {name} in the connection to the manager: a path of PEM files that every worker can read.",
+        ) from error
+
+
+class _Departure:
+    """Whether a request has begun to leave: what fails before provably never reached the manager."""
+
+    def __init__(self) -> None:
+        self.began = False
+
+
+_departure: contextvars.ContextVar[_Departure] = contextvars.ContextVar("departure")
 
 
 @functools.cache
-def _looking_request() -> type[aiohttp.ClientRequest]:
+def _watched_request() -> type[aiohttp.ClientRequest]:
+    """A request of aiohttp's with a last look before its first byte leaves.
+
+    Nothing public of aiohttp comes between a connection that is there, proxy and TLS included, and the first byte:
+    a middleware runs before the connection is made, and tracing only watches. So :meth:`ClientRequest.send`, which
+    aiohttp does not promise to keep, is overridden here. Were it no longer called, a run's first pull would say so.
+    """
     import aiohttp
 
-    class LookingRequest(aiohttp.ClientRequest):
+    class WatchedRequest(aiohttp.ClientRequest):
         async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
             if look := _last_look.get():
                 look()
+            _departure.get().began = True
             return await super().send(conn)
 
-    return LookingRequest
+    return WatchedRequest
 
 
-class _AnswerLost(Exception):
-    """A connection that ended early; see :func:`_sent_once`."""
+class _Broken(Exception):
+    """An exchange that ended early; see :func:`_sent_once`."""
 
 
 async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -229,10 +299,17 @@ async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
     try:
         return await handler(request)
-    except _not_sent():
-        raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _AnswerLost from error
+        raise _Broken(type(error).__name__) from error
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without addresses: a proxy's can hold a password."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status}"
+    return str(error) if isinstance(error, _Broken) else type(error.__cause__ or error).__name__
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -241,5 +318,5 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > protocol.MAX_ANSWER_BYTES:
-            raise _AnswerLost(f"more than {protocol.MAX_ANSWER_BYTES} bytes")
+            raise _Broken(f"more than {protocol.MAX_ANSWER_BYTES} bytes")
     return bytes(content)

@@ -162,10 +162,19 @@ def pull(limit: int) -> Call[list[Account]]:
     :param limit: 1 to :data:`MAX_PULL`.
     :raises BadRequest: ``limit`` is out of bounds.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PULL:
-        raise BadRequest(f"limit must be a whole number from 1 to {MAX_PULL}, not {limit!r}")
-    params = {"type": "secondary", "limit": str(limit)}
+    params = {"type": "secondary", "limit": str(whole("limit", limit))}
     return Call(Request(Endpoint.PULL, "GET", f"{API_PATH}/links", params), _read_pull)
+
+
+def whole(name: str, value: object) -> int:
+    """A number of accounts that somebody asks for.
+
+    :param name: what it is called, for the error.
+    :raises BadRequest: it is no whole number from 1 to :data:`MAX_PULL`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PULL:
+        raise BadRequest(f"{name} must be a whole number from 1 to {MAX_PULL}, not {value!r}")
+    return value
 
 
 def account(account_id: str) -> Call[Account]:

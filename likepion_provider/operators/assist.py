@@ -16,19 +16,20 @@ from likepion_provider.errors import Transient
 from likepion_provider.hooks.connections import (
     JOURNAL_CONN_ID,
     LIKEPION_CONN_ID,
-    address_of,
     airflow_errors,
     find,
     journal_of,
+    manager_address,
 )
-from likepion_provider.hooks.masking import mask
+from likepion_provider.hooks.values import flag
 from likepion_provider.journal import Journal
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
 from likepion_provider.manager.lease import MARGIN_S
 from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import SecondaryTask
+from likepion_provider.operators.context import instance_of, left_by, scope_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
-from likepion_provider.operators.likepion import flag, needing_person, scope_of
+from likepion_provider.operators.likepion import needing_person
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.reports import AccountReport
@@ -91,20 +92,19 @@ class AskPersonOperator(HITLOperator):
         """Ask, where anybody is needed."""
         with airflow_errors():
             assists = flag("assist", self.assist)
-        reports = needing_person(context["ti"], self.import_task_id) if assists else []
+        reports = needing_person(context, self.import_task_id) if assists else []
         held = self._held(context, [report.task for report in reports]) if reports else []
         asked = [report for report in reports if report.task in held]
         if not asked:
             raise AirflowSkipException("no account of this batch needs a person now")
-        context["ti"].xcom_push(ASKED, [report.task.account_id for report in asked])
+        instance_of(context).xcom_push(ASKED, [report.task.account_id for report in asked])
         self.subject, self.body = question(asked)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Hand on what the person says is done; let go of everything else."""
         done = DONE in super().execute_complete(context, event)["chosen_options"]
-        ti: Any = context["ti"]
-        ids = set(ti.xcom_pull(self.task_id, key=ASKED, map_indexes=ti.map_index) or ())
+        ids = set(left_by(context, self.task_id, ASKED))
         with airflow_errors():
             journal = journal_of(find(JOURNAL_CONN_ID))
             if done:
@@ -119,8 +119,7 @@ class AskPersonOperator(HITLOperator):
     def _held(self, context: Context, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
         """The accounts that are still ours, claimed anew: whoever answers has all of a claim's time."""
         with airflow_errors():
-            address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
-            mask([address.api_key])
+            address = manager_address(self.likepion_conn_id, find(self.likepion_conn_id))
             journal = journal_of(find(JOURNAL_CONN_ID))
             try:
                 return asyncio.run(self._reaffirm(context, address, journal, tasks))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, BaseXCom, Context
+from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors, find, journal_of
+from likepion_provider.hooks.values import flag
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
+from likepion_provider.operators.context import instance_of, left_by_all, state_of, states_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
-from likepion_provider.operators.likepion import flag, state_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.reports import AccountReport
 
@@ -74,38 +74,44 @@ class LikepionReportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gather, print and judge."""
-        ti: Any = context["ti"]
-        batches = [Batch.from_public(each) for each in ti.xcom_pull(self.claim_task_id) or []]
-        reports: list[AccountReport] = []
         with airflow_errors():
             assisted = flag("assist", self.assist)
-        said = _verdicts(ti, self.import_task_id, self.insert_task_id)
+        reports = self._gather(context, assisted=assisted)
+        summary = summarise(reports)
+        self.log.info("Accounts of this run\n%s", table(reports))
+        self._note_pace(reports)
+        instance_of(context).xcom_push("summary", summary)
+        self._require_nothing_to_do(summary)
+        self._require_upstream(context)
+        return summary
+
+    def _gather(self, context: Context, *, assisted: bool) -> list[AccountReport]:
+        """One report per account, batch by batch."""
+        said = _verdicts(context, self.import_task_id, self.insert_task_id)
         if assisted:
-            said |= self._assisted(ti, said)
-        for index, batch in enumerate(batches):
+            said |= self._after_asking(context, said)
+        reports: list[AccountReport] = []
+        for index, batch in enumerate(map(Batch.from_public, self._batches(context))):
             reports += [said[task.account_id] for task in batch.tasks if task.account_id in said]
             if unheard := [task for task in batch.tasks if task.account_id not in said]:
                 waited = batch.waits and state_of(context, self.wait_task_id, index) == "skipped"
                 reports += [_unheard(batch, task, waited=waited) for task in unheard]
-        summary = summarise(reports)
-        self.log.info("Accounts of this run\n%s", table(reports))
-        self._note_pace(reports)
-        self._judge(context, summary)
-        return summary
+        return reports
 
-    def _assisted(self, ti: Any, first: Mapping[str, AccountReport]) -> dict[str, AccountReport]:
-        """What became of the accounts that a person was asked about; who was asked needs no second alarm."""
-        asked = [*_left_by(ti, self.ask_task_id, ASKED)]
-        again = _verdicts(ti, self.import_assisted_task_id, self.insert_assisted_task_id) if asked else {}
-        last = {each: report for each in asked if (report := again.get(each) or first.get(each))}
-        return {
-            account_id: dataclasses.replace(
-                report, outcome=Outcome.WAITING, message=f"{report.message.rstrip('.')}; a person was asked in this run"
-            )
-            if report.outcome is Outcome.NEEDS_PERSON
-            else report
-            for account_id, report in last.items()
-        }
+    def _batches(self, context: Context) -> Sequence[dict[str, Any]]:
+        return instance_of(context).xcom_pull(self.claim_task_id) or ()
+
+    def _after_asking(self, context: Context, first: Mapping[str, AccountReport]) -> dict[str, AccountReport]:
+        """The reports of the accounts that a person was asked about.
+
+        :param first: what was said of them before.
+        """
+        asked = left_by_all(context, self.ask_task_id, ASKED)
+        if not asked:
+            return {}
+        second = _verdicts(context, self.import_assisted_task_id, self.insert_assisted_task_id)
+        last = {**first, **second}
+        return {account_id: _once_asked(last[account_id]) for account_id in asked if account_id in last}
 
     def _note_pace(self, reports: Sequence[AccountReport]) -> None:
         """Let the next pull know whether this run took more than it got to."""
@@ -114,45 +120,53 @@ class LikepionReportOperator(BaseOperator):
             with airflow_errors():
                 journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(len(reports), lapsed)
 
-    def _judge(self, context: Context, summary: Mapping[str, Any]) -> None:
-        context["ti"].xcom_push("summary", dict(summary))
+    def _require_nothing_to_do(self, summary: Mapping[str, Any]) -> None:
+        """Red where somebody must act.
+
+        :raises AirflowFailException: it names the first accounts, and what to do.
+        """
         attention = summary["accounts"]
         if attention:
             named = "; ".join(f"{each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED])
             more = f"; and {len(attention) - NAMED} more" if len(attention) > NAMED else ""
             raise AirflowFailException(f"{len(attention)} accounts need attention: {named}{more}")
-        self._require_upstream(context)
 
     def _require_upstream(self, context: Context) -> None:
-        """A run whose pull or claim failed has no accounts to report, but is no success."""
-        ti: Any = context["ti"]
-        run = context["dag_run"]
-        states = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])
-        bad = sorted(
-            task_id
-            for task_id, state in states.get(run.run_id, {}).items()
-            if str(state) in ("failed", "upstream_failed") and task_id != self.task_id
-        )
+        """A run whose pull or claim failed has no accounts to report, but is no success.
+
+        :raises AirflowFailException: it names the tasks that failed.
+        """
+        states = states_of(context).items()
+        bad = sorted(name for name, state in states if state in ("failed", "upstream_failed") and name != self.task_id)
         if bad:
             raise AirflowFailException(f"tasks failed: {', '.join(bad)}. Read their logs.")
 
 
-def _left_by(ti: Any, task_id: str, key: str = BaseXCom.XCOM_RETURN_KEY) -> Iterator[Any]:
-    """The rows of all mapped instances of a task: one call, whereas one for each takes seconds of a large run."""
-    return itertools.chain.from_iterable(filter(None, ti.xcom_pull([task_id], key=key)))
+def _verdicts(context: Context, import_task_id: str, insert_task_id: str) -> dict[str, AccountReport]:
+    """What counts of an import and an insert, by account.
+
+    The insert's word is the later one. But an import that did not get through is not made good by links of an earlier
+    run that were sent; and what needs attention is said in any case.
+    """
+    verdicts = _reports(context, import_task_id)
+    for account_id, inserted in _reports(context, insert_task_id).items():
+        imported = verdicts.get(account_id)
+        if imported is None or imported.outcome is Outcome.COLLECTED or inserted.outcome.needs_attention:
+            verdicts[account_id] = inserted
+    return verdicts
 
 
-def _reports(ti: Any, task_id: str) -> dict[str, AccountReport]:
+def _reports(context: Context, task_id: str) -> dict[str, AccountReport]:
     """By account, of which a run has each once."""
-    return {each.task.account_id: each for each in map(AccountReport.from_public, _left_by(ti, task_id))}
+    return {each.task.account_id: each for each in map(AccountReport.from_public, left_by_all(context, task_id))}
 
 
-def _verdicts(ti: Any, import_task_id: str, insert_task_id: str) -> dict[str, AccountReport]:
-    """What counts of both steps: an import that did not get through is not made good by links of an earlier run."""
-    imported, inserted = (_reports(ti, each) for each in (import_task_id, insert_task_id))
-    stuck = {account_id: each for account_id, each in imported.items() if each.outcome is not Outcome.COLLECTED}
-    loud = {account_id: each for account_id, each in inserted.items() if each.outcome.needs_attention}
-    return imported | inserted | stuck | loud
+def _once_asked(report: AccountReport) -> AccountReport:
+    """Whoever was asked in this run needs no second alarm."""
+    if report.outcome is not Outcome.NEEDS_PERSON:
+        return report
+    message = f"{report.message.rstrip('.')}; a person was asked in this run"
+    return dataclasses.replace(report, outcome=Outcome.WAITING, message=message)
 
 
 def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool) -> AccountReport:

@@ -13,16 +13,15 @@ from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.hooks.connections import (
     JOURNAL_CONN_ID,
     LIKEPION_CONN_ID,
-    address_of,
     airflow_errors,
     find,
     journal_of,
+    manager_address,
 )
-from likepion_provider.hooks.masking import mask
 from likepion_provider.journal import Journal
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
+from likepion_provider.operators.context import scope_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
-from likepion_provider.operators.likepion import scope_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.waiting import Waits
 from likepion_provider.triggers.likepion import LinkRssTrigger
@@ -78,8 +77,7 @@ class LinkRssSensor(BaseSensorOperator):
             )
             self.defer(trigger=trigger, method_name="execute_complete")
         with airflow_errors():
-            address = address_of(self.likepion_conn_id, find(self.likepion_conn_id))
-            mask([address.api_key])
+            address = manager_address(self.likepion_conn_id, find(self.likepion_conn_id))
             journal = journal_of(find(JOURNAL_CONN_ID))
             is_set = asyncio.run(self._wait(batch, scope_of(context), address, journal))
         if not is_set:

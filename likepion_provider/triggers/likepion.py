@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.sdk.log import amask_secret
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from likepion_provider.errors import LikepionError
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, address_of, afind, journal_of
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, afind, amanager_address, journal_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.waiting import shared_waits
 
@@ -44,8 +43,7 @@ class LinkRssTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and end the task."""
         try:
-            address = address_of(self.likepion_conn_id, await afind(self.likepion_conn_id))
-            await amask_secret(address.api_key)
+            address = await amanager_address(self.likepion_conn_id)
             journal = await asyncio.to_thread(journal_of, await afind(JOURNAL_CONN_ID))
             async with shared_waits(address, journal) as waits:
                 is_set = await waits.feed_is_set(

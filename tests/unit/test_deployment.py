@@ -14,7 +14,8 @@ from airflow.sdk import Connection
 
 import likepion_provider
 from likepion_provider import get_provider_info
-from likepion_provider.hooks.connections import allows_private_feeds, base_url_of
+from likepion_provider.hooks.address import base_url_of
+from likepion_provider.hooks.connections import allows_private_feeds
 
 DOCKER = Path(__file__).parents[2] / "docker"
 

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
 from likepion_provider.hooks import connections
+from likepion_provider.hooks.address import address_of
 
 
 def connection(**fields: Any) -> Connection:
@@ -29,25 +30,25 @@ def connection(**fields: Any) -> Connection:
     ],
 )
 def test_the_managers_address(fields: dict[str, Any], url: str) -> None:
-    assert connections.address_of("c", connection(**fields)).url == url
+    assert address_of("c", connection(**fields)).url == url
 
 
 def test_without_a_key_the_error_names_the_connection_and_the_field() -> None:
     with pytest.raises(NotAuthorised, match="'c' has no API key") as error:
-        connections.address_of("c", connection(password=None))
+        address_of("c", connection(password=None))
     assert "password field" in error.value.advice
 
 
 @pytest.mark.parametrize("timeout_s", ["soon", 0, 601, None])
 def test_a_timeout_out_of_bounds_is_refused(timeout_s: object) -> None:
     with pytest.raises(BadRequest, match=r"0\.1 to 600 seconds"):
-        connections.address_of("c", connection(extra=json.dumps({"timeout_s": timeout_s})))
+        address_of("c", connection(extra=json.dumps({"timeout_s": timeout_s})))
 
 
 async def test_a_missing_connection_says_how_to_make_it() -> None:
     assert await connections.afind("nobody") is None
     with pytest.raises(BadRequest, match="there is no Airflow connection 'nobody'") as error:
-        connections.address_of("nobody", connections.find("nobody"))
+        address_of("nobody", connections.find("nobody"))
     assert "airflow connections add nobody" in error.value.advice
 
 

@@ -1,0 +1,92 @@
+"""Every name of Airflow's inside that this package needs, each behind one function that says why.
+
+Airflow promises to keep ``airflow.sdk``, its providers and what its documentation calls public; it may change all that
+is here with any version. Imports are late: most processes that load this package need none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+def airflow_home() -> Path:
+    """Airflow's folder: the SDK reads it from the environment too, but gives it to nobody."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(AIRFLOW_HOME)
+
+
+def ask_as_the_server() -> None:
+    """Have connections looked up in the metadata database too, in a command that is neither a task nor the server.
+
+    The SDK knows by this variable on which side it is; there is no other way to say so.
+    """
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+
+
+def give_params(dag: Any, params: Mapping[str, Any]) -> None:
+    """Give a DAG its params after its tasks were made.
+
+    Given before, every task has a copy, which Airflow validates again each time that it looks at one: half of a parse.
+    """
+    from airflow.sdk import ParamsDict
+
+    dag.params = ParamsDict(dict(params))
+
+
+def mask_in_one_go(secrets: Collection[str], least_chars: int) -> None:
+    """Mask many secrets, in this process only, with one compilation of all: ``mask_secret`` does one for each.
+
+    All but one are put into Airflow's patterns directly; that one lets Airflow compile them all.
+
+    :param least_chars: Airflow does not mask what is shorter.
+    :raises ImportError: Airflow has changed.
+    :raises AttributeError: Airflow has changed.
+    """
+    from airflow.sdk._shared.secrets_masker import _secrets_masker
+
+    masker = _secrets_masker()
+    fresh = sorted(each for each in secrets if len(each) >= least_chars and re.escape(each) not in masker.patterns)
+    for secret in fresh[1:]:
+        masker.patterns.update(re.escape(each) for each in masker._adaptations(secret) if len(each) >= least_chars)
+    for secret in fresh[:1]:
+        masker.add_mask(secret)
+
+
+async def signed_in(request: Request) -> Any:
+    """The user behind a request's bearer token or cookie: Airflow authenticates no app that a plugin mounts.
+
+    :raises HTTPException: 401 for somebody who has not signed in.
+    """
+    from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
+
+    return await get_user(request, None, await bearer_scheme(request))
+
+
+def allowed_methods(user: Any, dag_id: str, methods: Collection[str]) -> set[str]:
+    """What Airflow lets a user do with a DAG. Blocks.
+
+    :param methods: of ``GET`` (read), ``PUT`` (edit), ``POST`` and ``DELETE``.
+    """
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+
+    manager, details = get_auth_manager(), DagDetails(id=dag_id)
+    return {each for each in methods if manager.is_authorized_dag(method=each, details=details, user=user)}  # type: ignore[arg-type]
+
+
+def write_audit_log(event: str, owner: str, dag_id: str, details: Mapping[str, Any]) -> None:
+    """A row of Airflow's audit log: its own routes write them by a decorator that plugins cannot use."""
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(Log(event=event, owner=owner, dag_id=dag_id, extra=json.dumps(details)))
