@@ -11,9 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INTERNALS = ROOT / "likepion_provider" / "hooks" / "internals.py"
-MODULES = sorted(
-    path for folder in ("likepion_provider", "dags", "plugins") for path in (ROOT / folder).rglob("*.py")
-)
+MODULES = sorted(path for folder in ("likepion_provider", "dags", "plugins") for path in (ROOT / folder).rglob("*.py"))
 
 #: What Airflow promises to keep: the Task SDK, providers, and what triggers and plugins are made of.
 PUBLIC = ("airflow.sdk", "airflow.providers", "airflow.triggers.base", "airflow.plugins_manager")
