@@ -41,7 +41,7 @@ def address_of(conn_id: str, connection: Any | None) -> ManagerAddress:
         connection.password,
         timeout_s=extras.timeout_s(),
         proxy=extras.proxy(url),
-        verify=extras.verify(),
+        verify=extras.verify(url),
         cert=extras.cert(),
     )
 
@@ -89,7 +89,7 @@ class _Extras:
             return ""
         return self._usable("proxies, where the environment's proxy is no http(s) URL,", found)
 
-    def verify(self) -> bool | str:
+    def verify(self, url: str) -> bool | str:
         """Whether certificates are checked, or the path of what they are checked against."""
         given = self.given.get("verify")
         try:
@@ -98,8 +98,9 @@ class _Extras:
             if isinstance(given, str):
                 return given
             raise
-        around = map(os.environ.get, CA_VARIABLES) if checks and self._switch("trust_env") else ()
-        return next(filter(None, around), checks)
+        if not checks or not self._switch("trust_env") or not url.startswith("https:"):
+            return checks
+        return next(filter(None, map(os.environ.get, CA_VARIABLES)), True)
 
     def cert(self) -> tuple[str, ...]:
         """The paths of the client's certificate and key."""

@@ -114,7 +114,6 @@ class ManagerClient:
         timeout = aiohttp.ClientTimeout(total=self._address.timeout_s, sock_connect=self._address.connect_timeout_s)
         self._session = aiohttp.ClientSession(
             base_url=self._address.url.rstrip("/") + "/",
-            headers={API_KEY_HEADER: self._address.api_key},
             timeout=timeout,
             connector=aiohttp.TCPConnector(ssl=self._trust),
             proxy=self._address.proxy or None,
@@ -187,7 +186,8 @@ class ManagerClient:
         if self._session is None:
             raise RuntimeError("use the client in an async with block")
         body = None if request.body is None else json.dumps(request.body).encode()
-        headers = {"Content-Type": "application/json"} if body else {}
+        # Not the session's: those go to a proxy too, in clear.
+        headers = {API_KEY_HEADER: self._address.api_key} | ({"Content-Type": "application/json"} if body else {})
         _departure.set(departure := _Departure())
         try:
             async with self._session.request(
@@ -237,14 +237,17 @@ def _trust(address: ManagerAddress) -> ssl.SSLContext | bool:
     with _reading("verify"):
         authorities = address.verify if isinstance(address.verify, str) else None
         is_folder = authorities is not None and Path(authorities).is_dir()
-        context = ssl.create_default_context(**{"capath" if is_folder else "cafile": authorities})
+        context = ssl.create_default_context(
+            cafile=None if is_folder else authorities, capath=authorities if is_folder else None
+        )
     if address.verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if address.cert:
         with _reading("cert"):
+            certificate, *key = address.cert
             # With a password, even an empty one, nobody is asked for it at a terminal.
-            context.load_cert_chain(*address.cert, password="")
+            context.load_cert_chain(certificate, key[0] if key else None, password="")
     return context
 
 

@@ -56,7 +56,7 @@ class LikepionOperator(BaseAsyncOperator):
 
     async def aexecute(self, context: Context) -> Any:
         """Open the client, and work."""
-        async with ManagerClient(self.address) as manager:
+        async with ManagerClient(self._address) as manager:
             self.log.info("::group::Step by step")
             try:
                 return await self.work(context, manager)
@@ -66,11 +66,11 @@ class LikepionOperator(BaseAsyncOperator):
     def prepare(self, context: Context) -> None:
         """Read what the step needs of its surroundings."""
         connection = find(self.likepion_conn_id)
-        self.address = manager_address(self.likepion_conn_id, connection)
-        self.private_feeds = allows_private_feeds(connection)
-        self.journal = journal_of(find(JOURNAL_CONN_ID))
+        self._address = manager_address(self.likepion_conn_id, connection)
+        self._private_feeds = allows_private_feeds(connection)
+        self._journal = journal_of(find(JOURNAL_CONN_ID))
         # Here, so that the run's first task says what is missing.
-        self.failure_link = failure_link()
+        self._failure_link = failure_link()
 
     async def work(self, context: Context, manager: ManagerClient) -> Any:
         """Do what the step is for."""
@@ -83,18 +83,18 @@ class LikepionOperator(BaseAsyncOperator):
     async def sign(self, context: Context, tasks: Iterable[SecondaryTask]) -> None:
         """Leave word in the journal which task works the accounts, for the board."""
         keys = [task.key for task in tasks]
-        await self.journal.commit(self.journal.submissions.worked_by, keys, name_of(context, self.task_id))
+        await self._journal.commit(self._journal.submissions.worked_by, keys, name_of(context, self.task_id))
 
     def keep_episodes(self, reports: Iterable[AccountReport], most: int = 1) -> None:
         """For the link to the platform, and for lineage: the first pages that are in the journal."""
         keys = [report.task.key for report in reports if report.found]
-        self.episode_urls = self.journal.links.pages(keys[:most], most)
+        self.episode_urls = self._journal.links.pages(keys[:most], most)
 
     def keeper(self, context: Context, manager: ManagerClient) -> Keeper:
         """What keeps the claims of this attempt."""
-        return Keeper(manager, self.journal, SYSTEM_CLOCK, scope_of(context), uuid.uuid4().hex)
+        return Keeper(manager, self._journal, SYSTEM_CLOCK, scope_of(context), uuid.uuid4().hex)
 
     def intake(self, context: Context, manager: ManagerClient) -> Intake:
         """What finds and claims the run's accounts."""
         scope, run_id = scope_of(context), context["dag_run"].run_id
-        return Intake(manager=manager, journal=self.journal, clock=SYSTEM_CLOCK, scope=scope, run_id=run_id)
+        return Intake(manager=manager, journal=self._journal, clock=SYSTEM_CLOCK, scope=scope, run_id=run_id)

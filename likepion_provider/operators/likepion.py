@@ -103,7 +103,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         limit = whole("limit", number(self.limit))
         if choice:
             return await intake.choose(choice)
-        settings = self.journal.settings
+        settings = self._journal.settings
         said_at = await asyncio.to_thread(settings.outage_reported_at)
         try:
             tasks = await intake.pull(self._within_pace(limit, await asyncio.to_thread(settings.pace)))
@@ -111,10 +111,10 @@ class PullSecondaryTasksOperator(LikepionOperator):
             self._skip_if_said(context, error, said_at)
             ti = instance_of(context)
             if isinstance(error, OutcomeUnknown) or ti.try_number > ti.max_tries:
-                await self.journal.commit(settings.report_outage, SYSTEM_CLOCK.now())
+                await self._journal.commit(settings.report_outage, SYSTEM_CLOCK.now())
             raise
         if said_at:
-            await self.journal.commit(settings.end_outage)
+            await self._journal.commit(settings.end_outage)
         return tasks
 
     def _within_pace(self, limit: int, pace: int | None) -> int:
@@ -236,33 +236,33 @@ class ImportRssOperator(LikepionOperator):
         if waited and state_of(context, waited, map_index_of(context)) == "skipped":
             raise AirflowSkipException(f"{batch.name}: link_rss was not set in time, the accounts are let go")
         super().prepare(context)
-        self.accounts = batch.tasks
-        self.platforms = platform_settings({task.domain for task in batch.tasks})
-        mask(settings.password for settings in self.platforms.values() if settings.password)
+        self._accounts = batch.tasks
+        self._platforms = platform_settings({task.domain for task in batch.tasks})
+        mask(settings.password for settings in self._platforms.values() if settings.password)
 
     async def work(self, context: Context, manager: ManagerClient) -> list[AccountReport]:
         """Import the batch."""
         options = ImportOptions(
-            allow_private_feeds=self.private_feeds,
-            report_failures=bool(self.failure_link),
+            allow_private_feeds=self._private_feeds,
+            report_failures=bool(self._failure_link),
             dry_run=flag("look_only", self.look_only),
             **self.options,
         )
         keeper = self.keeper(context, manager)
         batch = BatchImport(
             manager=manager,
-            journal=self.journal,
+            journal=self._journal,
             keeper=keeper,
             registry=importers(),
             clock=SYSTEM_CLOCK,
-            settings=self.platforms,
+            settings=self._platforms,
             options=options,
             on_secrets=BatchMask(),
         )
-        await self.sign(context, self.accounts)
+        await self.sign(context, self._accounts)
         try:
             with printing_masked():
-                return await batch.run(self.accounts)
+                return await batch.run(self._accounts)
         finally:
             self.feed_urls = batch.feed_urls
             metrics.renewed(keeper.renewed)
@@ -271,7 +271,7 @@ class ImportRssOperator(LikepionOperator):
         """Hand on renewed cookies, sealed, and the reports."""
         cookies = {report.task.account_id: report.cookie for report in result if report.cookie}
         if cookies:
-            seal = Seal(self.address.api_key)
+            seal = Seal(self._address.api_key)
             sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
             instance_of(context).xcom_push(SEALED_COOKIES, sealed)
         collected = [report for report in result if report.outcome is Outcome.COLLECTED]
@@ -331,37 +331,37 @@ class InsertLinksOperator(LikepionOperator):
     def prepare(self, context: Context) -> None:
         """Read what the import left: renewed cookies, and which accounts are a person's now."""
         super().prepare(context)
-        self.accounts: Sequence[SecondaryTask] = Batch.from_public(self.batch).tasks
-        self.cookies: dict[str, str] = {}
+        self._accounts: Sequence[SecondaryTask] = Batch.from_public(self.batch).tasks
+        self._cookies: dict[str, str] = {}
         if not self.import_task_id:
             return
         if flag("assist", self.assist):
             left = {report.task for report in needing_person(context, self.import_task_id)}
-            self.accounts = [task for task in self.accounts if task not in left]
+            self._accounts = [task for task in self._accounts if task not in left]
         sealed = dict(left_by(context, self.import_task_id, SEALED_COOKIES))
-        seal = Seal(self.address.api_key)
-        self.cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
-        mask_at_once([*filter(None, self.cookies.values())])
+        seal = Seal(self._address.api_key)
+        self._cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
+        mask_at_once([*filter(None, self._cookies.values())])
 
     async def work(self, context: Context, manager: ManagerClient) -> list[AccountReport]:
         """Send."""
         if flag("look_only", self.look_only):
             self.log.info("Dry run: nothing is sent")
-            ids = [task.account_id for task in self.accounts]
-            await self.journal.commit(self.journal.claims.let_go, scope_of(context), ids)
+            ids = [task.account_id for task in self._accounts]
+            await self._journal.commit(self._journal.claims.let_go, scope_of(context), ids)
             return []
         delivery = Delivery(
             manager=manager,
-            journal=self.journal,
+            journal=self._journal,
             keeper=self.keeper(context, manager),
             clock=SYSTEM_CLOCK,
-            cookies=self.cookies,
-            failure_link=self.failure_link,
+            cookies=self._cookies,
+            failure_link=self._failure_link,
             on_secrets=BatchMask(),
         )
-        await self.sign(context, self.accounts)
+        await self.sign(context, self._accounts)
         with printing_masked():
-            return await delivery.run(self.accounts)
+            return await delivery.run(self._accounts)
 
     def conclude(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
         """Hand on the reports."""

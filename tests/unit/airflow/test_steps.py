@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 from jinja2 import Template
 
-from likepion_provider.board.questions import Filter
+from likepion_provider.board.questions import Filter, Overview
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.hooks.likepion import LikepionHook
@@ -304,7 +304,7 @@ async def test_the_board_finds_the_task_that_worked_an_account(start: Start, con
     (feed_url,) = step.feed_urls
     assert feed_url.startswith("http")
     assert step.episode_urls[0].startswith("http")
-    overview = journal_of(find(JOURNAL_CONN_ID)).overview
+    overview = Overview(journal_of(find(JOURNAL_CONN_ID)).database)
     total, rows = overview.accounts(Filter(run_id="run", map_index=0), Moment.read(SYSTEM_CLOCK))
     assert total == 3
     assert {row.task for row in rows} == {TaskName("dag", "run", "import_rss", 0)}
