@@ -92,7 +92,8 @@ class AskPersonOperator(HITLOperator):
         """Ask, where anybody is needed."""
         with airflow_errors():
             assists = flag("assist", self.assist)
-        reports = needing_person(context, self.import_task_id) if assists else []
+        batch = Batch.from_public(self.batch)
+        reports = needing_person(context, self.import_task_id, batch) if assists else []
         held = self._held(context, [report.task for report in reports]) if reports else []
         asked = [report for report in reports if report.task in held]
         if not asked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -331,12 +331,13 @@ class InsertLinksOperator(LikepionOperator):
     def prepare(self, context: Context) -> None:
         """Read what the import left: renewed cookies, and which accounts are a person's now."""
         super().prepare(context)
-        self._accounts: Sequence[SecondaryTask] = Batch.from_public(self.batch).tasks
+        batch = Batch.from_public(self.batch)
+        self._accounts: Sequence[SecondaryTask] = batch.tasks
         self._cookies: dict[str, str] = {}
         if not self.import_task_id:
             return
         if flag("assist", self.assist):
-            left = {report.task for report in needing_person(context, self.import_task_id)}
+            left = {report.task for report in needing_person(context, self.import_task_id, batch)}
             self._accounts = [task for task in self._accounts if task not in left]
         sealed = dict(left_by(context, self.import_task_id, SEALED_COOKIES))
         seal = Seal(self._address.api_key)
@@ -370,7 +371,16 @@ class InsertLinksOperator(LikepionOperator):
         return [report.to_public() for report in result]
 
 
-def needing_person(context: Context, import_task_id: str) -> list[AccountReport]:
+def needing_person(context: Context, import_task_id: str, batch: Batch) -> list[AccountReport]:
     """The accounts of this task's batch that the import found to need a person."""
-    reports = map(AccountReport.from_public, left_by(context, import_task_id))
+    reports = reports_of(left_by(context, import_task_id), batch.tasks)
     return [report for report in reports if report.outcome is Outcome.NEEDS_PERSON]
+
+
+def reports_of(rows: Iterable[Mapping[str, Any]], tasks: Iterable[SecondaryTask]) -> list[AccountReport]:
+    """The reports that a step returned.
+
+    :param tasks: of the run or of the batch; what is said of other accounts is left out.
+    """
+    by_id = {task.account_id: task for task in tasks}
+    return [AccountReport.from_public(row, by_id[row["account_id"]]) for row in rows if row["account_id"] in by_id]

@@ -16,6 +16,7 @@ from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
 from likepion_provider.operators.context import instance_of, left_by_all, state_of, states_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
+from likepion_provider.operators.likepion import reports_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.reports import AccountReport
 
@@ -87,21 +88,23 @@ class LikepionReportOperator(BaseOperator):
 
     def _gather(self, context: Context, *, assisted: bool) -> list[AccountReport]:
         """One report per account, batch by batch."""
-        said = _verdicts(context, self.import_task_id, self.insert_task_id)
+        rows: Sequence[dict[str, Any]] = instance_of(context).xcom_pull(self.claim_task_id) or ()
+        batches = [Batch.from_public(row) for row in rows]
+        tasks = [task for batch in batches for task in batch.tasks]
+        said = _verdicts(context, tasks, self.import_task_id, self.insert_task_id)
         if assisted:
-            said |= self._after_asking(context, said)
+            said |= self._after_asking(context, tasks, said)
         reports: list[AccountReport] = []
-        for index, batch in enumerate(map(Batch.from_public, self._batches(context))):
+        for index, batch in enumerate(batches):
             reports += [said[task.account_id] for task in batch.tasks if task.account_id in said]
             if unheard := [task for task in batch.tasks if task.account_id not in said]:
                 waited = batch.waits and state_of(context, self.wait_task_id, index) == "skipped"
                 reports += [_unheard(batch, task, waited=waited) for task in unheard]
         return reports
 
-    def _batches(self, context: Context) -> Sequence[dict[str, Any]]:
-        return instance_of(context).xcom_pull(self.claim_task_id) or ()
-
-    def _after_asking(self, context: Context, first: Mapping[str, AccountReport]) -> dict[str, AccountReport]:
+    def _after_asking(
+        self, context: Context, tasks: Sequence[SecondaryTask], first: Mapping[str, AccountReport]
+    ) -> dict[str, AccountReport]:
         """The reports of the accounts that a person was asked about.
 
         :param first: what was said of them before.
@@ -109,7 +112,7 @@ class LikepionReportOperator(BaseOperator):
         asked = left_by_all(context, self.ask_task_id, ASKED)
         if not asked:
             return {}
-        second = _verdicts(context, self.import_assisted_task_id, self.insert_assisted_task_id)
+        second = _verdicts(context, tasks, self.import_assisted_task_id, self.insert_assisted_task_id)
         last = {**first, **second}
         return {account_id: _once_asked(last[account_id]) for account_id in asked if account_id in last}
 
@@ -142,23 +145,20 @@ class LikepionReportOperator(BaseOperator):
             raise AirflowFailException(f"tasks failed: {', '.join(bad)}. Read their logs.")
 
 
-def _verdicts(context: Context, import_task_id: str, insert_task_id: str) -> dict[str, AccountReport]:
+def _verdicts(
+    context: Context, tasks: Sequence[SecondaryTask], import_task_id: str, insert_task_id: str
+) -> dict[str, AccountReport]:
     """What counts of an import and an insert, by account.
 
     The insert's word is the later one. But an import that did not get through is not made good by links of an earlier
     run that were sent; and what needs attention is said in any case.
     """
-    verdicts = _reports(context, import_task_id)
-    for account_id, inserted in _reports(context, insert_task_id).items():
-        imported = verdicts.get(account_id)
+    verdicts = {each.task.account_id: each for each in reports_of(left_by_all(context, import_task_id), tasks)}
+    for inserted in reports_of(left_by_all(context, insert_task_id), tasks):
+        imported = verdicts.get(inserted.task.account_id)
         if imported is None or imported.outcome is Outcome.COLLECTED or inserted.outcome.needs_attention:
-            verdicts[account_id] = inserted
+            verdicts[inserted.task.account_id] = inserted
     return verdicts
-
-
-def _reports(context: Context, task_id: str) -> dict[str, AccountReport]:
-    """By account, of which a run has each once."""
-    return {each.task.account_id: each for each in map(AccountReport.from_public, left_by_all(context, task_id))}
 
 
 def _once_asked(report: AccountReport) -> AccountReport:

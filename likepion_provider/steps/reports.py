@@ -30,9 +30,9 @@ class AccountReport:
     cookie: str = dataclasses.field(default="", repr=False)
 
     def to_public(self) -> dict[str, Any]:
-        """A JSON-ready copy for XCom, without the cookie."""
+        """A JSON-ready copy for XCom, without the cookie; of the account only its id: the run's batches have the rest."""
         return {
-            "task": self.task.to_public(),
+            "account_id": self.task.account_id,
             "outcome": self.outcome.value,
             "found": self.found,
             "new": self.new,
@@ -41,10 +41,13 @@ class AccountReport:
         }
 
     @classmethod
-    def from_public(cls, fields: Mapping[str, Any]) -> AccountReport:
-        """Undo :meth:`to_public`."""
+    def from_public(cls, fields: Mapping[str, Any], task: SecondaryTask) -> AccountReport:
+        """Undo :meth:`to_public`.
+
+        :param task: of the account that the fields name.
+        """
         return cls(
-            task=SecondaryTask.from_public(fields["task"]),
+            task=task,
             outcome=Outcome(fields["outcome"]),
             found=fields["found"],
             new=fields["new"],
