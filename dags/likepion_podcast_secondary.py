@@ -64,14 +64,14 @@ PARAMS = {
         type=["null", "array"],
         items={"type": "string", "pattern": r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"},
         title="Domains",
-        description="Take the accounts of these platforms only, e.g. anchor.fm; one a line.",
+        description="Take the accounts of these platforms only, e.g. anchor.fm; one per line.",
     ),
     "account_ids": Param(
         None,
         type=["null", "array"],
         items={"type": "string", "pattern": r"^\S{1,64}$"},
         title="Accounts",
-        description="Take these accounts, even such as were set aside after failures; one id a line.",
+        description="Take these accounts, even such as were set aside after failures; one id per line.",
     ),
     "batch_size": Param(
         None,
@@ -79,7 +79,7 @@ PARAMS = {
         minimum=1,
         maximum=1000,
         title="Batch size",
-        description="Accounts a mapped task. Empty: as many as keep the grid readable; 1: a task an account.",
+        description="Accounts per mapped task. Empty: as many as keep the grid readable; 1: one task per account.",
     ),
     "resend": Param(
         False,

@@ -74,6 +74,8 @@ class _Extras:
 
     def proxy(self, url: str) -> str:
         """The connection's proxy for the manager, else the environment's."""
+        if not is_http_url(url):
+            return ""  # the client refuses the address itself
         given = self.given.get("proxies") or {}
         if isinstance(given, str):
             given = {"all": given}
@@ -83,9 +85,8 @@ class _Extras:
             return self._usable("proxies", own)
         if not self._switch("trust_env"):
             return ""
-        around = getproxies_environment()
-        found = _proxy_among(around, url)
-        if not found or proxy_bypass(urlsplit(url).netloc.rpartition("@")[2], around):
+        found = _proxy_among(getproxies_environment(), url)
+        if not found or proxy_bypass(urlsplit(url).netloc.rpartition("@")[2]):
             return ""
         return self._usable("proxies, where the environment's proxy is no http(s) URL,", found)
 

@@ -1,4 +1,4 @@
-"""What the operators use of the context that Airflow gives them, and of the task instance in it."""
+"""The context that Airflow gives to operators, and the task instance in it, as far as this package uses them."""
 
 from __future__ import annotations
 

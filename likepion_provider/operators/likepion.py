@@ -1,4 +1,4 @@
-"""The steps of a run. Each is thin: it hands Airflow's connections and names to what does the work."""
+"""The steps of a run. Each is thin: it hands Airflow's connections and names to the coroutines that do the work."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class ClaimAccountsOperator(LikepionOperator):
         claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
 
     :param tasks: what :class:`PullSecondaryTasksOperator` returns.
-    :param batch_size: accounts a batch, 1 to 1,000; by default as many as keep the grid readable.
+    :param batch_size: accounts per batch, 1 to 1,000; by default as many as keep the grid readable.
     :return: batches with a ``name``, whether they wait for their feed (``waits``), and their ``tasks``.
     """
 
@@ -205,7 +205,7 @@ class ImportRssOperator(LikepionOperator):
     :param wait_task_id: the sensor, mapped over the same batches. Where its wait was in vain, the import is skipped;
         that leaves the trigger rule to let a sensor pass that was left out.
     :param options: the bounds of a batch: see :class:`~likepion_provider.steps.importing.ImportOptions`.
-    :return: a report an account.
+    :return: one report per account.
     """
 
     template_fields: Sequence[str] = (*LikepionOperator.template_fields, "batch", "look_only")
@@ -301,7 +301,7 @@ class InsertLinksOperator(LikepionOperator):
     :param import_task_id: hand on the cookies that this task renewed; None leaves the accounts' as they are.
     :param assist: leave the accounts that need a person by that task's word, and their claims, to
         :class:`~likepion_provider.operators.assist.AskPersonOperator`.
-    :return: a report an account that has links.
+    :return: one report per account that has links.
     """
 
     template_fields: Sequence[str] = (

@@ -1,4 +1,4 @@
-"""The pieces into which a run's accounts are cut, one for each mapped task."""
+"""The pieces into which a run's accounts are cut, one per mapped task instance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_BATCH = 25
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Accounts that one mapped task works.
+    """Accounts that one mapped task instance works.
 
     :param waits: whether their post's feed was not set yet; then all are of one post.
     """
@@ -43,7 +43,7 @@ def batches(tasks: Sequence[SecondaryTask], batch_size: int | None = None) -> li
     A post that still waits for its feed has batches of its own, so that it holds nobody else up. Ready posts keep
     to themselves while that makes few enough batches, and share them otherwise.
 
-    :param batch_size: accounts a batch; by default as many as keep ready posts to about 8 batches.
+    :param batch_size: accounts per batch; by default as many as keep ready posts to about 8 batches.
     """
     size = batch_size or max(MIN_BATCH, math.ceil(len(tasks) / MAX_BATCHES))
     by_post: dict[tuple[bool, str], list[SecondaryTask]] = {}

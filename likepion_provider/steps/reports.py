@@ -30,7 +30,7 @@ class AccountReport:
     cookie: str = dataclasses.field(default="", repr=False)
 
     def to_public(self) -> dict[str, Any]:
-        """A JSON-ready copy for XCom, without the cookie; of the account only its id: the run's batches have the rest."""
+        """A JSON-ready copy for XCom: the account by its id, since the run's batches have the rest, and no cookie."""
         return {
             "account_id": self.task.account_id,
             "outcome": self.outcome.value,

@@ -18,9 +18,9 @@ class LinkRssTrigger(BaseTrigger):
     """Ends its task by itself: success once ``link_rss`` is set, skipped where it is not set in time.
 
     It only polls and renews claims, so it may run in two triggerers at once. All triggers of a triggerer share one
-    client, one poll a post and the renewals.
+    client, one poll per post and the renewals.
 
-    :param batch: a waiting :class:`~likepion_provider.steps.intake.Batch` in its public form.
+    :param batch: a waiting :class:`~likepion_provider.steps.batches.Batch` in its public form.
     :param scope: the run that holds the claims.
     """
 

@@ -224,7 +224,14 @@ def deflated(size: int) -> bytes:
     return zlib.compress(bytes(size), 1)
 
 
-@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzipped), ("deflate", deflated), ("", bytes)])
+def brotlied(size: int) -> bytes:
+    packed: bytes = pytest.importorskip("brotli").compress(bytes(size), quality=1)
+    return packed
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzipped), ("deflate", deflated), ("br", brotlied), ("", bytes)]
+)
 def test_no_answer_is_read_beyond_its_bound_whatever_its_encoding(
     insert: Insert, manager: Manager, encoding: str, pack: Callable[[int], bytes]
 ) -> None:
@@ -266,6 +273,13 @@ def test_the_hook_follows_no_redirect_and_tests_the_connection_through_the_clien
             value = {"conn_type": "likepion", "host": url_of(server), "password": "key-of-a-test"}
             monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_DEFAULT", json.dumps(value))
             assert LikepionHook().test_connection()[0] is found
+
+
+@pytest.mark.parametrize("host", ["http://[::1", "http://127.0.0.1:99999", "ftp://manager.example"])
+def test_a_host_that_makes_no_address_is_refused(insert: Insert, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(BadRequest, match="manager's address"):
+        insert(host)
 
 
 # --- proxies ---
