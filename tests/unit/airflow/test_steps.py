@@ -99,6 +99,14 @@ async def test_limit_out_of_bounds_is_one_clear_line(start: Start, context: Cont
         await asyncio.to_thread(PullSecondaryTasksOperator(task_id="p", limit=limit).execute, context)
 
 
+@pytest.mark.parametrize("batch_size", [0, "1001", "x", True, 1.5])
+async def test_a_batch_size_out_of_bounds_is_one_clear_line(start: Start, context: Context, batch_size: Any) -> None:
+    await start()
+    step = ClaimAccountsOperator(task_id="c", tasks=[], batch_size=batch_size)
+    with pytest.raises(AirflowFailException, match="batch_size must be a whole number from 1 to 1000"):
+        await asyncio.to_thread(step.execute, context)
+
+
 async def test_an_account_set_aside_is_reported_as_the_settings_say(
     start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 
 from likepion_provider.errors import (
@@ -116,6 +117,28 @@ async def test_a_refused_connection_was_not_sent(name: str) -> None:
     async with ManagerClient(ManagerAddress("http://127.0.0.1:1", "key-of-a-test")) as client:
         with pytest.raises(Transient, match="not sent"):
             await call(client)  # type: ignore[misc]
+
+
+async def test_what_ends_while_the_connection_is_made_was_not_sent() -> None:
+    server = RawServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    silent = f"https://127.0.0.1:{server.server_address[1]}"
+    try:
+        async with ManagerClient(ManagerAddress(silent, "key-of-a-test", timeout_s=0.3)) as client:
+            with pytest.raises(Transient, match="not sent"):
+                await client.insert(REPORT)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def test_an_aiohttp_that_sends_without_a_last_look_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("likepion_provider.manager.client._watched_request", lambda: aiohttp.ClientRequest)
+    async with serving(RawServer(OK)) as client:
+        with pytest.raises(RuntimeError, match="last look"):
+            await client.pull(5)
 
 
 async def test_a_redirect_is_not_followed_and_the_key_not_sent_on() -> None:
