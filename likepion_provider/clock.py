@@ -36,7 +36,7 @@ class SystemClock:
     """The clocks of the machine."""
 
     @property
-    @functools.cache  # noqa: B019 - one instance a process
+    @functools.cache  # noqa: B019 - one instance per process
     def boot_id(self) -> str:
         """Changes with every boot; empty where the system does not tell, which leaves only the wall clock."""
         try:

@@ -170,7 +170,7 @@ def _once_asked(report: AccountReport) -> AccountReport:
 
 
 def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool) -> AccountReport:
-    """An account of which no step has a word.
+    """The report of an account that no step has reported.
 
     :param waited: for its feed, in vain.
     """

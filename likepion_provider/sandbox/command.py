@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a manager, a podcast site and feeds on loopback, until Ctrl-C. Nothing is kept."
     parser.add_argument("--world", choices=("demo", "troubled", "built"), default="demo", help="what is in it")
     parser.add_argument("--accounts", type=_whole, default=24, help="--world built: how many accounts (24)")
-    parser.add_argument("--posts", type=_whole, default=3, help="--world built: how many posts, one a group (3)")
+    parser.add_argument("--posts", type=_whole, default=3, help="--world built: how many posts, one per group (3)")
     parser.add_argument("--domains", nargs="+", default=list(DOMAINS), help="--world built: the platforms")
     parser.add_argument("--episodes", type=_whole, default=5, help="--world built: episodes a feed (5)")
     parser.add_argument("--target", type=_whole, default=5, help="--world built: episodes wanted (5)")

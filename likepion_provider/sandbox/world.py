@@ -214,7 +214,7 @@ def build_world(
     waiting_posts: int = 0,
     seed: int = 0,
 ) -> World:
-    """Any number of accounts, dealt out evenly to posts (one a group) and domains.
+    """Any number of accounts, dealt out evenly to posts (one per group) and domains.
 
     :param accounts: how many in all.
     :param posts: how many groups, each with one post; 1 or more.

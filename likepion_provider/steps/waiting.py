@@ -215,7 +215,7 @@ async def shared_waits(address: ManagerAddress, journal: Journal) -> AsyncIterat
     """The event loop's one :class:`Waits` for a manager, open while somebody uses it.
 
     :raises NotAuthorised: the address has no API key that could be sent.
-    :raises BadRequest: the address is none.
+    :raises BadRequest: the address is not one of http or https.
     """
     async with _shared.use((asyncio.get_running_loop(), address, journal.database)) as (_, waits):
         yield waits
