@@ -1,13 +1,15 @@
 """The manager API without I/O: builds requests, reads answers, knows which failure means what.
 
 The transport, :mod:`likepion_provider.manager.client`, only moves the bytes. The contract is the owner's page of the
-podcast API; what that page leaves open is marked *inferred* here and decided in this module alone.
+podcast API; what that page leaves open is marked *inferred* and decided here and, for the answers to inserts, in
+:mod:`likepion_provider.manager.inserts`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -23,7 +25,23 @@ from likepion_provider.errors import (
     Rejected,
     Transient,
 )
-from likepion_provider.models import Account, Credentials, SecondaryTask
+from likepion_provider.manager.inserts import MESSAGE_CHARS, read_records, whole, words_of, writable
+from likepion_provider.manager.inserts import LinkReport as LinkReport
+from likepion_provider.manager.inserts import LinkStatus as LinkStatus
+from likepion_provider.manager.inserts import Record as Record
+from likepion_provider.manager.inserts import canonical_url as canonical_url
+from likepion_provider.manager.inserts import wire_url as wire_url
+from likepion_provider.manager.tasks import (
+    CREDENTIAL_FIELDS,
+    Odd,
+    account_id_of,
+    normal_id,
+    number,
+    read_account,
+    read_tasks,
+)
+from likepion_provider.manager.tasks import Pulled as Pulled
+from likepion_provider.models import Account
 
 API_PATH = "/api/v1/podcast"
 API_KEY_HEADER = "X-API-Key"
@@ -37,11 +55,13 @@ MAX_CLAIM_IDS = 200
 MAX_INSERT_RECORDS = 200
 #: A claim's length where an answer does not say; also the most we ever count on.
 CLAIM_TTL_S = 900.0
+#: Shorter claims leave no time to work: a lease is lost a minute before its end and renewed after a third of it.
+MIN_CLAIM_MIN = 3
 
 #: No answer is read beyond this: 1,000 tasks are about 1 MB.
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-#: How much of a server's message goes into an error.
-MESSAGE_CHARS = 200
+#: No answer to an insert is read beyond so many records.
+MAX_RESULTS = 5 * MAX_INSERT_RECORDS
 
 T = TypeVar("T")
 
@@ -121,34 +141,6 @@ class Claimed:
     ttl_s: float
 
 
-@dataclasses.dataclass(frozen=True)
-class LinkReport:
-    """The links of one account for one post, as they are sent.
-
-    :param urls: at most :data:`MAX_INSERT_RECORDS`; see :func:`split_urls`.
-    :param cookie: a session cookie that an import renewed; empty leaves the account's as it is.
-    """
-
-    request_id: str
-    account_id: str
-    urls: tuple[str, ...]
-    cookie: str = dataclasses.field(default="", repr=False)
-    status: str = "completed"
-    note: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What became of one URL of a :class:`LinkReport`.
-
-    :param stored: True or False as the server says; None where the answer has no word on it.
-    """
-
-    url: str
-    stored: bool | None
-    message: str = ""
-
-
 #: What the address in a report of a failure may be made of.
 FAILURE_LINK_FIELDS = ("link_rss", "website", "domain", "account_id", "request_id", "group_id")
 
@@ -156,14 +148,17 @@ FAILURE_LINK_FIELDS = ("link_rss", "website", "domain", "account_id", "request_i
 # --- requests ---------------------------------------------------------------------------------------------------
 
 
-def pull(limit: int) -> Call[list[Account]]:
-    """Pull and claim up to ``limit`` secondary tasks.
+def pull(limit: int, *, kind: str | None = "secondary") -> Call[Pulled]:
+    """Pull and claim up to ``limit`` tasks.
 
     :param limit: 1 to :data:`MAX_PULL`.
-    :raises BadRequest: ``limit`` is out of bounds.
+    :param kind: ``secondary``, or None to leave the API's ``type`` out: then primary sites' tasks come too.
+    :raises BadRequest: ``limit`` or ``kind`` is out of bounds.
     """
-    params = {"type": "secondary", "limit": str(whole("limit", limit))}
-    return Call(Request(Endpoint.PULL, "GET", f"{API_PATH}/links", params), _read_pull)
+    if kind not in ("secondary", None):
+        raise BadRequest(f"kind must be 'secondary' or None, not {kind!r}")
+    params = ({"type": kind} if kind else {}) | {"limit": str(whole("limit", limit))}
+    return Call(Request(Endpoint.PULL, "GET", f"{API_PATH}/links", params), _PullReader(limit, kind))
 
 
 def whole(name: str, value: object) -> int:
@@ -178,47 +173,92 @@ def whole(name: str, value: object) -> int:
 
 
 def account(account_id: str) -> Call[Account]:
-    """Read one account, without claiming it.
+    """Read one account, without claiming it. An answer that holds another account's data is refused.
 
     :raises BadRequest: ``account_id`` is empty.
     """
-    if not account_id:
-        raise BadRequest("an account id must not be empty")
-    request = Request(Endpoint.ACCOUNT, "GET", f"{API_PATH}/accounts/{quote(account_id, safe='')}")
-    return Call(request, _read_account)
+    asked = _given_id("account id", account_id)
+    request = Request(Endpoint.ACCOUNT, "GET", f"{API_PATH}/accounts/{quote(asked, safe='')}")
+    return Call(request, _AccountReader(asked))
 
 
 def claims(account_ids: Iterable[str]) -> list[Call[Claimed]]:
     """Claim, or extend the claims of, any number of accounts: one call per :data:`MAX_CLAIM_IDS`.
 
     The server does not refuse an account that another worker holds (inferred): claim only what is ours.
+
+    :raises BadRequest: an id is empty.
     """
-    ids = list(dict.fromkeys(account_ids))
+    asked: dict[str, set[str]] = {}
+    for each in account_ids:
+        asked.setdefault(_given_id("account id", each), set()).add(each)
     return [
-        Call(
-            Request(Endpoint.CLAIM, "POST", f"{API_PATH}/accounts/claim", body={"account_ids": chunk}),
-            _ClaimReader(frozenset(chunk)),
-        )
-        for chunk in _chunks(ids, MAX_CLAIM_IDS)
+        _claim({"account_ids": chunk}, {each: asked[each] for each in chunk})
+        for chunk in _chunks(list(asked), MAX_CLAIM_IDS)
     ]
+
+
+def claim_one(account_id: str) -> Call[Claimed]:
+    """Claim, or extend the claim of, one account: the API's form for a single id; see :func:`claims`.
+
+    :raises BadRequest: ``account_id`` is empty.
+    """
+    asked = _given_id("account id", account_id)
+    return _claim({"account_id": asked}, {asked: {account_id}})
+
+
+def _claim(body: Mapping[str, Any], asked: Mapping[str, Iterable[str]]) -> Call[Claimed]:
+    spellings: dict[str, set[str]] = {}
+    for sent, given in asked.items():
+        spellings.setdefault(sent.casefold(), set()).update(given)
+    return Call(Request(Endpoint.CLAIM, "POST", f"{API_PATH}/accounts/claim", body=body), _ClaimReader(spellings))
 
 
 def insert(report: LinkReport) -> Call[list[Record]]:
     """Report one account's links. One account a call limits what a lost answer can touch.
 
-    :raises BadRequest: no URL, too many, or one that is not http(s).
+    :return: one record per URL, in their order: see :mod:`likepion_provider.manager.inserts`.
+    :raises BadRequest: as :func:`insert_items`.
     """
-    if not 1 <= len(report.urls) <= MAX_INSERT_RECORDS:
-        raise BadRequest(f"an insert takes 1 to {MAX_INSERT_RECORDS} URLs, not {len(report.urls)}")
-    item = {
-        "request_id": report.request_id,
-        "account_id": report.account_id,
-        "status": report.status,
-        "link_post": ",".join(wire_url(url) for url in report.urls),
-    }
-    item |= {name: value for name, value in (("cookie", report.cookie), ("note", report.note)) if value}
-    request = Request(Endpoint.INSERT, "POST", f"{API_PATH}/links/insert", body={"items": [item]})
-    return Call(request, _InsertReader(report.urls))
+    call = insert_items([report])
+    return Call(call.request, lambda answer: list(call.read(answer)[0]))
+
+
+def insert_items(reports: Sequence[LinkReport]) -> Call[list[tuple[Record, ...]]]:
+    """Report the links of several accounts in one call. The manager stores a URL as often as it is sent.
+
+    :return: for each report its records, one per URL, in the order given.
+    :raises BadRequest: no report, one without URLs, or more than :data:`MAX_INSERT_RECORDS` URLs together; a URL that
+        is not http(s); an empty id; a status that the API does not have.
+    """
+    counts = [len(report.urls) for report in reports]
+    if not counts or not all(counts) or sum(counts) > MAX_INSERT_RECORDS:
+        raise BadRequest(f"an insert takes 1 to {MAX_INSERT_RECORDS} URLs, not {sum(counts)} in {len(counts)} items")
+    body = {"items": [_item(report) for report in reports]}
+    return Call(Request(Endpoint.INSERT, "POST", f"{API_PATH}/links/insert", body=body), _InsertReader(tuple(reports)))
+
+
+def _item(report: LinkReport) -> dict[str, str]:
+    item = {"request_id": _given_id("request_id", report.request_id)}
+    if report.account_id or not report.domain:
+        item["account_id"] = _given_id("account_id", report.account_id)
+    if report.domain:
+        item["domain"] = _given_id("domain", report.domain).lower()
+    try:
+        item["status"] = LinkStatus(report.status).value
+    except ValueError:
+        known = ", ".join(each.value for each in LinkStatus)
+        raise BadRequest(f"the status of links is one of {known}, not {report.status!r}") from None
+    item["link_post"] = ",".join(wire_url(url) for url in report.urls)
+    renewed = {name: getattr(report.credentials, name) for name in CREDENTIAL_FIELDS}
+    renewed |= {"cookie": report.cookie or report.credentials.cookie, "note": report.note}
+    return item | {name: value for name, value in renewed.items() if value}
+
+
+def _given_id(name: str, text: str) -> str:
+    if not text.strip():
+        raise BadRequest(f"{name} must not be empty")
+    return normal_id(text)
 
 
 def failure_report(link: str, account: Account, note: str) -> LinkReport:
@@ -237,7 +277,7 @@ def failure_report(link: str, account: Account, note: str) -> LinkReport:
             f"failure_link {link!r} makes no public http(s) URL",
             remedy=f"Set it to a URL that may have the fields {', '.join(FAILURE_LINK_FIELDS)} in braces.",
         ) from None
-    return LinkReport(task.request_id, task.account_id, (url,), status="failed", note=note)
+    return LinkReport(task.request_id, task.account_id, (url,), status=LinkStatus.FAILED, note=note)
 
 
 def probe(api_key: str) -> Request:
@@ -255,35 +295,18 @@ def read_probe(answer: Answer) -> None:
 
     :raises LikepionError: the key is refused, or this is not the manager's API.
     """
-    if answer.status == 404 and _is_json_object(answer.body):
-        return
     try:
         _payload(Endpoint.ACCOUNT, answer)
     except NotAuthorised:
         raise
     except Rejected as error:
-        if error.status == 404:
+        if error.status in _REDIRECTS or _object(answer) is None:
             raise
 
 
 def split_urls(urls: Sequence[str]) -> list[tuple[str, ...]]:
     """Cut an account's URLs into pieces that one insert may carry."""
     return [tuple(chunk) for chunk in _chunks(urls, MAX_INSERT_RECORDS)]
-
-
-def wire_url(url: str) -> str:
-    """A URL as it travels in ``link_post``: the server splits at commas, so they are percent-encoded.
-
-    :raises BadRequest: not an absolute http(s) URL, or it holds white space or control characters.
-    """
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable or " " in url or not url.isprintable():
-        raise BadRequest(f"not a public http(s) URL: {url[:MESSAGE_CHARS]!r}")
-    return url.replace(",", "%2C")
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
@@ -320,8 +343,13 @@ def _refusal(endpoint: Endpoint, answer: Answer) -> LikepionError | None:
     status = answer.status
     if 200 <= status < 300:
         return None
-    words = _server_message(answer)
-    message = f"{endpoint.value}: the manager answered {status}" + (f": {words}" if words else "")
+    words = words_of(_object(answer) or {})
+    told = f"{status}, a redirect to {_target(answer)}" if status in _REDIRECTS else f"{status}"
+    message = f"{endpoint.value}: the manager answered {told}" + (f": {words}" if words else "")
+    if status in _REDIRECTS:
+        if endpoint is Endpoint.INSERT and status in _AFTER_EFFECT:
+            return OutcomeUnknown(message, remedy=f"{_REDIRECT_REMEDY} {OutcomeUnknown.remedy}")
+        return Rejected(message, status=status, server_message=words, remedy=_REDIRECT_REMEDY)
     if status == 429:
         return Transient(message, retry_after_s=retry_after_s(answer.headers))
     if status in (401, 403):
@@ -331,6 +359,23 @@ def _refusal(endpoint: Endpoint, answer: Answer) -> LikepionError | None:
     if status == 503 and endpoint is not Endpoint.INSERT:
         return Transient(message, retry_after_s=retry_after_s(answer.headers))
     return _unclear(endpoint, message)
+
+
+#: Statuses that send the caller elsewhere, and those of them that servers also give after a write took effect.
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_AFTER_EFFECT = frozenset({302, 303})
+_REDIRECT_REMEDY = f"Put that address, up to {API_PATH}, into the host of the connection to the manager."
+
+
+def _target(answer: Answer) -> str:
+    """Where a redirect points to, without user, query and fragment: these can hold secrets."""
+    try:
+        parts = urlsplit(answer.headers.get("location", ""))
+    except ValueError:
+        parts = urlsplit("")
+    scheme = f"{parts.scheme}://" if parts.netloc and parts.scheme else ""
+    place = writable(f"{scheme}{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return "".join(filter(str.isprintable, place))[:MESSAGE_CHARS] or "an address that it does not name"
 
 
 def _remedy_for(endpoint: Endpoint, status: int) -> str | None:
@@ -369,14 +414,13 @@ def _payload(endpoint: Endpoint, answer: Answer) -> dict[str, Any]:
     refusal = _refusal(endpoint, answer)
     if refusal:
         raise refusal
-    try:
-        payload = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        raise _unclear(endpoint, f"{endpoint.value}: the answer is not JSON ({len(answer.body)} bytes)") from None
-    if not isinstance(payload, dict) or not isinstance(payload.get("success"), bool):
+    payload = _object(answer)
+    if payload is None:
+        raise _unclear(endpoint, f"{endpoint.value}: the answer is no JSON object ({len(answer.body)} bytes)")
+    if not isinstance(payload.get("success"), bool):
         raise _unclear(endpoint, f"{endpoint.value}: the answer has no success field")
     if not payload["success"]:
-        words = _server_message(answer)
+        words = words_of(payload)
         raise Rejected(
             f"{endpoint.value}: the manager refused" + (f": {words}" if words else ""),
             status=answer.status,
@@ -385,153 +429,118 @@ def _payload(endpoint: Endpoint, answer: Answer) -> dict[str, Any]:
     return payload
 
 
-def _is_json_object(body: bytes) -> bool:
-    try:
-        return isinstance(json.loads(body), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _server_message(answer: Answer) -> str:
+def _object(answer: Answer) -> dict[str, Any] | None:
+    """The JSON object that is the answer's body; None where it is anything else."""
     try:
         payload = json.loads(answer.body)
     except (ValueError, RecursionError):
-        return ""
-    if not isinstance(payload, dict):
-        return ""
-    words = payload.get("message") or payload.get("error") or ""
-    return " ".join(_writable(words).split())[:MESSAGE_CHARS] if isinstance(words, str) else ""
+        return None
+    return payload if isinstance(payload, dict) else None
 
 
-def _read_pull(answer: Answer) -> list[Account]:
-    payload = _payload(Endpoint.PULL, answer)
-    rows = payload.get("data")
-    if not isinstance(rows, list):
-        raise _unclear(Endpoint.PULL, "pull: data is not a list")
-    accounts = [_parse_account(Endpoint.PULL, row) for row in rows]
-    if any(not each.task.request_id for each in accounts):
-        raise _unclear(Endpoint.PULL, "pull: a task has no request_id")
-    return list({each.task.account_id: each for each in accounts}.values())
+@dataclasses.dataclass(frozen=True)
+class _PullReader:
+    limit: int
+    kind: str | None
+
+    def __call__(self, answer: Answer) -> Pulled:
+        rows = _payload(Endpoint.PULL, answer).get("data")
+        if not isinstance(rows, list):
+            raise _unclear(Endpoint.PULL, "pull: data is not a list")
+        return read_tasks(rows, limit=self.limit, most=MAX_PULL, kind=self.kind)
 
 
-def _read_account(answer: Answer) -> Account:
-    return _parse_account(Endpoint.ACCOUNT, _payload(Endpoint.ACCOUNT, answer).get("data"))
+@dataclasses.dataclass(frozen=True)
+class _AccountReader:
+    asked: str
 
-
-_SECRET_FIELDS = tuple(field.name for field in dataclasses.fields(Credentials))
-
-
-def _parse_account(endpoint: Endpoint, row: Any) -> Account:
-    if not isinstance(row, dict):
-        raise _unclear(endpoint, f"{endpoint.value}: a task is not an object")
-    account_id = _text(row, "account_id") or _text(row, "id")
-    if not account_id:
-        raise _unclear(endpoint, f"{endpoint.value}: a task has no account_id")
-    link_rss = _text(row, "link_rss").strip()
-    task = SecondaryTask(
-        account_id=account_id,
-        request_id=_text(row, "request_id"),
-        group_id=_text(row, "group_id"),
-        domain=_text(row, "domain").strip().lower(),
-        website=_text(row, "website"),
-        username=_text(row, "username"),
-        target=_count(row, "target"),
-        accounts_remaining=_count(row, "accounts_remaining"),
-        feed_ready=bool(link_rss),
-    )
-    return Account(task, Credentials(**{name: _text(row, name) for name in _SECRET_FIELDS}), link_rss)
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    """A field as text; empty where it is missing, null or not a scalar."""
-    value = row.get(name)
-    if isinstance(value, str):
-        return _writable(value)
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
-
-
-def _writable(text: str) -> str:
-    """The text without what JSON allows but UTF-8 or PostgreSQL does not: lone surrogates and NUL."""
-    return text.encode("utf-8", "replace").decode().replace("\x00", "")
-
-
-def _count(row: Mapping[str, Any], name: str) -> int:
-    """A field as a whole number >= 0; 0 where it is missing or makes no sense. Numbers may come as strings."""
-    try:
-        return max(0, int(float(row.get(name) or 0)))
-    except (TypeError, ValueError, OverflowError):
-        return 0
+    def __call__(self, answer: Answer) -> Account:
+        row = _payload(Endpoint.ACCOUNT, answer).get("data")
+        if not isinstance(row, dict) or not account_id_of(row):
+            raise _unclear(Endpoint.ACCOUNT, "account: the answer has no account")
+        try:
+            return read_account(row, asked=self.asked)
+        except Odd as error:
+            raise Rejected(
+                f"account: {self.asked[:MESSAGE_CHARS]!r} cannot be worked: {error}",
+                status=answer.status,
+                remedy="Correct the account at the manager, or have the manager's answer corrected, and run again.",
+            ) from None
 
 
 @dataclasses.dataclass(frozen=True)
 class _ClaimReader:
-    asked: frozenset[str]
+    """Reads the answer to a claim; an account that is claimed and not found at once is not claimed.
+
+    :param asked: by id without case, how the caller spelt it.
+    """
+
+    asked: Mapping[str, Iterable[str]]
 
     def __call__(self, answer: Answer) -> Claimed:
         payload = _payload(Endpoint.CLAIM, answer)
         claimed = payload.get("claimed")
         if not isinstance(claimed, list):
             raise _unclear(Endpoint.CLAIM, "claim: the answer has no list of claimed accounts")
-        not_found = payload.get("not_found")
-        return Claimed(
-            claimed=self.asked & {each for each in claimed if isinstance(each, str)},
-            not_found=self.asked
-            & {each for each in (not_found if isinstance(not_found, list) else ()) if isinstance(each, str)},
-            ttl_s=_ttl_s(payload.get("ttl_min")),
+        missed = payload.get("not_found")
+        not_found = self._named(missed if isinstance(missed, list) else ())
+        return Claimed(self._named(claimed) - not_found, not_found, _ttl_s(payload.get("ttl_min"), answer.status))
+
+    def _named(self, said: Iterable[Any]) -> frozenset[str]:
+        """Which of the ids that were asked for are named: as text, or in an object that does not say failure."""
+        ids = [
+            account_id_of(each) if isinstance(each, dict) and each.get("success") is not False else each
+            for each in said
+        ]
+        return frozenset(
+            spelling
+            for each in ids
+            if isinstance(each, str)
+            for spelling in self.asked.get(each.strip().casefold(), ())
         )
 
 
-def _ttl_s(ttl_min: Any) -> float:
-    try:
-        ttl_s = float(ttl_min) * 60
-    except (TypeError, ValueError, OverflowError):
+def _ttl_s(ttl_min: Any, status: int) -> float:
+    """How long a claim holds, as far as that is told in numbers >= 0; at most :data:`CLAIM_TTL_S`.
+
+    :raises Rejected: too short to work in.
+    """
+    minutes = number(ttl_min)
+    if math.isnan(minutes) or minutes < 0:
         return CLAIM_TTL_S
-    return min(ttl_s, CLAIM_TTL_S) if ttl_s >= 0 else CLAIM_TTL_S
+    if minutes < MIN_CLAIM_MIN:
+        raise Rejected(
+            f"claim: the manager gives claims of {minutes:g} minutes; at least {MIN_CLAIM_MIN} are needed",
+            status=status,
+            remedy=f"Have the manager give claims of {MIN_CLAIM_MIN} minutes or more; nothing can be done before.",
+        )
+    return min(minutes * 60, CLAIM_TTL_S)
 
 
 @dataclasses.dataclass(frozen=True)
 class _InsertReader:
-    """Reads the answer to an insert of one account, record by record.
+    """Reads the answer to an insert: its records if it has any, whatever else it says; else as any other answer."""
 
-    A record is matched by ``link_index``; where that is missing or out of range, by its URL. Two records that
-    contradict each other, or none, leave the URL's outcome unknown.
-    """
+    reports: tuple[LinkReport, ...]
 
-    urls: tuple[str, ...]
-
-    def __call__(self, answer: Answer) -> list[Record]:
-        payload = _payload(Endpoint.INSERT, answer)
+    def __call__(self, answer: Answer) -> list[tuple[Record, ...]]:
+        payload = _object(answer) or {}
         results = payload.get("results")
+        accepted = 200 <= answer.status < 300 and payload.get("success") is True
+        if not (isinstance(results, list) and results):
+            if not accepted and _speaks_of_storing(payload):
+                message = (
+                    f"insert: the manager answered {answer.status}, but speaks of stored links without naming them"
+                )
+                raise _unclear(Endpoint.INSERT, message)
+            _payload(Endpoint.INSERT, answer)
         if not isinstance(results, list):
             raise _unclear(Endpoint.INSERT, "insert: the answer has no results")
-        named: dict[str, list[int]] = {}
-        for index, url in enumerate(self.urls):
-            for spelling in {url, wire_url(url)}:
-                named.setdefault(spelling, []).append(index)
-        said: dict[int, set[tuple[bool, str]]] = {}
-        for row in results:
-            position = self._position(row, named)
-            if position is not None and isinstance(row.get("success"), bool):
-                said.setdefault(position, set()).add((row["success"], _row_message(row)))
-        return [self._record(position, said.get(position, set())) for position in range(len(self.urls))]
-
-    def _position(self, row: Any, named: Mapping[str, Sequence[int]]) -> int | None:
-        if not isinstance(row, dict):
-            return None
-        url = row.get("link_post")
-        candidates = named.get(url, ()) if isinstance(url, str) else ()
-        position = row.get("link_index")
-        if isinstance(position, int) and not isinstance(position, bool) and 0 <= position < len(self.urls):
-            return position if url is None or position in candidates else None
-        return candidates[0] if candidates else None
-
-    def _record(self, position: int, said: set[tuple[bool, str]]) -> Record:
-        stored = {success for success, _ in said}
-        if len(stored) != 1:
-            return Record(self.urls[position], None)
-        return Record(self.urls[position], stored.pop(), next((words for _, words in said if words), ""))
+        if len(results) > MAX_RESULTS:
+            raise _unclear(Endpoint.INSERT, f"insert: the answer has {len(results)} results")
+        return read_records(self.reports, payload, accepted=accepted)
 
 
-def _row_message(row: Mapping[str, Any]) -> str:
-    words = row.get("message") or row.get("error") or ""
-    return " ".join(_writable(words).split())[:MESSAGE_CHARS] if isinstance(words, str) else ""
+def _speaks_of_storing(payload: Mapping[str, Any]) -> bool:
+    inserted = payload.get("inserted")
+    return payload.get("success") is True or bool(payload.get("results")) or bool(inserted and whole(inserted) != 0)
