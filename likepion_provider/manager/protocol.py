@@ -528,7 +528,7 @@ class _InsertReader:
         results = payload.get("results")
         accepted = 200 <= answer.status < 300 and payload.get("success") is True
         if not (isinstance(results, list) and results):
-            if not accepted and _speaks_of_storing(payload):
+            if not accepted and _speaks_of_storing(payload, sum(len(report.urls) for report in self.reports)):
                 message = (
                     f"insert: the manager answered {answer.status}, but speaks of stored links without naming them"
                 )
@@ -541,6 +541,12 @@ class _InsertReader:
         return read_records(self.reports, payload, accepted=accepted)
 
 
-def _speaks_of_storing(payload: Mapping[str, Any]) -> bool:
-    inserted = payload.get("inserted")
-    return payload.get("success") is True or bool(payload.get("results")) or bool(inserted and whole(inserted) != 0)
+def _speaks_of_storing(payload: Mapping[str, Any], sent: int) -> bool:
+    """Whether an answer without records hints that some of the links it was sent are stored."""
+    inserted, failed = payload.get("inserted"), whole(payload.get("failed"))
+    return (
+        payload.get("success") is True
+        or bool(payload.get("results"))
+        or bool(inserted and whole(inserted) != 0)
+        or (inserted is None and failed is not None and failed < sent)
+    )

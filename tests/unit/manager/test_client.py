@@ -144,7 +144,7 @@ async def test_an_aiohttp_that_sends_without_a_last_look_is_noticed_at_once(monk
 async def test_a_redirect_is_not_followed_and_the_key_not_sent_on() -> None:
     server = RawServer(b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
     async with serving(server) as client:
-        with pytest.raises(OutcomeUnknown, match="307"):
+        with pytest.raises(Rejected, match="307, a redirect to http://127.0.0.1:1/"):
             await client.pull(5)
     assert b"x-api-key: key-of-a-test" in server.requests[0].lower()
 
