@@ -41,7 +41,7 @@ class InProcessClient(ManagerClient):
     """The real client without a network: requests go straight to the sandbox's manager.
 
     Faults: ``lose_request``, ``lose_answer``, ``not_sent``, ``crash_before``, ``crash_after``, ``garbled``, or a
-    status such as ``500`` (which took effect) and ``429`` (which did not).
+    status such as ``500`` (which took effect, and says nothing of it) and ``429`` (which did not).
     """
 
     def __init__(self, manager: Manager, worker: str) -> None:
@@ -73,7 +73,7 @@ class InProcessClient(ManagerClient):
             raise protocol.lost(request.endpoint, Loss.ANSWER_LOST, "reset")
         if kind == "garbled":
             return dataclasses.replace(answer, body=answer.body[: len(answer.body) // 2])
-        return dataclasses.replace(answer, status=int(kind)) if kind else answer
+        return dataclasses.replace(answer, status=int(kind), body=b"<html>") if kind else answer
 
     def _take(self, endpoint: Endpoint) -> str:
         for fault in self.faults:
