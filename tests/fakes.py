@@ -15,7 +15,7 @@ from likepion_provider.manager.client import ManagerAddress, ManagerClient
 from likepion_provider.manager.protocol import Answer, Endpoint, Loss, Request
 from likepion_provider.models import Enclosure, Episode, Feed, ImportState
 from likepion_provider.platforms import Job, ListedEpisode, Platform, PlatformSettings, Progress, Registry
-from likepion_provider.sandbox.manager import Manager, Refused
+from likepion_provider.sandbox.manager import ErrorAnswer, SandboxManager
 from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.importing import BatchImport, ImportOptions
 from likepion_provider.steps.intake import Intake
@@ -44,7 +44,7 @@ class InProcessClient(ManagerClient):
     status such as ``500`` (which took effect, and says nothing of it) and ``429`` (which did not).
     """
 
-    def __init__(self, manager: Manager, worker: str) -> None:
+    def __init__(self, manager: SandboxManager, worker: str) -> None:
         super().__init__(ManagerAddress("http://manager.invalid", "key-of-a-test"))
         self.manager = manager
         self.worker = worker
@@ -92,8 +92,8 @@ class InProcessClient(ManagerClient):
             if request.endpoint is Endpoint.INSERT:
                 return _answer(self.manager.insert(request.body, worker=self.worker))
             return _answer({"success": True, "data": self.manager.account(request.path.rsplit("/", 1)[1])})
-        except Refused as refusal:
-            return _answer({"success": False, "message": str(refusal)}, refusal.status)
+        except ErrorAnswer as error:
+            return _answer(error.body, error.status)
 
 
 def _answer(payload: object, status: int = 200) -> Answer:
@@ -150,7 +150,7 @@ class Worker:
 
     def __init__(
         self,
-        manager: Manager,
+        manager: SandboxManager,
         journal: Journal,
         clock: VirtualClock,
         name: str = "ours",
@@ -199,9 +199,9 @@ class Worker:
         return Delivery(manager=self.client, journal=self.journal, keeper=self.keeper(run), clock=self.clock, **options)
 
 
-def small_manager(clock: VirtualClock, accounts: int = 2, posts: int = 1, *, ready: bool = True) -> Manager:
+def small_manager(clock: VirtualClock, accounts: int = 2, posts: int = 1, *, ready: bool = True) -> SandboxManager:
     """A manager with accounts on the scripted platform, dealt out to posts."""
-    manager = Manager(clock.server)  # type: ignore[arg-type]
+    manager = SandboxManager(clock.server)  # type: ignore[arg-type]
     for number in range(posts):
         group = manager.add_group(f"group-{number}")
         link_rss = f"https://feeds.example/{number}" if ready else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 
-class Clock:
+class SandboxClock:
     """Aware UTC time that can be moved forward.
 
     :param start: aware; where given, the clock stands still there and moves only by :meth:`advance`.

@@ -18,7 +18,7 @@ kind                         what the caller sees
 ``drop_results``             the answer lacks the second half of each of its lists
 ``numbers_as_strings``       as the contract warns: still to be understood
 ``extra_fields``             as the contract warns: still to be understood
-``null_optionals``           as the contract warns: every empty text is null; still to be understood
+``null_optionals``           as the contract warns: each empty text is null; still to be understood
 ============================ ===================================================================================
 
 The first three take the place of the request unless ``after_effect`` is true. ``delay_s`` can be given with any kind
@@ -223,7 +223,7 @@ class Faults:
         return None
 
     def middleware(self) -> Middleware:
-        """What lets the faults strike an application whose routes are named as in :data:`ENDPOINTS`."""
+        """A middleware that lets the faults strike an application whose routes are named as in :data:`ENDPOINTS`."""
 
         @web.middleware
         async def strike(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 ========================================= =========================================================================
 ``GET /{slug}/feed.xml[?token=...]``      the feed; 403 without its token where it has one; 404: no such podcast
-``GET /{slug}/audio/{number}.wav``        an episode's audio: a second of tone, another pitch each; 404: no such one
+``GET /{slug}/audio/{number}.wav``        an episode's audio: one second of its own tone; 404: no such one
 ``GET /{slug}/cover.svg``                 the podcast's picture
 ========================================= =========================================================================
 
@@ -30,7 +30,7 @@ from aiohttp import web
 
 from likepion_provider.sandbox.faults import Faults
 
-#: Samples a second of the audio files, which last one second.
+#: Samples per second of the audio files, which last one second.
 RATE_HZ = 8000
 _PODCAST_NAMESPACE = uuid.UUID("ead4c236-bf58-58c6-a2c6-a6b28d128cb6")
 _FIRST_DAY = datetime(2026, 1, 5, 6, 0, tzinfo=timezone.utc)
@@ -106,7 +106,7 @@ def rss(podcast: Podcast, origin: str) -> str:
 <channel>
 <title>{escape(podcast.title)}</title>
 <link>{escape(base)}</link>
-<description>{escape(podcast.title)}: a podcast of the sandbox, a second of tone each.</description>
+<description>{escape(podcast.title)}: a podcast of the sandbox, one second of tone per episode.</description>
 <language>en</language>
 <itunes:author>{escape(podcast.author)}</itunes:author>
 <itunes:owner><itunes:email>{escape(podcast.owner_email)}</itunes:email></itunes:owner>
@@ -219,7 +219,7 @@ def feeds_app(feeds: Feeds, faults: Faults) -> web.Application:
     """The feeds behind HTTP; see the module's docstring.
 
     :param feeds: what is published.
-    :param faults: what may strike the feeds and the audio files.
+    :param faults: strike the feeds and the audio files.
     """
     app = web.Application(middlewares=[faults.middleware()])
     app.add_routes(feeds.routes())

@@ -1,6 +1,6 @@
 """A *manager* in memory that keeps every rule of the manager API.
 
-:class:`Manager` is state and rules without I/O: a test drives it in process with a clock of its own.
+:class:`SandboxManager` is state and rules without I/O: a test drives it in process with a clock of its own.
 :mod:`likepion_provider.sandbox.manager_http` puts it behind HTTP.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from likepion_provider.sandbox.clock import Clock
+from likepion_provider.sandbox.clock import SandboxClock
 
 #: Where the contract's four endpoints are served.
 API = "/api/v1/podcast"
@@ -31,17 +31,18 @@ POST_STATUSES = ("pending", "running", "completed", "cancel")
 _ELIGIBLE = ("active", "completed")
 
 
-class Refused(Exception):
-    """Answer the request with this status and message; nothing took effect.
+class ErrorAnswer(Exception):
+    """Answer the request with another status than 200.
 
-    :param status: HTTP status, 400 to 499.
+    :param status: the HTTP status.
     :param message: what is wrong, for the caller.
+    :param body: the answer's JSON; default: ``success`` false and the message.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, body: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.body = {"success": False, "message": message} if body is None else body
 
 
 @dataclasses.dataclass
@@ -75,14 +76,14 @@ class ManagedAccount:
     domain: str
     credentials: dict[str, str] = dataclasses.field(repr=False)
     status: str = "active"
-    #: When it was last claimed, aware UTC; None: not claimed since the last insert.
+    #: When it was last claimed, aware UTC; None: never, or not since the last insert.
     posting_started_at: datetime | None = None
-    #: The name the claiming worker gave itself, for the log.
+    #: The name that the worker with the last claim gave itself, for the log.
     holder: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class StoredRow:
     """One record that an insert stored."""
 
     request_id: str
@@ -124,18 +125,18 @@ class _Record:
     credentials: Mapping[str, str]
 
 
-class Manager:
+class SandboxManager:
     """Groups, posts, accounts, claims and rows, with the manager API's rules.
 
     :param clock: what claims are measured on; default: real time.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or Clock()
+    def __init__(self, clock: SandboxClock | None = None) -> None:
+        self.clock = clock or SandboxClock()
         self.groups: dict[str, Group] = {}
         self.posts: dict[str, Post] = {}
         self.accounts: dict[str, ManagedAccount] = {}
-        self.rows: list[Row] = []
+        self.rows: list[StoredRow] = []
         self.events: list[Event] = []
         self._served: dict[str, set[str]] = {}
         self._members: dict[str, list[ManagedAccount]] = {}
@@ -152,12 +153,12 @@ class Manager:
         :param limit: how many at most, 1 to 1000. Default 5.
         :param kind: ``secondary``; None, as when the caller forgot the parameter: primary tasks come too.
         :param worker: the caller's name for the log.
-        :raises Refused: ``limit`` or ``kind`` is out of its bounds.
+        :raises ErrorAnswer: ``limit`` or ``kind`` is out of its bounds.
         """
         if not 1 <= limit <= MAX_LIMIT:
-            raise Refused(400, f"limit must be 1..{MAX_LIMIT}, got {limit}")
+            raise ErrorAnswer(400, f"limit must be 1..{MAX_LIMIT}, got {limit}")
         if kind not in (None, "secondary"):
-            raise Refused(400, f"type must be 'secondary' or absent, got {kind!r}")
+            raise ErrorAnswer(400, f"type must be 'secondary' or absent, got {kind!r}")
         tasks = [] if kind else [self._primary_task(post) for post in self._running().values() if post][:limit]
         taken = list(self._eligible(limit - len(tasks)))
         self._claim([account for account, _ in taken], worker)
@@ -170,12 +171,12 @@ class Manager:
         :param account_ids: 1 to 200 ids.
         :param worker: the caller's name for the log.
         :return: the contract's answer.
-        :raises Refused: too many ids, or none.
+        :raises ErrorAnswer: too many ids, or none.
         """
         if not account_ids:
-            raise Refused(400, "account_id or account_ids is required")
+            raise ErrorAnswer(400, "account_id or account_ids is required")
         if len(account_ids) > MAX_IDS:
-            raise Refused(400, f"at most {MAX_IDS} ids, got {len(account_ids)}")
+            raise ErrorAnswer(400, f"at most {MAX_IDS} ids, got {len(account_ids)}")
         asked = list(dict.fromkeys(account_ids))
         known = [self.accounts[each] for each in asked if each in self.accounts]
         self._note("claim", worker, known)
@@ -193,13 +194,13 @@ class Manager:
 
         :param body: one item, a list of items, or ``{"items": [...]}``.
         :param worker: the caller's name for the log.
-        :return: the contract's answer, one result a record.
-        :raises Refused: the form is wrong or there are more than 200 records; nothing is stored then.
+        :return: the contract's answer, one result per record.
+        :raises ErrorAnswer: the form is wrong or there are more than 200 records; nothing is stored then.
         """
         items = _items(body)
         records = [record for index, item in enumerate(items) for record in _expand(index, item)]
         if len(records) > MAX_RECORDS:
-            raise Refused(400, f"at most {MAX_RECORDS} records after expansion, got {len(records)}")
+            raise ErrorAnswer(400, f"at most {MAX_RECORDS} records after expansion, got {len(records)}")
         resolved = [(record, *self._resolve(record)) for record in records]
         self._note("insert", worker, [account for _, account, _ in resolved if account])
         results = [self._store(record, account, problem) for record, account, problem in resolved]
@@ -217,10 +218,10 @@ class Manager:
         """One account, whoever holds it and whatever its state; changes nothing (manager API, section 4).
 
         :param account_id: its UUID.
-        :raises Refused: 404, there is none.
+        :raises ErrorAnswer: 404, there is none.
         """
         if account_id not in self.accounts:
-            raise Refused(404, f"account {account_id!r} not found")
+            raise ErrorAnswer(404, f"account {account_id!r} not found")
         account = self.accounts[account_id]
         return self._task(account, self._newest(account.group_id, "running", "pending"))
 
@@ -255,7 +256,7 @@ class Manager:
         :param link_rss: the primary's feed; empty: not set yet.
         :param status: one of :data:`POST_STATUSES`.
         :param request_id: its UUID; empty: a new one.
-        :raises Refused: no such group, or a bad value.
+        :raises ErrorAnswer: no such group, or a bad value.
         """
         self._group(group_id)
         post = Post(request_id or str(uuid.uuid4()), group_id)
@@ -282,7 +283,7 @@ class Manager:
         :param credentials: values for some of :data:`CREDENTIAL_FIELDS`; the others are empty.
         :param status: ``active`` and ``completed`` are handed out; any other only by :meth:`account`.
         :param account_id: its UUID; empty: a new one.
-        :raises Refused: no such group, or a bad value.
+        :raises ErrorAnswer: no such group, or a bad value.
         """
         self._group(group_id)
         account = ManagedAccount(
@@ -298,19 +299,19 @@ class Manager:
         """Change a post's ``link_rss``, ``status`` or ``target``.
 
         :param request_id: the post.
-        :raises Refused: no such post, or a bad value.
+        :raises ErrorAnswer: no such post, or a bad value.
         """
         if request_id not in self.posts:
-            raise Refused(404, f"post {request_id!r} not found")
+            raise ErrorAnswer(404, f"post {request_id!r} not found")
         _change_post(self.posts[request_id], fields)
         return self.posts[request_id]
 
     def set_link_rss(self, request_id: str, link_rss: str) -> Post:
-        """What the primary's worker does when its episodes are out.
+        """Set the feed, as the primary's worker does when its episodes are out.
 
         :param request_id: the post.
         :param link_rss: the feed's URL; empty takes it back.
-        :raises Refused: no such post.
+        :raises ErrorAnswer: no such post.
         """
         return self.update_post(request_id, link_rss=link_rss)
 
@@ -318,22 +319,22 @@ class Manager:
         """Change an account's credentials or ``status``, here and not on its platform.
 
         :param account_id: the account.
-        :raises Refused: no such account, or a bad value.
+        :raises ErrorAnswer: no such account, or a bad value.
         """
         if account_id not in self.accounts:
-            raise Refused(404, f"account {account_id!r} not found")
+            raise ErrorAnswer(404, f"account {account_id!r} not found")
         _change_account(self.accounts[account_id], fields)
         return self.accounts[account_id]
 
     def refuse_records(self, records: int) -> None:
-        """Let so many of the next inserted records fail, each with ``success: false``; nothing of them is stored.
+        """Let this many of the next inserted records fail: ``success: false``, and not stored.
 
         :param records: how many, 0 or more.
         """
         self._refuse_records = records
 
     def duplicates(self, request_id: str = "") -> dict[tuple[str, str, str], int]:
-        """Every ``(request_id, account_id, link_post)`` that stands in more than one row, with the number of its rows.
+        """Every ``(request_id, account_id, link_post)`` that is in more than one row, with the number of these rows.
 
         :param request_id: only this post's; empty: all.
         """
@@ -341,11 +342,11 @@ class Manager:
         return {key: count for key, count in counted.items() if count > 1}
 
     def holders(self) -> dict[str, str]:
-        """The name that the holder of every live claim gave itself, by account id."""
+        """The worker that holds each live claim, under the name that it gave itself, by account id."""
         return {each.account_id: each.holder for each in self.accounts.values() if self.is_claimed(each.account_id)}
 
     def is_claimed(self, account_id: str) -> bool:
-        """Whether somebody's claim on the account is live now.
+        """Whether anybody's claim on the account is live now.
 
         :param account_id: an account's id; must be known.
         """
@@ -406,10 +407,10 @@ class Manager:
 
     def _group(self, group_id: str) -> Group:
         if group_id not in self.groups:
-            raise Refused(404, f"group {group_id!r} not found")
+            raise ErrorAnswer(404, f"group {group_id!r} not found")
         return self.groups[group_id]
 
-    def _rows(self, request_id: str) -> list[Row]:
+    def _rows(self, request_id: str) -> list[StoredRow]:
         return [row for row in self.rows if request_id in ("", row.request_id)]
 
     def _newest(self, group_id: str, *statuses: str) -> Post | None:
@@ -496,7 +497,7 @@ class Manager:
             account.posting_started_at = None
             self._served[record.request_id].add(account.account_id)
             self.rows.append(
-                Row(
+                StoredRow(
                     record.request_id,
                     account.account_id,
                     account.domain,
@@ -538,7 +539,7 @@ POST_FIELDS: Mapping[str, Callable[[Any], bool]] = {
 
 def _unused(key: str, known: Mapping[str, object]) -> None:
     if key in known:
-        raise Refused(409, f"{key!r} is there already")
+        raise ErrorAnswer(409, f"{key!r} is there already")
 
 
 def _change_post(post: Post, fields: Mapping[str, Any]) -> None:
@@ -559,22 +560,22 @@ def check_fields(fields: Mapping[str, Any], allowed: Mapping[str, Callable[[Any]
 
     :param fields: what was sent.
     :param allowed: the fields there are, and what makes a value good.
-    :raises Refused: 400, naming the field.
+    :raises ErrorAnswer: 400, names the field.
     """
     for name, value in fields.items():
         if name not in allowed:
-            raise Refused(400, f"unknown field {name!r}; there are {', '.join(allowed)}")
+            raise ErrorAnswer(400, f"unknown field {name!r}; there are {', '.join(allowed)}")
         if not allowed[name](value):
-            raise Refused(400, f"bad value for {name!r}")
+            raise ErrorAnswer(400, f"bad value for {name!r}")
 
 
 def _items(body: object) -> list[Mapping[str, Any]]:
     items = body.get("items", [body]) if isinstance(body, Mapping) else body
     if not isinstance(items, list) or not items:
-        raise Refused(400, "send one item, a list of items, or {'items': [...]}")
+        raise ErrorAnswer(400, "send one item, a list of items, or {'items': [...]}")
     for item in items:
         if not isinstance(item, Mapping):
-            raise Refused(400, "every item must be an object")
+            raise ErrorAnswer(400, "every item must be an object")
     return items
 
 
@@ -583,7 +584,7 @@ def _text(item: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Refused(400, f"{name} must be a string")
+        raise ErrorAnswer(400, f"{name} must be a string")
     return value.strip()
 
 
@@ -599,7 +600,7 @@ def _expand(index: int, item: Mapping[str, Any]) -> list[_Record]:
         (f"status must be one of {', '.join(LINK_STATUSES)}", status not in LINK_STATUSES),
     ):
         if found:
-            raise Refused(400, f"item {index}: {problem}")
+            raise ErrorAnswer(400, f"item {index}: {problem}")
     credentials = {name: value for name in CREDENTIAL_FIELDS if (value := _text(item, name))}
     note = _text(item, "note")
     return [

@@ -1,7 +1,7 @@
 """The manager behind HTTP.
 
-:func:`manager_app` puts it behind HTTP under :data:`API`, strict about what it is sent, with faults on demand and a
-door for tests under ``/sandbox`` (no key asked; JSON in and out):
+:func:`manager_app` serves it under :data:`API`, is strict about each request, strikes with faults on demand, and has
+routes for tests under ``/sandbox`` (JSON in and out, without a key):
 
 =========================================== =======================================================================
 ``GET /sandbox/state``                      clock, groups, posts, accounts with their claims; no secret
@@ -11,9 +11,9 @@ door for tests under ``/sandbox`` (no key asked; JSON in and out):
 ``POST /sandbox/accounts``                  ``{group_id, domain, username?, password?, ..., status?, account_id?}``
 ``PATCH /sandbox/accounts/{account_id}``    ``{password?, cookie?, ..., status?}``: credentials at the manager only
 ``GET /sandbox/rows[?request_id=]``         ``{rows, count, accounts, duplicates}``
-``GET /sandbox/log``                        ``{events}``: every pull, claim and insert, who held what
+``GET /sandbox/log``                        ``{events}``: every pull, claim and insert, and who held what
 ``POST /sandbox/clock``                     ``{advance_s}``: moves the claims' clock
-``POST /sandbox/refuse``                    ``{records}``: so many of the next inserted records fail
+``POST /sandbox/refuse``                    ``{records}``: this many of the next inserted records fail
 ``GET, POST, DELETE /sandbox/faults``       see :mod:`likepion_provider.sandbox.faults`
 =========================================== =======================================================================
 
@@ -35,20 +35,20 @@ from likepion_provider.sandbox.manager import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
     POST_FIELDS,
-    Manager,
-    Refused,
+    ErrorAnswer,
+    SandboxManager,
     check_fields,
     is_count,
     is_text,
 )
 
 
-def manager_app(manager: Manager, faults: Faults, *, api_key: str) -> web.Application:
+def manager_app(manager: SandboxManager, faults: Faults, *, api_key: str) -> web.Application:
     """The manager behind HTTP; see the module's docstring.
 
     :param manager: the state it serves.
-    :param faults: what may strike its four endpoints.
-    :param api_key: what ``X-API-Key`` must be.
+    :param faults: strike its four endpoints.
+    :param api_key: the value that ``X-API-Key`` must have.
     """
     app = web.Application(middlewares=[faults.middleware(), _guard(api_key)])
     app.add_routes([*_Api(manager).routes(), *_Door(manager).routes(), *faults.routes()])
@@ -63,8 +63,8 @@ def _guard(api_key: str) -> Middleware:
             return _error(401, "X-API-Key is missing or wrong")
         try:
             return await handler(request)
-        except Refused as refused:
-            return _error(refused.status, refused.message)
+        except ErrorAnswer as error:
+            return web.json_response(error.body, status=error.status)
         except web.HTTPException as error:
             return _error(error.status, error.reason)
 
@@ -79,16 +79,16 @@ async def _json(request: web.Request) -> Any:
     try:
         return await request.json()
     except ValueError as error:
-        raise Refused(400, "the body is not JSON") from error
+        raise ErrorAnswer(400, "the body is not JSON") from error
 
 
 async def _json_object(request: web.Request, *required: str) -> dict[str, Any]:
     body = await _json(request)
     if not isinstance(body, dict):
-        raise Refused(400, "the body must be a JSON object")
+        raise ErrorAnswer(400, "the body must be a JSON object")
     for name in required:
         if name not in body:
-            raise Refused(400, f"{name} is required")
+            raise ErrorAnswer(400, f"{name} is required")
     return body
 
 
@@ -99,7 +99,7 @@ def _worker(request: web.Request) -> str:
 class _Api:
     """The contract's four endpoints."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: SandboxManager) -> None:
         self._manager = manager
 
     def routes(self) -> list[web.RouteDef]:
@@ -114,7 +114,7 @@ class _Api:
         try:
             limit = int(request.query.get("limit", str(DEFAULT_LIMIT)))
         except ValueError as error:
-            raise Refused(400, f"limit must be a whole number, 1..{MAX_LIMIT}") from error
+            raise ErrorAnswer(400, f"limit must be a whole number, 1..{MAX_LIMIT}") from error
         tasks = self._manager.pull(limit, request.query.get("type"), worker=_worker(request))
         return web.json_response({"success": True, "data": tasks})
 
@@ -123,7 +123,7 @@ class _Api:
         one, many = body.get("account_id"), body.get("account_ids")
         ids = [*([] if one is None else [one]), *(many if isinstance(many, list) else [])]
         if (many is not None and not isinstance(many, list)) or not all(isinstance(each, str) for each in ids):
-            raise Refused(400, "account_id must be a string and account_ids a list of strings")
+            raise ErrorAnswer(400, "account_id must be a string and account_ids a list of strings")
         return web.json_response(self._manager.claim(ids, worker=_worker(request)))
 
     async def _insert(self, request: web.Request) -> web.Response:
@@ -134,9 +134,9 @@ class _Api:
 
 
 class _Door:
-    """``/sandbox``: what a test does to the manager."""
+    """``/sandbox``: the routes for tests."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: SandboxManager) -> None:
         self._manager = manager
 
     def routes(self) -> list[web.RouteDef]:
@@ -198,7 +198,7 @@ class _Door:
         try:
             now = self._manager.clock.advance(float(body["advance_s"]))
         except (TypeError, ValueError, OverflowError) as error:
-            raise Refused(400, "advance_s must be a number, 0 or more") from error
+            raise ErrorAnswer(400, "advance_s must be a number, 0 or more") from error
         return web.json_response({"now": now.isoformat()})
 
     async def _refuse(self, request: web.Request) -> web.Response:

@@ -13,10 +13,10 @@ from types import TracebackType
 
 from aiohttp import web
 
-from likepion_provider.sandbox.clock import Clock
+from likepion_provider.sandbox.clock import SandboxClock
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.feeds import Feeds, feeds_app
-from likepion_provider.sandbox.manager import Manager
+from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.sandbox.manager_http import manager_app
 from likepion_provider.sandbox.site import Site, SiteSettings
 from likepion_provider.sandbox.site_http import site_app
@@ -35,8 +35,8 @@ class Sandbox:
             ...  # sandbox.manager_url, sandbox.api_key, sandbox.site_url, sandbox.feeds_url
         assert not sandbox.manager.duplicates()
 
-    :param world: what is in it; default: :func:`demo_world`. Use a new one for each sandbox.
-    :param api_key: what the manager asks for; empty: a new random one.
+    :param world: its content; default: :func:`demo_world`. Use a new one for each sandbox.
+    :param api_key: the key that the manager asks for; empty: a new random one.
     :param host: the address to listen at. Default 127.0.0.1.
     :param manager_port: 0: any free port, as for the others.
     :param site_port: see ``manager_port``.
@@ -57,13 +57,13 @@ class Sandbox:
         site_port: int = 0,
         feeds_port: int = 0,
         settings: SiteSettings | None = None,
-        clock: Clock | None = None,
+        clock: SandboxClock | None = None,
         seed: int = 0,
     ) -> None:
         self.world = world or demo_world()
         self.api_key = api_key or f"canary-api-key-{secrets.token_hex(12)}"
         self.faults = Faults(seed)
-        self.manager = Manager(clock)
+        self.manager = SandboxManager(clock)
         self.site = Site(settings)
         self.feeds = Feeds()
         #: Where each server is reached, without a path; set while the sandbox runs. The manager's API is below
@@ -125,7 +125,7 @@ class Sandbox:
         yield from self.site.issued
 
     def addresses(self) -> dict[str, str]:
-        """What a person or another process needs to use the sandbox."""
+        """The addresses and the key, for a person or another process that uses the sandbox."""
         return {
             "manager_url": self.manager_url,
             "site_url": self.site_url,

@@ -21,7 +21,7 @@ The session
     The cookie ``session`` (``Path=/{domain}``, HttpOnly) is *replaced by every answer* to a request that it signed in;
     the old value is void at once, or after ``session_grace_s``. It ends ``session_ttl_s`` after its last use. So send
     one request after the other, keep what ``Set-Cookie`` brings (a cookie jar for an IP address needs
-    ``unsafe=True``), and keep one jar an account. Without a valid session ``GET /import`` answers 303 to ``/login``,
+    ``unsafe=True``), and keep one jar per account. Without a valid session ``GET /import`` answers 303 to ``/login``,
     every other endpoint below 401 ``{"error": "login_required"}``.
 
 Importing
@@ -44,7 +44,7 @@ Importing
         ``listing_delay_s`` after the feed was read. ``episodes`` is the number listed, 0 before. 404 ``not_found``.
     ``GET /api/shows/{show_id}/episodes?page=1``
         200 ``{"show_id", "page", "pages", "total", "episodes": [{"guid", "title", "url", "enclosure_url",
-        "published"}, ...]}``: newest first, 20 a page; ``url`` is the episode's absolute public page, ``published``
+        "published"}, ...]}``: newest first, 20 per page; ``url`` is the episode's absolute public page, ``published``
         ISO 8601 in UTC or null. Before ``listed`` and after the last page the list is empty (``pages`` is 0 when
         ``total`` is). 400 ``bad_page``; 404 ``not_found``, also for another account's show.
 
@@ -69,7 +69,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import pyotp
 
-from likepion_provider.sandbox.clock import Clock
+from likepion_provider.sandbox.clock import SandboxClock
 
 PAGE_SIZE = 20
 #: Every session and login visit begins with this, so that a search of logs finds a leak.
@@ -145,8 +145,8 @@ class SiteAccount:
 
 
 @dataclasses.dataclass(frozen=True)
-class Submission:
-    """A feed that was handed in, for tests that ask who wrote what, and when."""
+class SiteSubmission:
+    """A feed that an account handed in, for tests that ask who wrote, and when."""
 
     at: datetime
     domain: str
@@ -173,7 +173,7 @@ class Session:
 
 
 class FeedUnreadable(Exception):
-    """Fail the import with this message."""
+    """The feed cannot be read: the import fails with this message."""
 
 
 class Site:
@@ -183,11 +183,11 @@ class Site:
     :param clock: for sessions, TOTP and the listing delay; default: real time.
     """
 
-    def __init__(self, settings: SiteSettings | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, settings: SiteSettings | None = None, clock: SandboxClock | None = None) -> None:
         self.settings = settings or SiteSettings()
-        self.clock = clock or Clock()
+        self.clock = clock or SandboxClock()
         self.accounts: list[SiteAccount] = []
-        self.submissions: list[Submission] = []
+        self.submissions: list[SiteSubmission] = []
         #: Every session cookie that was ever set: for searches of logs.
         self.issued: list[str] = []
         self._by_name: dict[tuple[str, str], SiteAccount] = {}
@@ -318,7 +318,10 @@ class Site:
         return self._visits.get(token)
 
     def new_visit(self) -> tuple[str, Visit]:
-        """Begin to sign in: the ``visit`` cookie's value and what belongs to it."""
+        """Begin to sign in.
+
+        :return: the ``visit`` cookie's value and the visit.
+        """
         token = secrets.token_hex(16)
         self._visits[token] = Visit(csrf=secrets.token_hex(16))
         return token, self._visits[token]
@@ -337,11 +340,11 @@ class Site:
         return token
 
     def renew(self, domain: str, token: str) -> tuple[Session, str] | None:
-        """Use a session once: what it is, and the cookie that replaces it.
+        """Use a session once.
 
         :param domain: the platform it must belong to.
         :param token: the ``session`` cookie's value.
-        :return: None where it is not valid.
+        :return: the session and the value of the cookie that replaces it; None where it is not valid.
         """
         session, ends_at = self._sessions.get(token, (None, self.clock.now()))
         if session is None or session.account.domain != domain or self.clock.now() >= ends_at:

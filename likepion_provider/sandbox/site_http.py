@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from likepion_provider.sandbox import pages
 from likepion_provider.sandbox.faults import Faults
-from likepion_provider.sandbox.site import PAGE_SIZE, Import, Session, Site, SiteAccount, SiteEpisode, Submission
+from likepion_provider.sandbox.site import PAGE_SIZE, Import, Session, Site, SiteAccount, SiteEpisode, SiteSubmission
 
 _SignedIn = Callable[[web.Request, Session], Awaitable[web.Response]]
 _LOGIN = (
@@ -28,7 +28,7 @@ def site_app(site: Site, faults: Faults) -> web.Application:
     """The site behind HTTP; see the module's docstring.
 
     :param site: what it serves.
-    :param faults: what may strike its endpoints.
+    :param faults: strike its endpoints.
     """
     app = web.Application(middlewares=[_latency(site), faults.middleware(), _html_errors])
     http = _Http(site)
@@ -203,7 +203,7 @@ class _Http:
         answer = await self._submit(request, session.account, feed_url)
         account, show_id = session.account, session.account.imports[feed_url].show_id
         now = self._site.clock.now()
-        self._site.submissions.append(Submission(now, account.domain, account.username, answer.status, show_id))
+        self._site.submissions.append(SiteSubmission(now, account.domain, account.username, answer.status, show_id))
         return answer
 
     async def _submit(self, request: web.Request, account: SiteAccount, feed_url: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""What a sandbox is filled with: groups, posts, accounts and podcasts, the same for the same seed.
+"""The content of a sandbox: groups, posts, accounts and podcasts, the same for the same seed.
 
 Every secret begins with (or, for a base32 TOTP secret, ``CANARY``) ``canary``, so that one search of logs, tables and
 pages finds a leak; :meth:`World.credentials` names them all.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from likepion_provider.models import Credentials
 from likepion_provider.sandbox.feeds import Feeds, Podcast
-from likepion_provider.sandbox.manager import Manager
+from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.sandbox.site import Site, SiteAccount
 
 #: The platforms of the built-in worlds; the sandbox's site serves any other domain too.
@@ -42,7 +42,7 @@ class WorldAccount:
     group_id: str
     domain: str
     credentials: Credentials
-    #: What its platform accepts as password; differs from ``credentials`` where the manager's is out of date.
+    #: The password that its platform accepts; differs from ``credentials`` where the manager's is out of date.
     site_password: str = dataclasses.field(repr=False)
 
 
@@ -128,7 +128,7 @@ class World:
             if post.podcast.token:
                 yield post.podcast.token
 
-    def fill(self, manager: Manager, site: Site, feeds: Feeds, *, feeds_url: str) -> None:
+    def fill(self, manager: SandboxManager, site: Site, feeds: Feeds, *, feeds_url: str) -> None:
         """Put everything into the servers' states.
 
         :param manager: gets groups, posts and accounts.
@@ -152,7 +152,7 @@ class World:
         return f"{self._rng.getrandbits(48):012x}"
 
 
-def put_account(account: WorldAccount, manager: Manager, site: Site) -> None:
+def put_account(account: WorldAccount, manager: SandboxManager, site: Site) -> None:
     """Make an account known at the manager and on its platform.
 
     :param account: which one; its group must be at the manager.
@@ -181,7 +181,7 @@ def demo_world(seed: int = 0) -> World:
 
 
 def troubled_world(seed: int = 0, *, unserved_domain: str = "nobody.example") -> World:
-    """What goes wrong with single accounts, among siblings that are well.
+    """A world where some accounts fail among siblings that are well.
 
     Group 1: two good accounts, one whose password the manager has wrong, one on a domain that no importer serves.
     Group 2: a locked feed, one account. Group 3: a feed that is not set yet, two accounts.

@@ -33,7 +33,7 @@ from likepion_provider.manager.client import _last_look
 from likepion_provider.manager.protocol import Answer, Endpoint, Request
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job, Progress
-from likepion_provider.sandbox.manager import Manager
+from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.intake import Choice
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Fault, InProcessClient, ScriptedPlatform, Worker, small_manager
@@ -168,7 +168,7 @@ class Model:
         self.database = Database(f"sqlite:///{self.folder / 'journal.db'}")
         self.clock = VirtualClock()
         self.jumped_s = self.furthest_ahead_s = 0.0
-        self.manager: Manager = small_manager(self.clock, ACCOUNTS, POSTS, ready=False)
+        self.manager: SandboxManager = small_manager(self.clock, ACCOUNTS, POSTS, ready=False)
         self.manager.set_link_rss("post-0", "https://feeds.example/0")
         self.platform = WatchedPlatform()
         self.platform.model = self

@@ -11,13 +11,13 @@ from sqlalchemy import select
 from likepion_provider.journal import Journal
 from likepion_provider.journal.schema import link
 from likepion_provider.models import LinkState, PostAccount
-from likepion_provider.sandbox.manager import Row
+from likepion_provider.sandbox.manager import StoredRow
 
 _OPEN = (LinkState.UNKNOWN.value, LinkState.SENDING.value)
 _SENDABLE = (LinkState.PREPARED.value, LinkState.REFUSED.value)
 
 
-def sendable_again(journal: Journal, stored: Collection[Row], others: Collection[str]) -> list[str]:
+def sendable_again(journal: Journal, stored: Collection[StoredRow], others: Collection[str]) -> list[str]:
     """URLs that the manager has and that the journal would send.
 
     :param others: the accounts that another worker delivered, of whose rows the journal cannot know.
@@ -28,7 +28,7 @@ def sendable_again(journal: Journal, stored: Collection[Row], others: Collection
     return [each.url for each in wrong if (each.request_id, each.account_id, each.url) in has]
 
 
-def left_open(journal: Journal, stored: Collection[Row]) -> list[PostAccount]:
+def left_open(journal: Journal, stored: Collection[StoredRow]) -> list[PostAccount]:
     """Accounts with unknown outcomes that runs without trouble should have settled.
 
     Without a row at the manager, an account is handed out again, and that settles it. With rows, its absence speaks

@@ -19,7 +19,7 @@ from likepion_provider.journal import Journal
 from likepion_provider.manager.protocol import Endpoint
 from likepion_provider.models import Enclosure, Episode, Feed, ImportState, LinkState, SecondaryTask
 from likepion_provider.platforms import Job, ListedEpisode, Progress
-from likepion_provider.sandbox.manager import Manager
+from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.batches import batches
 from likepion_provider.steps.intake import Choice
 from tests.clocks import VirtualClock
@@ -95,7 +95,7 @@ class Year:
     def __init__(self, folder: Path, accounts: int, seed: int) -> None:
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
-        self.manager = Manager(self.clock.server)  # type: ignore[arg-type]
+        self.manager = SandboxManager(self.clock.server)  # type: ignore[arg-type]
         self.journal = fresh_journal(folder)
         self.journal_file = folder / "journal.db"
         self.platform = YearsPlatform()

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-from likepion_provider.sandbox.clock import Clock
+from likepion_provider.sandbox.clock import SandboxClock
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.site import Site, SiteAccount, SiteSettings
 from likepion_provider.sandbox.site_http import site_app
@@ -32,7 +32,7 @@ class SandboxServer(PlatformServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.site = Site(SiteSettings(import_latency_s=0, listing_delay_s=10_000), Clock())
+        self.site = Site(SiteSettings(import_latency_s=0, listing_delay_s=10_000), SandboxClock())
         self.account = SiteAccount(DOMAIN, "ada", "ada@tide.example", f"{CANARY}password", TOTP_SECRET)
         self.site.add_account(self.account)
 

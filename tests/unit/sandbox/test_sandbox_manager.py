@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from likepion_provider.sandbox.clock import Clock
-from likepion_provider.sandbox.manager import Manager, Refused
+from likepion_provider.sandbox.clock import SandboxClock
+from likepion_provider.sandbox.manager import ErrorAnswer, SandboxManager
 
 TASK_FIELDS = {
     *("id", "account_id", "request_id", "type_request", "status", "group_id", "target", "accounts_remaining", "domain"),
@@ -21,8 +21,8 @@ class Scene:
     """One group with a running post and three accounts, two of them on one domain."""
 
     def __init__(self) -> None:
-        self.clock = Clock(datetime(2026, 1, 1, tzinfo=timezone.utc))
-        self.manager = Manager(self.clock)
+        self.clock = SandboxClock(datetime(2026, 1, 1, tzinfo=timezone.utc))
+        self.manager = SandboxManager(self.clock)
         self.group = self.manager.add_group("group").group_id
         self.post = self.manager.add_post("group", target=7, link_rss="http://feed", request_id="post").request_id
         for account_id, domain in (("a1", "tide"), ("a2", "tide"), ("b1", "harbor")):
@@ -40,7 +40,7 @@ def scene() -> Scene:
     return Scene()
 
 
-def status_of(error: pytest.ExceptionInfo[Refused]) -> int:
+def status_of(error: pytest.ExceptionInfo[ErrorAnswer]) -> int:
     return error.value.status
 
 
@@ -97,13 +97,13 @@ class TestPull:
 
     @pytest.mark.parametrize("limit", [0, -1, 1001])
     def test_limit_is_1_to_1000(self, scene: Scene, limit: int) -> None:
-        with pytest.raises(Refused, match=r"1\.\.1000") as error:
+        with pytest.raises(ErrorAnswer, match=r"1\.\.1000") as error:
             scene.manager.pull(limit)
         assert status_of(error) == 400
         assert scene.pull(1000) == ["a1", "a2", "b1"]
 
     def test_type_is_secondary_or_absent(self, scene: Scene) -> None:
-        with pytest.raises(Refused, match="type"):
+        with pytest.raises(ErrorAnswer, match="type"):
             scene.manager.pull(1, "tertiary")
 
 
@@ -138,17 +138,17 @@ class TestClaim:
 
     def test_200_ids_at_most(self, scene: Scene) -> None:
         assert scene.manager.claim([str(n) for n in range(200)])["count"] == 0
-        with pytest.raises(Refused, match="200") as error:
+        with pytest.raises(ErrorAnswer, match="200") as error:
             scene.manager.claim([str(n) for n in range(201)])
         assert status_of(error) == 400
 
     def test_one_id_at_least(self, scene: Scene) -> None:
-        with pytest.raises(Refused, match="required"):
+        with pytest.raises(ErrorAnswer, match="required"):
             scene.manager.claim([])
 
 
 class TestInsert:
-    def test_the_answer_is_one_result_a_url(self, scene: Scene) -> None:
+    def test_the_answer_has_one_result_per_url(self, scene: Scene) -> None:
         answer = scene.manager.insert(
             [
                 {"request_id": "post", "account_id": "a2", "link_post": "http://1, http://2"},
@@ -208,7 +208,7 @@ class TestInsert:
         assert scene.manager.account("a1")["password"] == "pw-a1"
 
     def test_200_records_at_most_and_none_is_stored_of_more(self, scene: Scene) -> None:
-        with pytest.raises(Refused, match="200"):
+        with pytest.raises(ErrorAnswer, match="200"):
             scene.insert(",".join(f"http://{n}" for n in range(201)))
         assert scene.manager.rows == []
         assert scene.insert(",".join(f"http://{n}" for n in range(200)))["inserted"] == 200
@@ -236,14 +236,14 @@ class TestInsert:
     )
     def test_a_bad_item_refuses_the_whole_request(self, scene: Scene, change: dict[str, Any], problem: str) -> None:
         good = {"request_id": "post", "account_id": "a1", "link_post": "http://1"}
-        with pytest.raises(Refused, match=problem) as error:
+        with pytest.raises(ErrorAnswer, match=problem) as error:
             scene.manager.insert([good, {**good, **change}])
         assert status_of(error) == 400
         assert scene.manager.rows == []
 
     @pytest.mark.parametrize("body", [[], "text", 3, None, {"items": {}}, [1]])
     def test_a_bad_body_is_refused(self, scene: Scene, body: object) -> None:
-        with pytest.raises(Refused):
+        with pytest.raises(ErrorAnswer):
             scene.manager.insert(body)
 
     @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ class TestAccount:
         assert found == ("", 0, 0, "")
 
     def test_an_unknown_one_is_404(self, scene: Scene) -> None:
-        with pytest.raises(Refused) as error:
+        with pytest.raises(ErrorAnswer) as error:
             scene.manager.account("nobody")
         assert status_of(error) == 404
 
@@ -301,7 +301,7 @@ class TestAdministration:
             lambda: scene.manager.add_post("group", request_id="post"),
             lambda: scene.manager.add_account("group", "tide", account_id="a1"),
         ):
-            with pytest.raises(Refused) as error:
+            with pytest.raises(ErrorAnswer) as error:
                 add()
             assert status_of(error) == 409
 
@@ -312,14 +312,14 @@ class TestAdministration:
             lambda: scene.manager.set_link_rss("nothing", "http://feed"),
             lambda: scene.manager.update_account("nobody", password="x"),
         ):
-            with pytest.raises(Refused) as error:
+            with pytest.raises(ErrorAnswer) as error:
                 change()
             assert status_of(error) == 404
 
     def test_unknown_and_bad_fields_are_named(self, scene: Scene) -> None:
-        with pytest.raises(Refused, match="pasword"):
+        with pytest.raises(ErrorAnswer, match="pasword"):
             scene.manager.update_account("a1", pasword="x")
-        with pytest.raises(Refused, match="target"):
+        with pytest.raises(ErrorAnswer, match="target"):
             scene.manager.update_post("post", target=-1)
 
     def test_the_state_shows_no_secret(self, scene: Scene) -> None:
@@ -335,15 +335,15 @@ class TestClock:
         assert (scene.clock.advance(90) - before).total_seconds() == 90
 
     def test_without_start_it_follows_the_machines(self) -> None:
-        clock = Clock()
+        clock = SandboxClock()
         clock.advance(3600)
         ahead = clock.now() - datetime.now(timezone.utc)
         assert 3599 < ahead.total_seconds() <= 3600
 
     def test_it_never_goes_back(self) -> None:
         with pytest.raises(ValueError, match="forward"):
-            Clock().advance(-1)
+            SandboxClock().advance(-1)
 
     def test_a_start_needs_a_time_zone(self) -> None:
         with pytest.raises(ValueError, match="time zone"):
-            Clock(datetime(2026, 1, 1))  # noqa: DTZ001
+            SandboxClock(datetime(2026, 1, 1))  # noqa: DTZ001

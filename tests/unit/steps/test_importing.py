@@ -20,7 +20,7 @@ from likepion_provider.errors import (
 from likepion_provider.manager.protocol import Endpoint
 from likepion_provider.models import Account, LinkState, Outcome, SecondaryTask
 from likepion_provider.platforms import Job
-from likepion_provider.sandbox.manager import Manager
+from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.batches import Batch, batches
 from likepion_provider.steps.intake import Choice
 from likepion_provider.steps.waiting import Waits
@@ -31,7 +31,7 @@ from tests.fakes import Worker, fresh_journal, small_manager
 class World:
     def __init__(self, folder: Path, accounts: int = 2, posts: int = 1, *, ready: bool = True) -> None:
         self.clock = VirtualClock()
-        self.manager: Manager = small_manager(self.clock, accounts, posts, ready=ready)
+        self.manager: SandboxManager = small_manager(self.clock, accounts, posts, ready=ready)
         self.worker = Worker(self.manager, fresh_journal(folder), self.clock)
 
     async def run(self, run: str = "run-1", limit: int = 100, **options: object) -> dict[str, Outcome]:
