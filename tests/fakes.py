@@ -15,7 +15,8 @@ from likepion_provider.manager.client import ManagerAddress, ManagerClient
 from likepion_provider.manager.protocol import Answer, Endpoint, Loss, Request
 from likepion_provider.models import Enclosure, Episode, Feed, ImportState
 from likepion_provider.platforms import Job, ListedEpisode, Platform, PlatformSettings, Progress, Registry
-from likepion_provider.sandbox.manager import ErrorAnswer, SandboxManager
+from likepion_provider.sandbox.contract import ErrorAnswer
+from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.importing import BatchImport, ImportOptions
 from likepion_provider.steps.intake import Intake

@@ -9,6 +9,7 @@ kind                         what the caller sees
 ``status``                   an error status (``status``, default 500; ``retry_after`` adds the header)
 ``success_false``            200 with ``{"success": false, "message": ...}``
 ``html``                     an HTML page, as from a proxy (``status``, default 200)
+``redirect``                 a redirect to ``location`` (``status``, default 302)
 ``lose_request``             the connection is reset and nothing took effect
 ``lose_answer``              the request took effect, then the connection is reset
 ``delay``                    the right answer, ``delay_s`` late
@@ -21,7 +22,7 @@ kind                         what the caller sees
 ``null_optionals``           as the contract warns: each empty text is null; still to be understood
 ============================ ===================================================================================
 
-The first three take the place of the request unless ``after_effect`` is true. ``delay_s`` can be given with any kind
+The first four take the place of the request unless ``after_effect`` is true. ``delay_s`` can be given with any kind
 and comes before the effect, or after it with ``after_effect``.
 """
 
@@ -56,7 +57,7 @@ ENDPOINTS = (
     "feed.audio",
 )
 
-_INSTEAD = frozenset({"status", "success_false", "html"})
+_INSTEAD = frozenset({"status", "success_false", "html", "redirect"})
 
 
 def _numbers_as_strings(value: Any) -> Any:
@@ -114,8 +115,9 @@ class Fault:
     :param times: how many requests it strikes before it is spent, 1 or more; None: no end. Default 1.
     :param skip: how many matching requests it first lets pass. Default 0.
     :param probability: of striking a matching request, 0 to 1, from the seeded generator. Default 1.
-    :param status: HTTP status, 100 to 599, for ``status`` and ``html``; 0: the kind's default.
+    :param status: HTTP status, 100 to 599, for ``status``, ``html`` and ``redirect``; 0: the kind's default.
     :param retry_after: the ``Retry-After`` header of ``status``, seconds or an HTTP date; None: no header.
+    :param location: the ``Location`` header of ``redirect``; default: the sign-in page of an imaginary proxy.
     :param delay_s: how long to hold the request, in seconds. Default 0.
     :param after_effect: whether the request takes effect before the fault shows. Default false.
     :raises ValueError: a field is out of its bounds.
@@ -128,6 +130,7 @@ class Fault:
     probability: float = 1.0
     status: int = 0
     retry_after: str | None = None
+    location: str = "/sign-in"
     delay_s: float = 0.0
     after_effect: bool = False
 
@@ -308,6 +311,8 @@ async def _cut(request: web.Request, answer: web.Response, body: bytes) -> web.S
 
 
 def _instead(fault: Fault) -> web.Response:
+    if fault.kind == "redirect":
+        return web.Response(status=fault.status or 302, headers={"Location": fault.location})
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     if fault.kind == "html":
         page = "<!doctype html><html lang=en><title>Gateway</title><h1>The sandbox's proxy</h1></html>"

@@ -11,38 +11,27 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from likepion_provider.sandbox.clock import SandboxClock
+from likepion_provider.sandbox.contract import (
+    CREDENTIAL_FIELDS,
+    DEFAULT_LIMIT,
+    MAX_IDS,
+    MAX_LIMIT,
+    POST_STATUSES,
+    TTL_MIN,
+    ErrorAnswer,
+    Record,
+    insert_items,
+    insert_records,
+)
+from likepion_provider.sandbox.oddities import Oddity
 
-#: Where the contract's four endpoints are served.
-API = "/api/v1/podcast"
-#: How long a claim holds, in minutes.
-TTL_MIN = 15
-#: Tasks in one pull.
-DEFAULT_LIMIT, MAX_LIMIT = 5, 1000
-#: Ids in one claim; records in one insert, after ``link_post`` is split.
-MAX_IDS, MAX_RECORDS = 200, 200
-#: What an account signs in with; an insert may bring new values.
-CREDENTIAL_FIELDS = ("email", "username", "password", "pass_mail", "twofa", "app_password", "cookie")
-LINK_STATUSES = ("completed", "failed", "cancel")
-POST_STATUSES = ("pending", "running", "completed", "cancel")
 #: Account states that a pull hands out.
 _ELIGIBLE = ("active", "completed")
 
-
-class ErrorAnswer(Exception):
-    """Answer the request with another status than 200.
-
-    :param status: the HTTP status.
-    :param message: what is wrong, for the caller.
-    :param body: the answer's JSON; default: ``success`` false and the message.
-    """
-
-    def __init__(self, status: int, message: str, body: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"success": False, "message": message} if body is None else body
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass
@@ -110,21 +99,6 @@ class Event:
     unclaimed: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Record:
-    """One URL of an insert, checked for form."""
-
-    index: int
-    link_index: int
-    request_id: str
-    account_id: str
-    domain: str
-    link_post: str
-    status: str
-    note: str
-    credentials: Mapping[str, str]
-
-
 class SandboxManager:
     """Groups, posts, accounts, claims and rows, with the manager API's rules.
 
@@ -138,6 +112,10 @@ class SandboxManager:
         self.accounts: dict[str, ManagedAccount] = {}
         self.rows: list[StoredRow] = []
         self.events: list[Event] = []
+        #: How long a claim holds, in minutes; an answer to a claim says it.
+        self.ttl_min: float = TTL_MIN
+        #: The odd answers that wait for their calls, the oldest first.
+        self.oddities: list[Oddity] = []
         self._served: dict[str, set[str]] = {}
         self._members: dict[str, list[ManagedAccount]] = {}
         self._posts_of: dict[str, list[Post]] = {}
@@ -159,11 +137,15 @@ class SandboxManager:
             raise ErrorAnswer(400, f"limit must be 1..{MAX_LIMIT}, got {limit}")
         if kind not in (None, "secondary"):
             raise ErrorAnswer(400, f"type must be 'secondary' or absent, got {kind!r}")
-        tasks = [] if kind else [self._primary_task(post) for post in self._running().values() if post][:limit]
-        taken = list(self._eligible(limit - len(tasks)))
+        odd = self._take("pull")
+        running = self._running()
+        tasks = [] if kind else [self._primary_task(each) for posts in running.values() for each in posts][:limit]
+        taken = list(self._eligible(running, limit - len(tasks) + odd.beyond))
         self._claim([account for account, _ in taken], worker)
         self._note("pull", worker, [account for account, _ in taken])
-        return tasks + [self._task(account, post) for account, post in taken]
+        rows = odd.rows(tasks + [self._task(account, post) for account, post in taken], limit)
+        _answer_envelope(odd, rows)
+        return rows
 
     def claim(self, account_ids: Sequence[str], *, worker: str = "") -> dict[str, Any]:
         """Claim accounts for 15 minutes from now; refuses nobody (manager API, section 2).
@@ -177,42 +159,52 @@ class SandboxManager:
             raise ErrorAnswer(400, "account_id or account_ids is required")
         if len(account_ids) > MAX_IDS:
             raise ErrorAnswer(400, f"at most {MAX_IDS} ids, got {len(account_ids)}")
-        asked = list(dict.fromkeys(account_ids))
-        known = [self.accounts[each] for each in asked if each in self.accounts]
+        odd = self._take("claim")
+        found = {each: _find(self.accounts, each) for each in account_ids}
+        known = list({each.account_id: each for each in found.values() if each}.values())
         self._note("claim", worker, known)
         self._claim(known, worker)
-        return {
+        answer = {
             "success": True,
-            "claimed": [account.account_id for account in known],
+            "claimed": odd.changed([account.account_id for account in known]),
             "count": len(known),
-            "ttl_min": TTL_MIN,
-            "not_found": [each for each in asked if each not in self.accounts],
+            "ttl_min": self.ttl_min,
+            "not_found": [each for each, account in found.items() if account is None],
         }
+        return _answered(odd, answer)
 
     def insert(self, body: object, *, worker: str = "") -> dict[str, Any]:
         """Store a row for each URL, without looking for duplicates, and clear the claims (manager API, section 3).
+
+        The claims of the accounts that are named are cleared even where nothing is stored.
 
         :param body: one item, a list of items, or ``{"items": [...]}``.
         :param worker: the caller's name for the log.
         :return: the contract's answer, one result per record.
         :raises ErrorAnswer: the form is wrong or there are more than 200 records; nothing is stored then.
         """
-        items = _items(body)
-        records = [record for index, item in enumerate(items) for record in _expand(index, item)]
-        if len(records) > MAX_RECORDS:
-            raise ErrorAnswer(400, f"at most {MAX_RECORDS} records after expansion, got {len(records)}")
-        resolved = [(record, *self._resolve(record)) for record in records]
-        self._note("insert", worker, [account for _, account, _ in resolved if account])
-        results = [self._store(record, account, problem) for record, account, problem in resolved]
+        items = insert_items(body)
+        resolved = [self._resolve(record) for record in insert_records(items)]
+        odd = self._take("insert")
+        named = {account.account_id: account for _, account, _ in resolved if account}
+        self._note("insert", worker, named.values())
+        for account in named.values():
+            account.posting_started_at = None
+        self._copy_credentials(resolved)
+        results = [
+            self._store(record, account, problem or self._trouble(odd, position))
+            for position, (record, account, problem) in enumerate(resolved)
+        ]
         inserted = sum(result["success"] for result in results)
-        return {
+        answer = {
             "success": True,
             "input": len(items),
-            "count": len(records),
+            "count": len(results),
             "inserted": inserted,
-            "failed": len(records) - inserted,
-            "results": results,
+            "failed": len(results) - inserted,
+            "results": odd.changed(results),
         }
+        return _answered(odd, answer)
 
     def account(self, account_id: str) -> dict[str, Any]:
         """One account, whoever holds it and whatever its state; changes nothing (manager API, section 4).
@@ -220,10 +212,14 @@ class SandboxManager:
         :param account_id: its UUID.
         :raises ErrorAnswer: 404, there is none.
         """
-        if account_id not in self.accounts:
-            raise ErrorAnswer(404, f"account {account_id!r} not found")
-        account = self.accounts[account_id]
-        return self._task(account, self._newest(account.group_id, "running", "pending"))
+        account = self._account(account_id)
+        odd = self._take("account")
+        if odd.other:
+            account = self._account(odd.other)
+        posts = (post for post in reversed(self._posts_of[account.group_id]) if post.status in ("running", "pending"))
+        data: dict[str, Any] = odd.rows([self._task(account, next(posts, None))])[0]
+        _answer_envelope(odd, data)
+        return data
 
     # What a test or the primary's worker does
 
@@ -321,10 +317,9 @@ class SandboxManager:
         :param account_id: the account.
         :raises ErrorAnswer: no such account, or a bad value.
         """
-        if account_id not in self.accounts:
-            raise ErrorAnswer(404, f"account {account_id!r} not found")
-        _change_account(self.accounts[account_id], fields)
-        return self.accounts[account_id]
+        account = self._account(account_id)
+        _change_account(account, fields)
+        return account
 
     def refuse_records(self, records: int) -> None:
         """Let this many of the next inserted records fail: ``success: false``, and not stored.
@@ -332,6 +327,25 @@ class SandboxManager:
         :param records: how many, 0 or more.
         """
         self._refuse_records = records
+
+    def answer(self, endpoint: str, *, times: int = 1, **how: Any) -> None:
+        """Let the next calls of an endpoint be answered oddly; those before them keep their turn.
+
+        .. code-block:: python
+
+            # Two of four records are stored, and the envelope denies it.
+            manager.answer("insert", store=(0, 2), status=422, fields={"success": False})
+
+        :param endpoint: see :class:`~likepion_provider.sandbox.oddities.Oddity`, as every field in ``how``.
+        :param times: how many calls, 1 or more. Default 1.
+        :raises ValueError: there is no such oddity.
+        """
+        if times < 1:
+            raise ValueError("times must be 1 or more")
+        try:
+            self.oddities += [Oddity(endpoint, **how)] * times
+        except TypeError as error:
+            raise ValueError(f"not an oddity: {error}") from error
 
     def duplicates(self, request_id: str = "") -> dict[tuple[str, str, str], int]:
         """Every ``(request_id, account_id, link_post)`` that is in more than one row, with the number of these rows.
@@ -351,7 +365,7 @@ class SandboxManager:
         :param account_id: an account's id; must be known.
         """
         started_at = self.accounts[account_id].posting_started_at
-        return started_at is not None and self.clock.now() - started_at < timedelta(minutes=TTL_MIN)
+        return started_at is not None and self.clock.now() - started_at < timedelta(minutes=self.ttl_min)
 
     def rows_report(self, request_id: str = "") -> dict[str, Any]:
         """Rows, their number by account, and duplicates, JSON-ready.
@@ -410,29 +424,44 @@ class SandboxManager:
             raise ErrorAnswer(404, f"group {group_id!r} not found")
         return self.groups[group_id]
 
+    def _account(self, account_id: str) -> ManagedAccount:
+        account = _find(self.accounts, account_id)
+        if account is None:
+            raise ErrorAnswer(404, f"account {account_id!r} not found")
+        return account
+
     def _rows(self, request_id: str) -> list[StoredRow]:
         return [row for row in self.rows if request_id in ("", row.request_id)]
 
-    def _newest(self, group_id: str, *statuses: str) -> Post | None:
-        return next((post for post in reversed(self._posts_of[group_id]) if post.status in statuses), None)
+    def _take(self, endpoint: str) -> Oddity:
+        for odd in self.oddities:
+            if odd.endpoint == endpoint:
+                self.oddities.remove(odd)
+                return odd
+        return Oddity(endpoint)
 
-    def _running(self) -> dict[str, Post | None]:
-        return {group_id: self._newest(group_id, "running") for group_id in self.groups}
+    def _running(self) -> dict[str, list[Post]]:
+        """Each group's running posts, newest first."""
+        return {
+            group_id: [post for post in reversed(posts) if post.status == "running"]
+            for group_id, posts in self._posts_of.items()
+        }
 
     def _remaining(self, post: Post) -> int:
         return len(self._members[post.group_id]) - len(self._served[post.request_id])
 
-    def _eligible(self, limit: int) -> Iterator[tuple[ManagedAccount, Post]]:
-        running = self._running()
+    def _eligible(self, running: Mapping[str, Sequence[Post]], limit: int) -> Iterator[tuple[ManagedAccount, Post]]:
+        """Free accounts, each with the newest running post that has no row of it."""
         for account in self.accounts.values():
             if limit <= 0:
                 return
-            post = running[account.group_id]
-            if post is None or account.status not in _ELIGIBLE or account.account_id in self._served[post.request_id]:
+            if account.status not in _ELIGIBLE or self.is_claimed(account.account_id):
                 continue
-            if not self.is_claimed(account.account_id):
-                limit -= 1
-                yield account, post
+            for post in running[account.group_id]:
+                if account.account_id not in self._served[post.request_id]:
+                    limit -= 1
+                    yield account, post
+                    break
 
     def _claim(self, accounts: Sequence[ManagedAccount], worker: str) -> None:
         now = self.clock.now()
@@ -473,34 +502,42 @@ class SandboxManager:
         )
         return {**self._task(primary, post), "type": "primary"}
 
-    def _resolve(self, record: _Record) -> tuple[ManagedAccount | None, str]:
-        post = self.posts.get(record.request_id)
+    def _resolve(self, record: Record) -> tuple[Record, ManagedAccount | None, str]:
+        """The record under the post's own id, its account, and why it cannot be stored."""
+        post, account = _find(self.posts, record.request_id), _find(self.accounts, record.account_id)
         if post is None:
-            return None, "post not found"
+            return record, account, "post not found"
+        record = dataclasses.replace(record, request_id=post.request_id)
         if record.account_id:
-            account = self.accounts.get(record.account_id)
-            if account is None or account.group_id != post.group_id:
-                return None, "account not found in the post's group"
-            return account, ""
-        for member in self._members[post.group_id]:
-            if member.domain == record.domain:
-                return member, ""
-        return None, "no account of the post's group has this domain"
+            is_member = account is not None and account.group_id == post.group_id
+            return record, account, "" if is_member else "account not found in the post's group"
+        first = next((each for each in self._members[post.group_id] if each.domain == record.domain), None)
+        return record, first, "" if first else "no account of the post's group has this domain"
 
-    def _store(self, record: _Record, account: ManagedAccount | None, problem: str) -> dict[str, Any]:
-        if account is not None and self._refuse_records > 0:
-            self._refuse_records -= 1
-            problem = "the sandbox was told to refuse this record"
-        if account is not None and not problem:
-            if record.link_index == 0:
+    def _copy_credentials(self, resolved: Iterable[tuple[Record, ManagedAccount | None, str]]) -> None:
+        copied = set()
+        for record, account, problem in resolved:
+            if account and not problem and account.account_id not in copied:
+                copied.add(account.account_id)
                 account.credentials.update(record.credentials)
-            account.posting_started_at = None
-            self._served[record.request_id].add(account.account_id)
+
+    def _trouble(self, odd: Oddity, position: int) -> str:
+        """Why the sandbox does not store a record that has nothing wrong; empty: it does."""
+        if self._refuse_records > 0:
+            self._refuse_records -= 1
+            return "the sandbox was told to refuse this record"
+        return "" if odd.stores(position) else "the sandbox was told not to store this record"
+
+    def _store(self, record: Record, account: ManagedAccount | None, problem: str) -> dict[str, Any]:
+        account_id = account.account_id if account else record.account_id
+        domain = account.domain if account else record.domain
+        if not problem:
+            self._served[record.request_id].add(account_id)
             self.rows.append(
                 StoredRow(
                     record.request_id,
-                    account.account_id,
-                    account.domain,
+                    account_id,
+                    domain,
                     record.link_post,
                     record.status,
                     record.note,
@@ -511,12 +548,31 @@ class SandboxManager:
             "index": record.index,
             "link_index": record.link_index,
             "post_id": record.request_id,
-            "account_id": account.account_id if account else record.account_id,
-            "domain": account.domain if account else record.domain,
+            "account_id": account_id,
+            "domain": domain,
             "link_post": record.link_post,
             "success": not problem,
             **({"message": problem} if problem else {}),
         }
+
+
+def _find(known: Mapping[str, _T], key: str) -> _T | None:
+    """Ids are UUIDs: they are the same in upper case."""
+    return known.get(key) or known.get(key.lower())
+
+
+def _answered(odd: Oddity, answer: Mapping[str, Any]) -> dict[str, Any]:
+    body = odd.envelope(answer)
+    if odd.status != 200:
+        raise ErrorAnswer(odd.status, "the sandbox was told to answer so", body)
+    return body
+
+
+def _answer_envelope(odd: Oddity, data: object) -> None:
+    """Where the envelope of ``data`` is odd, the whole answer takes its place."""
+    if odd.is_enveloped:
+        body = odd.envelope({"success": True, "data": data})
+        raise ErrorAnswer(odd.status, "the sandbox was told to answer so", body)
 
 
 def is_text(value: object) -> bool:
@@ -567,43 +623,3 @@ def check_fields(fields: Mapping[str, Any], allowed: Mapping[str, Callable[[Any]
             raise ErrorAnswer(400, f"unknown field {name!r}; there are {', '.join(allowed)}")
         if not allowed[name](value):
             raise ErrorAnswer(400, f"bad value for {name!r}")
-
-
-def _items(body: object) -> list[Mapping[str, Any]]:
-    items = body.get("items", [body]) if isinstance(body, Mapping) else body
-    if not isinstance(items, list) or not items:
-        raise ErrorAnswer(400, "send one item, a list of items, or {'items': [...]}")
-    for item in items:
-        if not isinstance(item, Mapping):
-            raise ErrorAnswer(400, "every item must be an object")
-    return items
-
-
-def _text(item: Mapping[str, Any], name: str) -> str:
-    value = item.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ErrorAnswer(400, f"{name} must be a string")
-    return value.strip()
-
-
-def _expand(index: int, item: Mapping[str, Any]) -> list[_Record]:
-    request_id = _text(item, "request_id") or _text(item, "post_id")
-    account_id, domain = _text(item, "account_id"), _text(item, "domain")
-    urls = [url.strip() for url in _text(item, "link_post").split(",") if url.strip()]
-    status = _text(item, "status") or "completed"
-    for problem, found in (
-        ("request_id is required", not request_id),
-        ("account_id or domain is required", not account_id and not domain),
-        ("link_post is required", not urls),
-        (f"status must be one of {', '.join(LINK_STATUSES)}", status not in LINK_STATUSES),
-    ):
-        if found:
-            raise ErrorAnswer(400, f"item {index}: {problem}")
-    credentials = {name: value for name in CREDENTIAL_FIELDS if (value := _text(item, name))}
-    note = _text(item, "note")
-    return [
-        _Record(index, link_index, request_id, account_id, domain, url, status, note, credentials)
-        for link_index, url in enumerate(urls)
-    ]

@@ -14,6 +14,10 @@ routes for tests under ``/sandbox`` (JSON in and out, without a key):
 ``GET /sandbox/log``                        ``{events}``: every pull, claim and insert, and who held what
 ``POST /sandbox/clock``                     ``{advance_s}``: moves the claims' clock
 ``POST /sandbox/refuse``                    ``{records}``: this many of the next inserted records fail
+``GET /sandbox/oddities``                   ``{waiting}``: the odd answers that wait for their calls
+``POST /sandbox/oddities``                  ``{endpoint, times?, entries?, fields?, absent?, status?, ...}``: see
+                                            :class:`likepion_provider.sandbox.oddities.Oddity`
+``DELETE /sandbox/oddities``                drops those that wait
 ``GET, POST, DELETE /sandbox/faults``       see :mod:`likepion_provider.sandbox.faults`
 =========================================== =======================================================================
 
@@ -22,25 +26,34 @@ A worker may name itself with the header ``X-Sandbox-Worker``; the log keeps it.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from likepion_provider.sandbox.contract import API, CREDENTIAL_FIELDS, DEFAULT_LIMIT, MAX_LIMIT, ErrorAnswer
 from likepion_provider.sandbox.faults import Faults
-from likepion_provider.sandbox.manager import (
-    API,
-    CREDENTIAL_FIELDS,
-    DEFAULT_LIMIT,
-    MAX_LIMIT,
-    POST_FIELDS,
-    ErrorAnswer,
-    SandboxManager,
-    check_fields,
-    is_count,
-    is_text,
-)
+from likepion_provider.sandbox.manager import POST_FIELDS, SandboxManager, check_fields, is_count, is_text
+
+
+def _is_list_of(kind: Callable[[object], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(kind(each) for each in value)
+
+
+_ODDITY_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "endpoint": is_text,
+    "times": is_count,
+    "entries": _is_list_of(is_text),
+    "fields": lambda value: isinstance(value, dict),
+    "absent": _is_list_of(is_text),
+    "status": is_count,
+    "store": _is_list_of(is_count),
+    "beyond": is_count,
+    "other": is_text,
+}
 
 
 def manager_app(manager: SandboxManager, faults: Faults, *, api_key: str) -> web.Application:
@@ -151,6 +164,9 @@ class _Door:
             web.get("/sandbox/log", self._log),
             web.post("/sandbox/clock", self._clock),
             web.post("/sandbox/refuse", self._refuse),
+            web.get("/sandbox/oddities", self._oddities),
+            web.post("/sandbox/oddities", self._add_oddity),
+            web.delete("/sandbox/oddities", self._drop_oddities),
         ]
 
     async def _state(self, request: web.Request) -> web.Response:
@@ -206,3 +222,19 @@ class _Door:
         check_fields(body, {"records": is_count})
         self._manager.refuse_records(body["records"])
         return web.json_response({"success": True})
+
+    async def _oddities(self, request: web.Request) -> web.Response:
+        return web.json_response({"waiting": [dataclasses.asdict(each) for each in self._manager.oddities]})
+
+    async def _add_oddity(self, request: web.Request) -> web.Response:
+        body = await _json_object(request, "endpoint")
+        check_fields(body, _ODDITY_FIELDS)
+        try:
+            self._manager.answer(**body)
+        except ValueError as error:
+            raise ErrorAnswer(400, str(error)) from error
+        return await self._oddities(request)
+
+    async def _drop_oddities(self, request: web.Request) -> web.Response:
+        self._manager.oddities.clear()
+        return await self._oddities(request)

@@ -67,7 +67,7 @@ class Sandbox:
         self.site = Site(settings)
         self.feeds = Feeds()
         #: Where each server is reached, without a path; set while the sandbox runs. The manager's API is below
-        #: ``manager_url`` + :data:`likepion_provider.sandbox.manager.API`.
+        #: ``manager_url`` + :data:`likepion_provider.sandbox.contract.API`.
         self.manager_url = self.site_url = self.feeds_url = ""
         self._host = host
         self._ports = {"feeds": feeds_port, "site": site_port, "manager": manager_port}

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from likepion_provider.sandbox.contract import API
 from likepion_provider.sandbox.faults import KINDS, Faults
-from likepion_provider.sandbox.manager import API
 from likepion_provider.sandbox.server import Sandbox
 
 KEY = {"X-API-Key": "key"}
@@ -69,6 +69,19 @@ async def test_html(sandbox: Sandbox) -> None:
     assert (status, headers["Content-Type"]) == (503, "text/html; charset=utf-8")
     assert body.startswith("<!doctype html>")
     assert (await pull(sandbox))[0] == 200
+
+
+@pytest.mark.parametrize(("fields", "status"), [({}, 302), ({"status": 301}, 301)])
+async def test_a_redirect(sandbox: Sandbox, client: aiohttp.ClientSession, fields: Any, status: int) -> None:
+    sandbox.faults.add("pull", "redirect", location="https://elsewhere.example/x", **fields)
+    url = f"{sandbox.manager_url}{API}/links?type=secondary"
+    async with client.get(url, headers=KEY, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (status, "https://elsewhere.example/x")
+    assert claimed(sandbox) == 0
+    sandbox.faults.add("pull", "redirect", after_effect=True)
+    async with client.get(url, headers=KEY, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, "/sign-in")
+    assert claimed(sandbox) == 5
 
 
 async def test_a_lost_request_has_no_effect(sandbox: Sandbox) -> None:

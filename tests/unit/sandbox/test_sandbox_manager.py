@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from likepion_provider.sandbox.clock import SandboxClock
-from likepion_provider.sandbox.manager import ErrorAnswer, SandboxManager
+from likepion_provider.sandbox.contract import ErrorAnswer
+from likepion_provider.sandbox.manager import SandboxManager
 
 TASK_FIELDS = {
     *("id", "account_id", "request_id", "type_request", "status", "group_id", "target", "accounts_remaining", "domain"),
@@ -82,6 +83,32 @@ class TestPull:
         scene.manager.update_post("post", status="pending")
         assert scene.pull() == []
 
+    def test_a_pending_post_beside_the_running_one_changes_no_pull(self, scene: Scene) -> None:
+        scene.manager.add_post("group", request_id="next", status="pending")
+        assert {task["request_id"] for task in scene.manager.pull(10)} == {"post"}
+
+    def test_of_two_running_posts_the_newest_without_a_row_of_the_account_is_handed_out(self, scene: Scene) -> None:
+        scene.manager.add_post("group", request_id="next", target=9)
+        scene.insert("http://1", request_id="next")
+        scene.insert("http://2", account_id="a2")
+        tasks = {task["account_id"]: task for task in scene.manager.pull(10)}
+        assert {each: task["request_id"] for each, task in tasks.items()} == {"a1": "post", "a2": "next", "b1": "next"}
+        assert (tasks["a1"]["target"], tasks["a2"]["target"]) == (7, 9)
+        assert (tasks["a1"]["accounts_remaining"], tasks["a2"]["accounts_remaining"]) == (2, 2)
+        assert scene.pull() == [], "one task per account, and the others are claimed"
+
+    def test_an_account_with_a_row_for_each_running_post_is_done(self, scene: Scene) -> None:
+        scene.manager.add_post("group", request_id="next")
+        for request_id in ("post", "next"):
+            scene.insert("http://1", request_id=request_id)
+        assert scene.pull() == ["a2", "b1"]
+
+    @pytest.mark.parametrize("status", ["failed", "cancel"])
+    def test_a_row_of_any_status_ends_the_account(self, scene: Scene, status: str) -> None:
+        scene.insert("http://1", status=status)
+        assert scene.pull() == ["a2", "b1"]
+        assert scene.manager.account("a2")["accounts_remaining"] == 2
+
     def test_a_banned_account_gives_no_task(self, scene: Scene) -> None:
         scene.manager.update_account("a2", status="banned")
         assert scene.pull() == ["a1", "b1"]
@@ -90,6 +117,10 @@ class TestPull:
         tasks = scene.manager.pull(2, None)
         assert [task["domain"] for task in tasks] == ["primary.example", "tide"]
         assert scene.pull() == ["a2", "b1"]
+
+    def test_each_running_post_has_a_primary_task(self, scene: Scene) -> None:
+        scene.manager.add_post("group", request_id="next")
+        assert [task["request_id"] for task in scene.manager.pull(2, None)] == ["next", "post"]
 
     def test_a_post_without_feed_is_handed_out_all_the_same(self, scene: Scene) -> None:
         scene.manager.set_link_rss("post", "")
@@ -135,6 +166,19 @@ class TestClaim:
             ("pull", "first", ()),
             ("claim", "second", ("a1",)),
         ]
+
+    def test_ids_are_the_same_in_upper_case(self, scene: Scene) -> None:
+        answer = scene.manager.claim(["A1", "a1", "NOBODY"])
+        assert (answer["claimed"], answer["count"], answer["not_found"]) == (["a1"], 1, ["NOBODY"])
+        assert scene.manager.account("A1")["id"] == "a1"
+
+    def test_a_shorter_claim_is_told_and_lapses_sooner(self, scene: Scene) -> None:
+        scene.manager.ttl_min = 1
+        assert scene.manager.claim(["a1"])["ttl_min"] == 1
+        scene.clock.advance(MINUTE - 1)
+        assert scene.pull() == ["a2", "b1"]
+        scene.clock.advance(1)
+        assert scene.pull() == ["a1"]
 
     def test_200_ids_at_most(self, scene: Scene) -> None:
         assert scene.manager.claim([str(n) for n in range(200)])["count"] == 0
@@ -193,6 +237,27 @@ class TestInsert:
         scene.manager.add_post("group", request_id="next")
         assert scene.pull() == ["a1"]
 
+    def test_it_clears_the_claim_even_where_every_record_fails(self, scene: Scene) -> None:
+        scene.pull()
+        scene.manager.refuse_records(2)
+        assert scene.insert("http://1,http://2")["inserted"] == 0
+        scene.insert("http://1", request_id="nothing", account_id="a2")
+        assert set(scene.manager.holders()) == {"b1"}
+        assert scene.manager.rows == []
+        assert scene.pull() == ["a1", "a2"], "somebody else may have them at once"
+
+    def test_a_refused_request_clears_no_claim(self, scene: Scene) -> None:
+        scene.pull()
+        with pytest.raises(ErrorAnswer):
+            scene.insert("http://1", status="done")
+        assert set(scene.manager.holders()) == {"a1", "a2", "b1"}
+
+    def test_ids_are_the_same_in_upper_case(self, scene: Scene) -> None:
+        for account_id, request_id in (("a1", "post"), ("A1", "POST")):
+            scene.insert("http://1", account_id=account_id, request_id=request_id)
+        assert scene.manager.duplicates() == {("post", "a1", "http://1"): 2}
+        assert scene.pull() == ["a2", "b1"]
+
     def test_the_log_tells_who_inserted_without_a_claim(self, scene: Scene) -> None:
         scene.manager.pull(1, worker="first")
         scene.insert("http://1")
@@ -206,6 +271,11 @@ class TestInsert:
         scene.insert("http://1", cookie="session=new", password=None)
         assert scene.manager.account("a1")["cookie"] == "session=new"
         assert scene.manager.account("a1")["password"] == "pw-a1"
+
+    def test_new_credentials_are_copied_once_per_account(self, scene: Scene) -> None:
+        items = [{"request_id": "post", "account_id": "a1", "link_post": "http://1", "cookie": each} for each in "xy"]
+        scene.manager.insert(items)
+        assert scene.manager.account("a1")["cookie"] == "x"
 
     def test_200_records_at_most_and_none_is_stored_of_more(self, scene: Scene) -> None:
         with pytest.raises(ErrorAnswer, match="200"):

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from likepion_provider.sandbox.manager import API
+from likepion_provider.sandbox.contract import API
 from likepion_provider.sandbox.server import Sandbox
 
 KEY = {"X-API-Key": "key"}
