@@ -31,7 +31,7 @@ class ErrorAnswer(Exception):
     def __init__(self, status: int, message: str, body: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"success": False, "message": message} if body is None else body
+        self.body: Mapping[str, Any] = {"success": False, "message": message} if body is None else body
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -168,7 +169,7 @@ class TestPull:
 
     def test_names_without_a_row_get_a_stray_one(self, manager: SandboxManager) -> None:
         manager.answer("pull", entries=("null", "target_true", "text"))
-        rows = manager.pull(1)
+        rows: list[Any] = manager.pull(1)
         assert (rows[0], rows[2], rows[1]["target"]) == (None, "a task", True)
         assert rows[1]["account_id"] not in manager.accounts
         assert rows[1].keys() == manager.account("a0").keys()
@@ -251,7 +252,7 @@ class TestWhichCallIsAnsweredOddly:
 
     @pytest.mark.parametrize("endpoint", ENTRIES)
     def test_every_two_go_together_and_are_json(self, manager: SandboxManager, endpoint: str) -> None:
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "pull": lambda: manager.pull(4),
             "claim": lambda: manager.claim(["a0", "a1"]),
             "insert": lambda: insert(manager)[1],
