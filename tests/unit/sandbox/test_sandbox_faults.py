@@ -13,8 +13,7 @@ import pytest
 from likepion_provider.sandbox.contract import API
 from likepion_provider.sandbox.faults import KINDS, Faults
 from likepion_provider.sandbox.server import Sandbox
-
-KEY = {"X-API-Key": "key"}
+from tests.unit.sandbox.conftest import KEY, Caller
 
 
 async def pull(sandbox: Sandbox) -> tuple[int, str, Any]:
@@ -232,27 +231,22 @@ class TestWhichRequestIsStruck:
 
 
 class TestOverHttp:
-    async def call(self, sandbox: Sandbox, method: str, **options: Any) -> tuple[int, Any]:
-        url = f"{sandbox.manager_url}/sandbox/faults"
-        async with aiohttp.ClientSession() as client, client.request(method, url, **options) as answer:
-            return answer.status, await answer.json()
-
-    async def test_added_struck_listed_and_cleared(self, sandbox: Sandbox) -> None:
+    async def test_added_struck_listed_and_cleared(self, sandbox: Sandbox, call: Caller) -> None:
         one = {"endpoint": "pull", "kind": "status", "status": 503}
-        assert (await self.call(sandbox, "POST", json=one))[0] == 200
+        assert (await call("POST", "/sandbox/faults", json=one))[0] == 200
         more = {"seed": 3, "faults": [{"endpoint": "claim", "kind": kind} for kind in KINDS]}
-        _, answer = await self.call(sandbox, "POST", json=more)
+        _, answer = await call("POST", "/sandbox/faults", json=more)
         assert len(answer["waiting"]) == 1 + len(KINDS)
         assert (await pull(sandbox))[0] == 503
-        _, answer = await self.call(sandbox, "GET")
+        _, answer = await call("GET", "/sandbox/faults")
         assert answer["hits"] == [{"endpoint": "pull", "kind": "status", "count": 1}]
-        _, answer = await self.call(sandbox, "DELETE")
+        _, answer = await call("DELETE", "/sandbox/faults")
         assert answer["waiting"] == []
 
     @pytest.mark.parametrize(
         "body", ["no JSON", "[]", "3", '{"endpoint": "pull"}', '{"seed": "x"}', '{"faults": [{"endpoint": "x"}]}', "{}"]
     )
-    async def test_nonsense_is_400(self, sandbox: Sandbox, body: str) -> None:
-        status, answer = await self.call(sandbox, "POST", data=body)
+    async def test_nonsense_is_400(self, sandbox: Sandbox, call: Caller, body: str) -> None:
+        status, answer = await call("POST", "/sandbox/faults", data=body)
         assert (status, answer["success"]) == (400, False)
         assert sandbox.faults.waiting == []

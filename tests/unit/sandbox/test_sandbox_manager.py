@@ -352,6 +352,13 @@ class TestAccount:
         assert (task["request_id"], task["link_rss"]) == ("next", "http://next")
         assert scene.manager.pull(1)[0]["request_id"] == "post"
 
+    def test_it_may_name_another_post_than_the_pull(self, scene: Scene) -> None:
+        """A row for the newest post leaves the older running one to be pulled; the account shows the newest."""
+        scene.manager.add_post("group", request_id="next")
+        scene.insert("http://1", request_id="next")
+        assert scene.manager.pull(1)[0]["request_id"] == "post"
+        assert scene.manager.account("a1")["request_id"] == "next"
+
     def test_without_active_post_the_fields_are_empty(self, scene: Scene) -> None:
         scene.manager.update_post("post", status="completed")
         task = scene.manager.account("a1")

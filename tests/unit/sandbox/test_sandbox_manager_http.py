@@ -9,25 +9,7 @@ import pytest
 
 from likepion_provider.sandbox.contract import API
 from likepion_provider.sandbox.server import Sandbox
-
-KEY = {"X-API-Key": "key"}
-
-
-class Caller:
-    """Calls the sandbox's manager and returns status and JSON."""
-
-    def __init__(self, sandbox: Sandbox, client: aiohttp.ClientSession) -> None:
-        self.sandbox = sandbox
-        self._client = client
-
-    async def __call__(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        async with self._client.request(method, self.sandbox.manager_url + path, headers=KEY, **options) as answer:
-            return answer.status, await answer.json()
-
-
-@pytest.fixture
-def call(sandbox: Sandbox, client: aiohttp.ClientSession) -> Caller:
-    return Caller(sandbox, client)
+from tests.unit.sandbox.conftest import KEY, Caller
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": ""}, {"X-API-Key": "kez"}, {"X-API-Key": "k\u00e9y"}])

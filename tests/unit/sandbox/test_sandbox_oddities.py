@@ -6,15 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import pytest
 
 from likepion_provider.sandbox.contract import API, ErrorAnswer
 from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.sandbox.oddities import ENTRIES, NOBODY, ODD_ROWS
 from likepion_provider.sandbox.server import Sandbox
+from tests.unit.sandbox.conftest import Caller
 
-KEY = {"X-API-Key": "key"}
 URLS = [f"https://tide.example/e/{number}" for number in range(4)]
 
 
@@ -285,34 +284,29 @@ class TestWhichCallIsAnsweredOddly:
 
 
 class TestOverHttp:
-    async def call(self, sandbox: Sandbox, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        async with aiohttp.ClientSession() as client:
-            async with client.request(method, sandbox.manager_url + path, headers=KEY, **options) as answer:
-                return answer.status, await answer.json()
-
-    async def test_a_partial_insert_behind_an_error_status(self, sandbox: Sandbox) -> None:
+    async def test_a_partial_insert_behind_an_error_status(self, sandbox: Sandbox, call: Caller) -> None:
         odd = {"endpoint": "insert", "store": [1], "status": 422, "fields": {"success": False}, "times": 1}
-        assert (await self.call(sandbox, "POST", "/sandbox/oddities", json=odd))[0] == 200
+        assert (await call("POST", "/sandbox/oddities", json=odd))[0] == 200
         account, post = sandbox.world.accounts[0], sandbox.world.posts[0]
         item = {"request_id": post.request_id, "account_id": account.account_id, "link_post": "http://1,http://2"}
-        status, answer = await self.call(sandbox, "POST", f"{API}/links/insert", json=item)
+        status, answer = await call("POST", f"{API}/links/insert", json=item)
         assert (status, answer["success"], successes(answer)) == (422, False, [False, True])
-        _, rows = await self.call(sandbox, "GET", "/sandbox/rows")
+        _, rows = await call("GET", "/sandbox/rows")
         assert [row["link_post"] for row in rows["rows"]] == ["http://2"]
 
     @pytest.mark.parametrize("name", ODD_ROWS)
-    async def test_odd_rows(self, sandbox: Sandbox, name: str) -> None:
-        await self.call(sandbox, "POST", "/sandbox/oddities", json={"endpoint": "pull", "entries": [name]})
-        status, answer = await self.call(sandbox, "GET", f"{API}/links?type=secondary&limit=2")
+    async def test_odd_rows(self, sandbox: Sandbox, call: Caller, name: str) -> None:
+        await call("POST", "/sandbox/oddities", json={"endpoint": "pull", "entries": [name]})
+        status, answer = await call("GET", f"{API}/links?type=secondary&limit=2")
         assert (status, len(answer["data"])) == (200, 3 if name == "twice" else 2)
         assert len(sandbox.manager.holders()) == 2
 
-    async def test_listed_and_dropped(self, sandbox: Sandbox) -> None:
+    async def test_listed_and_dropped(self, call: Caller) -> None:
         odd = {"endpoint": "account", "times": 2}
-        _, answer = await self.call(sandbox, "POST", "/sandbox/oddities", json=odd)
+        _, answer = await call("POST", "/sandbox/oddities", json=odd)
         assert [each["endpoint"] for each in answer["waiting"]] == ["account", "account"]
-        assert (await self.call(sandbox, "DELETE", "/sandbox/oddities"))[1] == {"waiting": []}
-        assert (await self.call(sandbox, "GET", "/sandbox/oddities"))[1] == {"waiting": []}
+        assert (await call("DELETE", "/sandbox/oddities"))[1] == {"waiting": []}
+        assert (await call("GET", "/sandbox/oddities"))[1] == {"waiting": []}
 
     @pytest.mark.parametrize(
         "body",
@@ -327,6 +321,6 @@ class TestOverHttp:
             {"endpoint": "insert", "nonsense": 1},
         ],
     )
-    async def test_nonsense_is_400(self, sandbox: Sandbox, body: Any) -> None:
-        status, answer = await self.call(sandbox, "POST", "/sandbox/oddities", json=body)
+    async def test_nonsense_is_400(self, sandbox: Sandbox, call: Caller, body: Any) -> None:
+        status, answer = await call("POST", "/sandbox/oddities", json=body)
         assert (status, answer["success"], sandbox.manager.oddities) == (400, False, [])
