@@ -221,7 +221,7 @@ class SandboxManager:
         _answer_envelope(odd, data)
         return data
 
-    # What a test or the primary's worker does
+    # For tests, and for the primary's worker
 
     def add_group(
         self,

@@ -47,7 +47,7 @@ def _upper_case(entry: dict[str, Any]) -> list[Any]:
     return [{name: value.upper() if name in _IDS else value for name, value in entry.items()}]
 
 
-#: What may become of one row of a pull, or of the ``data`` of an account.
+#: Changes to one row of a pull, or to the ``data`` of an account; the result takes the row's place.
 ODD_ROWS: Mapping[str, Callable[[dict[str, Any]], list[Any]]] = {
     "null": _instead(None),
     "text": _instead("a task"),
@@ -72,7 +72,7 @@ ODD_ROWS: Mapping[str, Callable[[dict[str, Any]], list[Any]]] = {
     "twice": lambda row: [row, row],
 }
 
-#: What may become of the list of claimed ids.
+#: Changes to the list of claimed ids.
 ODD_CLAIMED: Mapping[str, Callable[[list[Any]], list[Any]]] = {
     "objects": lambda ids: [{"account_id": each} for each in ids],
     "upper_case": lambda ids: [each.upper() if isinstance(each, str) else each for each in ids],
@@ -106,7 +106,7 @@ def _last_character_encoded(url: str) -> str:
     return f"{url[:-1]}%{ord(url[-1]):02X}"
 
 
-#: What may become of the list of an insert's records.
+#: Changes to the list of an insert's records.
 ODD_RESULTS: Mapping[str, Callable[[list[Any]], list[Any]]] = {
     "all_false": _each(_with(success=False)),
     "all_true": _each(_with(success=True)),
@@ -141,7 +141,7 @@ class Oddity:
     """One odd answer; with the defaults it is an ordinary one.
 
     :param endpoint: ``pull``, ``claim``, ``insert`` or ``account``.
-    :param entries: what becomes of the answer's list; see the module's docstring.
+    :param entries: the changes to the answer's list; see the module's docstring.
     :param fields: values that replace the answer's own, e.g. ``{"success": False, "inserted": 0}`` or
         ``{"ttl_min": "15"}``; any JSON.
     :param absent: the answer's fields that are left out.

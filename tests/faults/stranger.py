@@ -95,7 +95,7 @@ class Stranger:
 
     :param manager: the manager that it shares with us.
     :param clock: agrees with the manager's; the manager's own by default.
-    :param name: how the manager's events call it.
+    :param name: its name in the manager's events.
     :param limit: how many accounts it pulls at most.
     :param pages: the URLs that it finds for ``(account_id, request_id)``.
     :param margin: see :data:`MARGIN`; less breaks the rules.
@@ -125,7 +125,7 @@ class Stranger:
         self._message: _Message | None = None
         self._late: list[_Message] = []
 
-    # What a checker asks
+    # For checkers
 
     def held(self) -> list[str]:
         """The accounts that it may work now, as far as it knows."""
@@ -175,34 +175,47 @@ class Stranger:
             yield (self.insert if self._tasks[account_id].urls else self.find), (account_id,)
 
     def pull(self) -> None:
-        """Ask for accounts."""
+        """Ask for accounts.
+
+        :raises ValueError: its last request is still on its way.
+        """
         self._send(self._serve_pull, self._hear_pull)
 
     def find(self, account_id: str) -> None:
-        """Import into a held account and find its episodes' pages."""
-        task = self._tasks[account_id]
+        """Import into a held account and find its episodes' pages.
+
+        :raises ValueError: it does not hold the account.
+        """
+        task = self._held_task(account_id)
         task.urls = self._pages(account_id, task.request_id)
 
     def renew(self) -> None:
-        """Ask for longer claims on what it holds."""
+        """Ask for longer claims on what it holds.
+
+        :raises ValueError: its last request is still on its way.
+        """
         account_ids = self.held()
         self._send(functools.partial(self._serve_claim, account_ids), self._hear_claim, may_be_late=False)
 
     def insert(self, account_id: str) -> None:
-        """Report a held account, whose episodes are found. From here on the account is left alone."""
-        task = self._tasks.pop(account_id)
+        """Report a held account, whose episodes are found. From here on the account is left alone.
+
+        :raises ValueError: it does not hold the account, or its last request is still on its way.
+        """
+        task = self._held_task(account_id)
         work = functools.partial(self._serve_insert, account_id, task.request_id, ",".join(task.urls))
         self._send(work, lambda _sent_at, _answer: None)
+        del self._tasks[account_id]
 
     def arrive(self) -> None:
-        """Let the request reach the manager."""
-        if self._message is not None:
+        """Let the request reach the manager, once and in time."""
+        if self._message is not None and not self._message.has_arrived and self._is_on_the_way(self._message):
             self._work(self._message)
 
     def hear(self) -> None:
         """Let the answer come back; one that took too long is not heard."""
         message, self._message = self._message, None
-        if message is not None and self._is_on_the_way(message):
+        if message is not None and message.has_arrived and self._is_on_the_way(message):
             message.hear(message.sent_at, message.answer)
 
     def lose(self) -> None:
@@ -224,9 +237,16 @@ class Stranger:
         if self._late:
             self._work(self._late.pop(0))
 
+    def _held_task(self, account_id: str) -> _Task:
+        if account_id not in self.held():
+            raise ValueError(f"{self.name} does not hold {account_id}")
+        return self._tasks[account_id]
+
     # Messages
 
     def _send(self, work: Callable[[], Any], hear: _Hear, *, may_be_late: bool = True) -> None:
+        if self._message is not None:
+            raise ValueError(f"{self.name} still waits for an answer")
         self._message = _Message(self.clock.now(), work, hear, may_be_late)
 
     def _is_on_the_way(self, message: _Message) -> bool:

@@ -69,7 +69,7 @@ class TestInsert:
         assert (answer["success"], answer["inserted"], successes(answer)) == (True, 4, [False] * 4)
         assert stored(manager) == [0, 1, 2, 3]
 
-    def test_nothing_is_stored_beside_a_claim_of_all(self, manager: SandboxManager) -> None:
+    def test_nothing_is_stored_and_every_record_says_that_it_is(self, manager: SandboxManager) -> None:
         manager.answer("insert", store=(), entries=("all_true",))
         assert successes(insert(manager)[1]) == [True] * 4
         assert stored(manager) == []
@@ -277,7 +277,7 @@ class TestWhichCallIsAnsweredOddly:
             ("claim", {"nonsense": 1}),
         ],
     )
-    def test_what_there_is_not_is_refused(self, manager: SandboxManager, endpoint: str, how: dict[str, Any]) -> None:
+    def test_an_unknown_oddity_is_refused(self, manager: SandboxManager, endpoint: str, how: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"."):
             manager.answer(endpoint, **how)
         assert manager.oddities == []

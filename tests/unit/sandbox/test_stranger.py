@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,6 +156,22 @@ class TestSteps:
         world.clock.advance(50)
         stranger.arrive_late()
         assert set(world.manager.holders()) == {"a0", "a1"}
+
+    def test_no_step_breaks_the_rules_by_hand(self) -> None:
+        world = World(1)
+        (stranger,) = world.strangers
+        stranger.pull()
+        with pytest.raises(ValueError, match="waits"):
+            stranger.pull()
+        for call in (stranger.arrive, stranger.arrive, stranger.hear):
+            call()
+        assert len(world.manager.events) == 1
+        with pytest.raises(ValueError, match="does not hold a2"):
+            stranger.find("a2")
+        stranger.find("a0")
+        world.clock.advance(850)
+        with pytest.raises(ValueError, match="does not hold a0"):
+            stranger.insert("a0")
 
     def test_after_a_lost_insert_it_waits_for_a_pull(self) -> None:
         world = World(1)
