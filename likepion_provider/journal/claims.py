@@ -1,8 +1,12 @@
 """Who of us may work an account, and until when.
 
-The manager cannot be asked who holds an account. A *scope* is a run that a claim was given to; a *holder* is the one
-task attempt of that run which may write now. A later attempt takes over, and from then on the earlier one, should it
-still live, fails at its next write.
+The manager cannot be asked who holds an account, and refuses no claim. A *scope* is a run that a claim was given to; a
+*holder* is the one task attempt of that run which may write now. A later attempt takes over, and from then on the
+earlier one, should it still live, fails at its next write.
+
+The claim rule: an account is claimed without a pull only (a) while a claim of ours on it still holds and no insert was
+begun under it, or (b) where the manager has confirmed a record of the account for the post, since such an account is
+handed out to nobody. Everything else comes from a pull. :meth:`Claims.reserve` is where all such claims pass.
 """
 
 from __future__ import annotations
@@ -11,15 +15,19 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Executable, bindparam, select, update
+from sqlalchemy import Connection, Executable, bindparam, case, false, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, put_absent, put_fresh
-from likepion_provider.journal.keys import in_parts
-from likepion_provider.journal.schema import claim
+from likepion_provider.journal.keys import among, in_parts, key_columns, read_keys
+from likepion_provider.journal.schema import claim, failure, link
+from likepion_provider.journal.tally import state_within_key
 from likepion_provider.manager.lease import Lease
-from likepion_provider.models import PostAccount
+from likepion_provider.models import LinkState, PostAccount
+
+#: The scope of claims that a pull brought and that no run was given: the next ordinary run adopts them.
+HANDED_OVER = "handed over"
 
 
 class Claim(NamedTuple):
@@ -29,6 +37,7 @@ class Claim(NamedTuple):
     request_id: str
     scope: str
     holder: str
+    insert_id: str
     expires_at: datetime
     boot_id: str
     boot_expires_s: float
@@ -42,6 +51,22 @@ class Claim(NamedTuple):
     def lease(self) -> Lease:
         """Until when it holds."""
         return Lease(self.expires_at, self.boot_id, self.boot_expires_s)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether an insert was begun under it, which ends a claim at the manager whatever it stores."""
+        return bool(self.insert_id)
+
+
+class Reserved(NamedTuple):
+    """What :meth:`Claims.reserve` took; an account in neither set may not be claimed without a pull.
+
+    :param taken: they may be claimed now.
+    :param busy: another run of ours works them.
+    """
+
+    taken: set[PostAccount]
+    busy: set[PostAccount]
 
 
 class Claims:
@@ -57,21 +82,64 @@ class Claims:
                 rows = [_row(scope, key, leases[key]) for key in _in_order(leases)]
                 connection.execute(put_fresh(connection, claim, *_CHANGING), rows)
 
-    def reserve(self, scope: str, leases: Mapping[PostAccount, Lease], now: Moment) -> set[PostAccount]:
-        """Take accounts that no live run of ours works; to be done before they are claimed without a pull.
+    def reserve(
+        self,
+        scope: str,
+        keys: Collection[PostAccount],
+        lease: Lease,
+        now: Moment,
+        *,
+        confirmed_counts: bool = True,
+    ) -> Reserved:
+        """Take accounts under the claim rule, before they are claimed at the manager without a pull.
 
-        :return: those that were free or are this scope's already.
+        :param lease: what a confirmed claim would give; until then, it only keeps our other runs away.
+        :param confirmed_counts: False where a person says that the manager has lost its records, so that (b) does not
+            hold.
         """
-        taken = set()
+        reserved = Reserved(set(), set())
         with self._database.writing() as connection:
-            for key in _in_order(leases):
+            served = _served(connection, keys) if confirmed_counts else set()
+            for key in _in_order(keys):
                 # A row that is not there cannot be locked: put one that is nobody's first.
-                connection.execute(put_absent(connection, claim), _row("", key, leases[key]))
+                connection.execute(put_absent(connection, claim), _row("", key, lease, insert_id=_NOT_CLAIMED))
                 row = lock(connection, key.account_id)
-                if row is None or row.scope in ("", scope) or row.lease.remaining_s(now) <= 0:
-                    connection.execute(put_fresh(connection, claim, *_CHANGING), _row(scope, key, leases[key]))
-                    taken.add(key)
-        return taken
+                if row is None or (row.scope not in ("", HANDED_OVER, scope) and row.lease.remaining_s(now) > 0):
+                    reserved.busy.add(key)
+                elif row.key == key and row.lease.holds(now) and not row.is_spent:
+                    connection.execute(_TO_SCOPE, {"account": key.account_id, "run": scope})
+                    reserved.taken.add(key)
+                elif key in served:
+                    mine = _row(scope, key, lease, insert_id=_NOT_CLAIMED)
+                    connection.execute(put_fresh(connection, claim, *_CHANGING), mine)
+                    reserved.taken.add(key)
+        return reserved
+
+    def adopt(self, scope: str, most: int, now: Moment) -> list[PostAccount]:
+        """Take up claims that were handed over by a run that had not asked for the accounts.
+
+        :param most: at most so many.
+        """
+        query = select(claim).where(claim.c.scope == HANDED_OVER).order_by(claim.c.account_id).with_for_update()
+        with self._database.writing() as connection:
+            live = [row.key for row in _read(connection, query) if row.lease.holds(now) and not row.is_spent][:most]
+            if live:
+                connection.execute(_TO_SCOPE, [{"account": key.account_id, "run": scope} for key in live])
+        return live
+
+    def ours(self, account_ids: Collection[str], now: Moment) -> list[PostAccount]:
+        """The accounts that a claim of ours still holds, whichever run has it, and under which no insert began."""
+        found: list[PostAccount] = []
+        with self._database.reading() as connection:
+            for part in in_parts(sorted(account_ids)):
+                rows = _read(connection, select(claim).where(claim.c.account_id.in_(part), claim.c.insert_id == ""))
+                found += [row.key for row in rows if row.lease.holds(now)]
+        return found
+
+    def served(self, keys: Collection[PostAccount]) -> set[PostAccount]:
+        """The accounts of which the manager has confirmed a record for their post: they are handed out to nobody."""
+        with self._database.reading() as connection:
+            return _served(connection, keys)
 
     def take_over(self, scope: str, holder: str, keys: Iterable[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
         """Make ``holder`` the one attempt that may write, for every claim of the scope that still holds.
@@ -84,7 +152,8 @@ class Claims:
         with self._database.writing() as connection:
             # As _in_order() has them.
             rows = _read(connection, query.order_by(claim.c.account_id).with_for_update())
-            held = {row.key: row.lease for row in rows if row.key in wanted and row.lease.holds(now)}
+            usable = [row for row in rows if row.lease.holds(now) and not row.is_spent]
+            held = {row.key: row.lease for row in usable if row.key in wanted}
             ids = [key.account_id for key in held]
             connection.execute(update(claim).where(claim.c.account_id.in_(ids)).values(holder=holder))
         return held
@@ -93,11 +162,12 @@ class Claims:
         """The leases that the scope still has."""
         query = select(claim).where(claim.c.account_id.in_([key.account_id for key in keys]), claim.c.scope == scope)
         with self._database.reading() as connection:
-            found = {row.key: row.lease for row in _read(connection, query) if row.lease.holds(now)}
+            rows = _read(connection, query)
+            found = {row.key: row.lease for row in rows if row.lease.holds(now) and not row.is_spent}
         return {key: found[key] for key in keys if key in found}
 
-    def live(self, scope: str, account_ids: Iterable[str], now: Moment, holder: str | None = None) -> set[str]:
-        """The accounts whose claims may be renewed.
+    def live(self, scope: str, account_ids: Iterable[str], now: Moment, holder: str | None = None) -> dict[str, Claim]:
+        """The scope's claims that still hold, by account id. Only those that are not spent may be renewed.
 
         :param holder: the attempt that asks; None asks for the scope as a whole.
         """
@@ -105,7 +175,7 @@ class Claims:
         if holder is not None:
             query = query.where(claim.c.holder == holder)
         with self._database.reading() as connection:
-            return {row.account_id for row in _read(connection, query) if row.lease.holds(now)}
+            return {row.account_id: row for row in _read(connection, query) if row.lease.holds(now)}
 
     def refusals(self, keys: Collection[PostAccount], holder: str, now: Moment) -> list[LeaseLost | None]:
         """Why ``holder`` may not write, for each of the keys; None where it may."""
@@ -116,11 +186,21 @@ class Claims:
 
     def extend(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
         """Note a renewal; claims that were let go or went to another scope meanwhile stay as they are."""
+        self._note(scope, account_ids, _columns(lease))
+
+    def confirm(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
+        """Note that the manager gave what was reserved or renewed; an insert that began meanwhile stays noted."""
+        known = case((claim.c.insert_id == _NOT_CLAIMED, ""), else_=claim.c.insert_id)
+        self._note(scope, account_ids, _columns(lease) | {"insert_id": known})
+
+    def claim_anew(self, scope: str, account_id: str, lease: Lease) -> None:
+        """Note a claim after an insert that had ended the one before; no insert has begun under this one."""
+        self._note(scope, [account_id], _columns(lease) | {"insert_id": ""})
+
+    def _note(self, scope: str, account_ids: Iterable[str], values: dict[str, Any]) -> None:
         with self._database.writing() as connection:
             connection.execute(
-                update(claim)
-                .where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
-                .values(_columns(lease))
+                update(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope).values(values)
             )
 
     def let_go(self, scope: str, account_ids: Iterable[str], holder: str | None = None) -> None:
@@ -144,6 +224,16 @@ def require(connection: Connection, key: PostAccount, holder: str, now: Moment) 
         raise refusal
 
 
+def spend(connection: Connection, account_id: str, insert_id: str) -> None:
+    """Note that an insert begins under the claim; to be called after :func:`require`, in the same transaction."""
+    connection.execute(_SPEND, {"account": account_id, "insert": insert_id})
+
+
+def unspend(connection: Connection, account_id: str, insert_id: str) -> None:
+    """Note that the insert provably was not sent; a later one that began meanwhile stays noted."""
+    connection.execute(_UNSPEND, {"account": account_id, "insert": insert_id})
+
+
 def lock(connection: Connection, account_id: str) -> Claim | None:
     """An account's claim, which no other transaction changes meanwhile; None where there is none."""
     row = connection.execute(_LOCKED, {"account": account_id}).one_or_none()
@@ -163,8 +253,23 @@ def claimed(connection: Connection, account_ids: Collection[str], at: datetime) 
 
 
 _CHANGING = tuple(column.name for column in claim.c if not column.primary_key)
-#: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
-_LOCKED = select(claim).where(claim.c.account_id == bindparam("account")).with_for_update()
+#: In place of an insert's name: it was reserved and not claimed yet, so nothing may rest on it.
+_NOT_CLAIMED = "not claimed"
+# Made once, as keys.of_key() says why.
+_OF_ACCOUNT = claim.c.account_id == bindparam("account")
+_LOCKED = select(claim).where(_OF_ACCOUNT).with_for_update()
+_TO_SCOPE = update(claim).where(_OF_ACCOUNT).values(scope=bindparam("run"), holder="")
+_SPEND = update(claim).where(_OF_ACCOUNT).values(insert_id=bindparam("insert"))
+_UNSPEND = update(claim).where(_OF_ACCOUNT, claim.c.insert_id == bindparam("insert")).values(insert_id="")
+
+
+def _served(connection: Connection, keys: Collection[PostAccount]) -> set[PostAccount]:
+    is_confirmed = (state_within_key(link) == LinkState.STORED, link.c.presumed == false())
+    found: set[PostAccount] = set()
+    for table, conditions in ((link, is_confirmed), (failure, (failure.c.state == LinkState.STORED,))):
+        for part in among(table, keys):
+            found.update(read_keys(connection, select(*key_columns(table)).where(part, *conditions).distinct()))
+    return found
 
 
 def _read(connection: Connection, query: Executable) -> list[Claim]:
@@ -174,6 +279,8 @@ def _read(connection: Connection, query: Executable) -> list[Claim]:
 def _refusal(row: Claim | None, key: PostAccount, holder: str, now: Moment) -> LeaseLost | None:
     if row is None or row.holder != holder or row.request_id != key.request_id:
         return LeaseLost(f"account {key.account_id} was taken over by a later attempt")
+    if row.is_spent:
+        return LeaseLost(f"an insert has ended the claim on account {key.account_id}")
     if not row.lease.holds(now):
         return LeaseLost(f"the claim on account {key.account_id} has lapsed")
     return None
@@ -188,5 +295,6 @@ def _columns(lease: Lease) -> dict[str, Any]:
     return {"expires_at": lease.expires_at, "boot_id": lease.boot_id, "boot_expires_s": lease.boot_expires_s}
 
 
-def _row(scope: str, key: PostAccount, lease: Lease) -> dict[str, Any]:
-    return {"account_id": key.account_id, "request_id": key.request_id, "scope": scope, "holder": ""} | _columns(lease)
+def _row(scope: str, key: PostAccount, lease: Lease, *, insert_id: str = "") -> dict[str, Any]:
+    key_of_claim = {"account_id": key.account_id, "request_id": key.request_id}
+    return {**key_of_claim, "scope": scope, "holder": "", "insert_id": insert_id, **_columns(lease)}

@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, select, update
 
 from likepion_provider.clock import Moment
-from likepion_provider.journal.claims import require
+from likepion_provider.journal.claims import require, spend, unspend
 from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.keys import each_named, key_columns, named, of_key, read_keys, same_key
 from likepion_provider.journal.schema import failure, link
@@ -54,6 +54,8 @@ class Failures:
         with self._database.writing() as connection:
             require(connection, key, holder, now)
             begun = connection.execute(_BEGIN_SEND, named(key) | {"send": send_id, "at": now.at})
+            if begun.rowcount:
+                spend(connection, key.account_id, send_id)
         return send_id if begun.rowcount else ""
 
     def end_send(self, key: PostAccount, send_id: str, state: LinkState) -> None:
@@ -63,12 +65,13 @@ class Failures:
         """
         with self._database.writing() as connection:
             connection.execute(_END_SEND, named(key) | {"send": send_id, "to": state})
+            if state is LinkState.PREPARED:
+                unspend(connection, key.account_id, send_id)
 
 
-def withdraw(connection: Connection, account_ids: Collection[str]) -> None:
+def withdraw(connection: Connection, keys: Collection[PostAccount]) -> None:
     """Drop the reports that provably are not at the manager: a person has changed something and wants another try."""
-    is_absent = failure.c.state.in_((LinkState.PREPARED, LinkState.REFUSED))
-    connection.execute(delete(failure).where(failure.c.account_id.in_(list(account_ids)), is_absent))
+    connection.execute(_WITHDRAW, each_named(keys))
 
 
 def send_again(connection: Connection, keys: Collection[PostAccount], sent_until: datetime) -> None:
@@ -89,6 +92,7 @@ def is_reported() -> ColumnElement[bool]:
 
 
 _OF_KEY = of_key(failure)
+_WITHDRAW = delete(failure).where(_OF_KEY, failure.c.state.in_((LinkState.PREPARED, LinkState.REFUSED)))
 _IS_SENDABLE = and_(_OF_KEY, failure.c.state == LinkState.PREPARED, ~exists().where(same_key(link, failure)))
 _TO_SEND = select(failure.c.note).where(_IS_SENDABLE)
 _BEGIN_SEND = (

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from likepion_provider.clock import Moment
-from likepion_provider.journal.claims import lock, require
+from likepion_provider.journal.claims import lock, require, spend, unspend
 from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.failures import is_reported
 from likepion_provider.journal.keys import (
@@ -114,7 +114,10 @@ class Links:
         with self._database.writing() as connection:
             require(connection, key, holder, now)
             begun = named(key) | {"send": send_id, "at": now.at, "hashes": [_sha256(url) for url in urls]}
-            if connection.execute(_BEGIN_SEND, begun).rowcount == len(urls):
+            sending = connection.execute(_BEGIN_SEND, begun).rowcount
+            if sending:
+                spend(connection, key.account_id, send_id)
+            if sending == len(urls):
                 return Sending(send_id, tuple(urls))
             return Sending(send_id, tuple(connection.execute(_SENDING, named(key) | {"send": send_id}).scalars()))
 
@@ -145,6 +148,8 @@ class Links:
         """
         with self._database.writing() as connection:
             connection.execute(_END_SEND, _ended(key, sending, state, evidence, at))
+            if state is LinkState.PREPARED:
+                unspend(connection, key.account_id, sending.send_id)
             tally(connection, [key], at)
 
     def orphaned(self, keys: Collection[PostAccount], at: datetime) -> None:

@@ -124,9 +124,12 @@ claim = Table(
     # The run that may use the claim, and the task attempt that uses it now; both empty once let go.
     Column("scope", String(512), nullable=False, server_default=""),
     Column("holder", String(64), nullable=False, server_default=""),
+    # The insert that was begun under it, which ends it at the manager whatever it stores; empty while there was none.
+    Column("insert_id", String(64), nullable=False, server_default=""),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("boot_id", String(64), nullable=False, server_default=""),
     Column("boot_expires_s", Float, nullable=False, server_default="0"),
+    Index("likepion_claim_scope", "scope"),
 )
 
 link = Table(

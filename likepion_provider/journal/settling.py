@@ -176,19 +176,21 @@ class Settling:
             tally(connection, keys, at)
         return changed
 
-    def forgive(self, account_ids: Collection[str], at: datetime) -> None:
-        """Count an account's failures from zero, and let what was refused be sent once more, however often that was.
+    def forgive(self, keys: Collection[PostAccount], at: datetime) -> None:
+        """Count accounts' failures from zero, and let what was refused be sent once more, however often that was.
 
-        A person has changed something and wants another try.
+        A person has changed something and wants another try. Only the posts that are named are touched: an earlier
+        post of the account runs no more.
 
         :param at: aware.
         """
-        theirs = submission.c.account_id.in_(list(account_ids))
-        fresh = {"failures": 0, "setbacks": 0, "not_before": None}
+        if not keys:
+            return
         with self._database.writing() as connection:
-            connection.execute(update(submission).where(theirs).values(fresh))
-            failures.withdraw(connection, account_ids)
-            refused = read_keys(connection, select(*key_columns(submission)).where(theirs, submission.c.refused > 0))
+            connection.execute(_FORGIVE, each_named(keys))
+            failures.withdraw(connection, keys)
+            query = select(*key_columns(submission)).where(submission.c.refused > 0)
+            refused = [key for part in among(submission, keys) for key in read_keys(connection, query.where(part))]
             if refused:
                 connection.execute(_OFFER_AGAIN, each_named(refused, {"at": at}))
                 tally(connection, refused, at)
@@ -217,6 +219,7 @@ _KEY = key_columns(link)
 _OF_KEY = of_key(link)
 _SENT = select(*row_columns(link, _Sent))
 _state = state_within_key(link)
+_FORGIVE = update(submission).where(of_key(submission)).values(failures=0, setbacks=0, not_before=None)
 _OFFER_AGAIN = (
     update(link)
     .where(_OF_KEY, _state == LinkState.REFUSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
 from collections import Counter
@@ -36,6 +37,7 @@ class Delivery:
     """Sends the links that the journal has for a batch of accounts.
 
     :param cookies: renewed cookies to hand on, by account id.
+    :param feeds: the ``link_rss`` of posts as the pull told them, by post.
     :param max_concurrency: inserts at a time; 1 to 100.
     :param failure_link: report accounts that are set aside as failed, with this as their ``link_post``: see
         :func:`~likepion_provider.manager.protocol.failure_report`; empty reports none.
@@ -50,6 +52,7 @@ class Delivery:
         keeper: Keeper,
         clock: Clock,
         cookies: Mapping[str, str] | None = None,
+        feeds: Mapping[str, str] | None = None,
         max_concurrency: int = 16,
         failure_link: str = "",
         on_secrets: OnSecrets = keep_nothing,
@@ -59,6 +62,7 @@ class Delivery:
         self._keeper = keeper
         self._clock = clock
         self._cookies = cookies or {}
+        self._feeds = feeds or {}
         self._failure_link = failure_link
         self._on_secrets = on_secrets
         self._gate = Gate(max_concurrency, clock=clock)
@@ -88,14 +92,17 @@ class Delivery:
             try:
                 for position, part in enumerate(split_urls(urls)):
                     if position:
-                        # The insert before cleared the claim; the account has rows now, so nobody else was given it.
-                        await self._keeper.renew([task.key])
+                        await self._keeper.claim_served(task.key)
                     await self._send(task, part)
                 if self._failure_link:
                     await self._report_failure(task)
             except LikepionError as error:
                 log.warning("%s: %s", task.label, error.advice)
                 return error
+            except Exception as error:
+                # The others' inserts go on: cut off, their outcomes would be unknown.
+                log.warning("%s: the delivery failed", task.label, exc_info=True)
+                return LikepionError(f"the delivery failed with {type(error).__name__}")
             finally:
                 self._keeper.done(task.key)
                 progress.step(task.label)
@@ -103,6 +110,7 @@ class Delivery:
 
     async def _send(self, task: SecondaryTask, urls: Sequence[str]) -> None:
         async def attempt() -> None:
+            await self._keeper.before_insert(task.key)
             await self._keeper.check(task.key)
             begin = self._journal.links.begin_send
             sending = await self._journal.commit(begin, task.key, self._keeper.holder, urls, Moment.read(self._clock))
@@ -141,9 +149,11 @@ class Delivery:
             return
         account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
         await self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
-        if account.task.key != key:
-            raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
+        if account.task.request_id != task.request_id:
+            # The group's newest post is another; the address of this one's feed is not known here.
+            account = dataclasses.replace(account, task=task, link_rss=self._feeds.get(task.request_id, ""))
         report = failure_report(self._failure_link, account, note)
+        await self._keeper.before_insert(key)
         await self._keeper.check(key)
         send_id = await self._journal.commit(failures.begin_send, key, self._keeper.holder, Moment.read(self._clock))
         if send_id:

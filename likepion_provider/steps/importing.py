@@ -91,6 +91,8 @@ class BatchImport:
     """One batch of accounts, from claim to links in the journal.
 
     :param keeper: holds the accounts' claims; this object takes them over.
+    :param feeds: the ``link_rss`` of posts as the pull told them, by post: the manager's answer about an account names
+        the group's newest post, which may be another.
     :param settings: what the platforms' connections say, by domain; without one, the importer's own settings hold.
     :param on_secrets: see :data:`OnSecrets`.
     """
@@ -104,6 +106,7 @@ class BatchImport:
         registry: Registry,
         clock: Clock,
         settings: Mapping[str, PlatformSettings],
+        feeds: Mapping[str, str] | None = None,
         options: ImportOptions | None = None,
         on_secrets: OnSecrets = keep_nothing,
         read_feed: ReadFeed | None = None,
@@ -114,6 +117,7 @@ class BatchImport:
         self._registry = registry
         self._clock = clock
         self._settings = settings
+        self._link_rss = feeds or {}
         self._options = options or ImportOptions()
         self._on_secrets = on_secrets
         self._read_feed = read_feed or _read_feed
@@ -221,15 +225,16 @@ class BatchImport:
 
     async def _work(self, task: SecondaryTask) -> AccountReport:
         account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
+        link_rss = self._link_rss.get(task.request_id, "")
+        if account.task.request_id == task.request_id:
+            link_rss = account.link_rss or link_rss
         # A feed's URL can hold a private token.
-        await self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
-        if account.task.request_id != task.request_id:
-            raise LeaseLost(f"post {task.request_id} no longer runs in the account's group")
-        if not account.link_rss:
+        await self._on_secrets([*account.credentials.secrets(), *filter(None, [link_rss])])
+        if not link_rss:
             return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
         settings = self._settings.get(task.domain, PlatformSettings())
         platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
-        feed = await self._feed(account.link_rss, task.target or DEFAULT_TARGET)
+        feed = await self._feed(link_rss, task.target or DEFAULT_TARGET)
         http = self._http(platform, account, settings)
         try:
             job = Job(task, account.credentials, feed, settings, http, self._reference(task.key))

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
-from likepion_provider.aio import Gate, patiently
+from likepion_provider.aio import Gate, all_of, patiently
 from likepion_provider.clock import Clock, Moment
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
+from likepion_provider.journal.claims import HANDED_OVER
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import MAX_PULL
@@ -29,10 +31,7 @@ READS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The accounts that a person, or a backfill, asked for; an empty choice means whatever the manager hands out.
-
-    A run with a choice does not pull: that would claim other accounts for nothing.
-    """
+    """The accounts that a person, or a backfill, asked for; an empty choice means whatever the manager hands out."""
 
     group_id: str = ""
     domains: tuple[str, ...] = ()
@@ -42,6 +41,27 @@ class Choice:
 
     def __bool__(self) -> bool:
         return bool(self.group_id or self.domains or self.account_ids or self.resend_before)
+
+    def has(self, task: SecondaryTask) -> bool:
+        """Whether the account of a task was asked for."""
+        return (
+            (not self.account_ids or task.account_id in self.account_ids)
+            and (not self.group_id or task.group_id == self.group_id)
+            and (not self.domains or task.domain in self.domains)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """An account that was asked for and is not to be had.
+
+    :param name: its label where one is known, else its id.
+    :param reason: why, as a clause.
+    """
+
+    name: str
+    account_id: str
+    reason: str
 
 
 class Intake:
@@ -57,49 +77,58 @@ class Intake:
         self._clock = clock
         self._scope = scope
         self._run_id = run_id
+        #: The ``link_rss`` of the posts of this intake's accounts, by post; secret. It is the pull's word where a pull
+        #: brought the account: a later answer about the account names its group's newest post, which may be another.
+        self.feeds: dict[str, str] = {}
+        #: What was asked for and is not to be had.
+        self.refusals: list[Refusal] = []
 
     async def pull(self, limit: int) -> list[SecondaryTask]:
-        """Pull, settle what the pull proves, and take leftovers along.
+        """Take up what was handed over, pull the rest, settle what the pull proves, and take leftovers along.
 
         :param limit: 1 to 1,000.
         :raises OutcomeUnknown: the answer was lost; do not pull again at once.
         """
-        asked = Moment.read(self._clock)
-        pulled = [account.task for account in await self._manager.pull(limit)]
-        lease = Lease.granted(asked)
-        if lease.holds(Moment.read(self._clock)):
-            await self._journal.commit(self._journal.claims.grant, self._scope, {task.key: lease for task in pulled})
-            await self._journal.commit(self._journal.submissions.note, pulled, self._run_id, asked.at, pulled=True)
-            await self._settle(pulled, asked, exhaustive=len(pulled) < limit)
-        else:
-            log.warning("The claims of %d pulled accounts were over before this run could go on: let go", len(pulled))
-            pulled = []
-        leftovers = await self._leftovers({task.account_id for task in pulled})
-        log.info("Pulled %d accounts (limit %d) and took %d leftovers along", len(pulled), limit, len(leftovers))
-        return pulled + leftovers
+        adopted = await self._adopt(limit)
+        pulled = await self._pull(limit - len(adopted), lambda _: True) if len(adopted) < limit else []
+        leftovers = await self._leftovers(adopted + pulled)
+        log.info(
+            "Pulled %d accounts (limit %d), took up %d that were handed over and %d leftovers",
+            *(len(pulled), limit, len(adopted), len(leftovers)),
+        )
+        return adopted + pulled + leftovers
 
-    async def choose(self, choice: Choice) -> list[SecondaryTask]:
-        """Take accounts that the journal knows, or that are named, without pulling.
+    async def choose(self, choice: Choice, limit: int = MAX_PULL, *, pulls: bool = True) -> list[SecondaryTask]:
+        """Take the accounts that were asked for: what the claim rule allows at once, the rest by one pull.
 
-        :raises BadRequest: links are to be sent again, but neither a group nor accounts are named; or the
-            journal has never seen the group or the domain; or the manager knows no such account.
+        The manager does not say who holds an account, so what is nobody's by our journal comes from a pull or not at
+        all. The accounts that the pull brings beside are handed over to the next ordinary run.
+
+        :param limit: of the pull, 1 to 1,000.
+        :param pulls: False for a dry run, which takes only what a claim of ours holds already.
+        :raises BadRequest: links are to be sent again, but neither a group nor accounts are named; or neither journal
+            nor pull knows the group or the domain; or the manager knows no such account.
         """
         if choice.resend_before and not (choice.group_id or choice.account_ids):
             raise BadRequest("resend needs group_id or account_ids", remedy="Name whose links are missing.")
-        ids = await asyncio.to_thread(self._chosen_ids, choice)
-        accounts = await self._read(ids, strict=bool(choice.account_ids))
-        tasks = [account.task for account in accounts if _wanted(account.task, choice)]
-        chosen = [task.account_id for task in tasks]
-        await self._journal.commit(self._journal.settling.forgive, chosen, self._clock.now())
+        ids = await asyncio.to_thread(self._known_ids, choice)
+        tasks = await self._asked_for(ids, choice)
+        await self._journal.commit(self._journal.settling.forgive, [task.key for task in tasks], self._clock.now())
+        done = set() if choice.resend_before else await self._done(tasks)
+        open_tasks = [task for task in tasks if task.request_id and task.key not in done]
+        taken, busy = await self._claim(open_tasks, confirmed_counts=not choice.resend_before)
+        claimed = {task.account_id for task in taken}
+        rest = [task for task in open_tasks if task.account_id not in claimed and task.key not in busy]
+        pulled: list[SecondaryTask] = []
+        # A pull may also bring accounts of the group, or of the domain, that the journal has never seen.
+        if pulls and (rest or not choice.account_ids):
+            pulled = await self._pull(limit, choice.has, choice.resend_before)
+        if not ids and not pulled:
+            raise _unknown(choice)
         if choice.resend_before:
-            await self._resend(tasks, choice.resend_before)
-        done = await self._done(tasks)
-        for task in tasks:
-            if not task.request_id:
-                log.info("Left alone: %s, no post runs in its group", task.label)
-            elif task.key in done:
-                log.info("Left alone: %s, all its links are stored", task.label)
-        return await self._claim([task for task in tasks if task.request_id and task.key not in done])
+            await self._resend(taken, choice.resend_before)
+        self._refuse(tasks, done, busy, claimed | {task.account_id for task in pulled}, pulls=pulls)
+        return taken + pulled
 
     async def reaffirm(self, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
         """Claim again, in bulk, what this run still holds.
@@ -109,11 +138,12 @@ class Intake:
         """
         asked = Moment.read(self._clock)
         ids = [task.account_id for task in tasks]
-        live = await asyncio.to_thread(self._journal.claims.live, self._scope, ids, asked)
+        rows = await asyncio.to_thread(self._journal.claims.live, self._scope, ids, asked)
+        live = {account_id for account_id, row in rows.items() if not row.is_spent}
         claimed = await self._confirm(live)
         for task in tasks:
             if task.account_id not in claimed:
-                reason = "the manager does not find it" if task.account_id in live else "its claim has lapsed"
+                reason = "the manager does not find it" if task.account_id in live else "its claim is over"
                 log.warning("Dropped %s: %s", task.label, reason)
         return [task for task in tasks if task.account_id in claimed]
 
@@ -122,44 +152,78 @@ class Intake:
             return frozenset()
         asked = Moment.read(self._clock)
         answer = await self._manager.claim(sorted(account_ids))
-        await self._journal.commit(
-            self._journal.claims.extend, self._scope, answer.claimed, Lease.granted(asked, answer.ttl_s)
-        )
+        lease = Lease.granted(asked, answer.ttl_s)
+        await self._journal.commit(self._journal.claims.confirm, self._scope, answer.claimed, lease)
         await self._journal.commit(self._journal.claims.let_go, self._scope, set(account_ids) - answer.claimed)
         return answer.claimed
 
-    async def _claim(self, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
-        """Take accounts without a pull: first in the journal, against our own other runs, then at the manager."""
+    async def _claim(
+        self, tasks: Sequence[SecondaryTask], *, confirmed_counts: bool = True
+    ) -> tuple[list[SecondaryTask], set[PostAccount]]:
+        """Take accounts without a pull, as far as the claim rule allows: first in the journal, then at the manager.
+
+        :param confirmed_counts: whether a confirmed record lets an account be claimed.
+        :return: the accounts that were taken, and those that another run of ours works.
+        """
         asked = Moment.read(self._clock)
-        lease = Lease.granted(asked)
-        wanted = {task.key: lease for task in tasks}
-        reserved = await self._journal.commit(self._journal.claims.reserve, self._scope, wanted, asked)
-        for task in tasks:
-            if task.key not in reserved:
-                log.info("Left alone: %s, another run works it", task.label)
+        reserve = functools.partial(self._journal.claims.reserve, confirmed_counts=confirmed_counts)
+        reserved = await self._journal.commit(
+            reserve, self._scope, [task.key for task in tasks], Lease.granted(asked), asked
+        )
         try:
-            claimed = await self._confirm({key.account_id for key in reserved})
+            claimed = await self._confirm({key.account_id for key in reserved.taken})
         except LikepionError:
-            await self._journal.commit(self._journal.claims.let_go, self._scope, {key.account_id for key in reserved})
+            ids = {key.account_id for key in reserved.taken}
+            await self._journal.commit(self._journal.claims.let_go, self._scope, ids)
             raise
         taken = [task for task in tasks if task.account_id in claimed]
         await self._journal.commit(self._journal.submissions.note, taken, self._run_id, asked.at)
-        return taken
+        return taken, reserved.busy
 
-    # --- by hand ---
+    # --- by a person's choice ---
 
-    def _chosen_ids(self, choice: Choice) -> list[str]:
+    def _known_ids(self, choice: Choice) -> list[str]:
         if choice.account_ids:
             return list(dict.fromkeys(choice.account_ids))
         submissions = self._journal.submissions
         known = submissions.of_groups([choice.group_id]) if choice.group_id else submissions.of_domains(choice.domains)
-        if not known:
-            what = f"group {choice.group_id!r}" if choice.group_id else f"domains {', '.join(choice.domains)}"
-            raise BadRequest(
-                f"the journal has never seen {what}",
-                remedy="Let a scheduled run pull it first, or name its accounts in account_ids.",
-            )
         return list(dict.fromkeys(each.key.account_id for each in known))
+
+    async def _asked_for(self, ids: Sequence[str], choice: Choice) -> list[SecondaryTask]:
+        """The accounts with the post that they are worked for: the one of our claim, else their group's newest."""
+        ours = {key.account_id: key for key in await asyncio.to_thread(self._journal.claims.ours, ids, self._now())}
+        tasks = [account.task for account in await self._read(ids, strict=bool(choice.account_ids))]
+        asked = [task for task in tasks if choice.has(task)]
+        return [
+            dataclasses.replace(task, request_id=ours[task.account_id].request_id) if task.account_id in ours else task
+            for task in asked
+        ]
+
+    def _refuse(
+        self,
+        tasks: Sequence[SecondaryTask],
+        done: Collection[PostAccount],
+        busy: Collection[PostAccount],
+        taken: Collection[str],
+        *,
+        pulls: bool,
+    ) -> None:
+        """Name what was asked for and is not to be had, with the reason."""
+        for task in tasks:
+            if task.account_id in taken:
+                continue
+            if not task.request_id:
+                reason = "no post runs in its group"
+            elif task.key in done:
+                reason = "all its links are stored"
+            elif task.key in busy:
+                reason = "another run works it"
+            elif not pulls:
+                reason = "no claim of ours holds it, and a dry run pulls nothing"
+            else:
+                reason = "the manager did not hand it out: somebody else holds it, or it has what it needs"
+            self.refusals.append(Refusal(task.label, task.account_id, reason))
+            log.warning("Not taken: %s, %s", task.label, reason)
 
     async def _read(self, account_ids: Iterable[str], *, strict: bool) -> list[Account]:
         gate = Gate(READS, clock=self._clock)
@@ -177,7 +241,7 @@ class Intake:
                     log.warning("Left alone: account %s, %s", account_id, error)
                     return None
 
-        return [each for each in await asyncio.gather(*map(read, account_ids)) if each]
+        return [each for each in await all_of(map(read, account_ids)) if each]
 
     async def _resend(self, tasks: Sequence[SecondaryTask], sent_before: datetime) -> None:
         keys = [task.key for task in tasks]
@@ -194,6 +258,45 @@ class Intake:
         return {key for key, count in states.items() if set(count) == {LinkState.STORED}} - growing
 
     # --- with a pull ---
+
+    def _now(self) -> Moment:
+        return Moment.read(self._clock)
+
+    async def _adopt(self, most: int) -> list[SecondaryTask]:
+        """Take up what runs for a choice were given beside what they had asked for."""
+        keys = await self._journal.commit(self._journal.claims.adopt, self._scope, most, self._now())
+        accounts = await self._read([key.account_id for key in keys], strict=False) if keys else []
+        wanted = {key.account_id: key for key in keys}
+        return [dataclasses.replace(each.task, request_id=wanted[each.task.account_id].request_id) for each in accounts]
+
+    async def _pull(
+        self, limit: int, wanted: Callable[[SecondaryTask], bool], resend_before: datetime | None = None
+    ) -> list[SecondaryTask]:
+        """Pull, and hand over to the next ordinary run what this one did not ask for.
+
+        :return: what it did ask for.
+        """
+        asked = self._now()
+        accounts = await self._manager.pull(limit)
+        lease = Lease.granted(asked)
+        if not lease.holds(self._now()):
+            log.warning("The claims of %d pulled accounts were over before this run could go on: let go", len(accounts))
+            return []
+        pulled = [account.task for account in accounts]
+        ours = [task for task in pulled if wanted(task)]
+        beside = [task for task in pulled if not wanted(task)]
+        claims, submissions = self._journal.claims, self._journal.submissions
+        await self._journal.commit(claims.grant, self._scope, {task.key: lease for task in ours})
+        await self._journal.commit(claims.grant, HANDED_OVER, {task.key: lease for task in beside})
+        await self._journal.commit(submissions.note, pulled, self._run_id, asked.at, pulled=True)
+        if resend_before:
+            # Before the pull is taken for a proof: that these were handed out is what the person said.
+            await self._resend(ours, resend_before)
+        await self._settle(pulled, asked, exhaustive=len(pulled) < limit)
+        if beside:
+            log.info("%d accounts that were pulled beside are handed over to the next ordinary run", len(beside))
+        self.feeds |= {each.task.request_id: each.link_rss for each in accounts if each.link_rss and wanted(each.task)}
+        return ours
 
     async def _settle(self, pulled: Sequence[SecondaryTask], asked: Moment, *, exhaustive: bool) -> None:
         settling = self._journal.settling
@@ -217,20 +320,30 @@ class Intake:
                 await self._journal.commit(settling.presume, account.task.key, asked.at)
                 log.warning("%s: links with an unknown outcome are taken for stored", account.task.label)
 
-    async def _leftovers(self, pulled: Collection[str]) -> list[SecondaryTask]:
+    async def _leftovers(self, pulled: Collection[SecondaryTask]) -> list[SecondaryTask]:
         """Accounts with a stored link and something left to send or to find: no pull brings them back for that post."""
         keys = await asyncio.to_thread(self._journal.links.leftovers, MAX_PULL)
         submissions, now = self._journal.submissions, self._clock.now()
         incomplete = await asyncio.to_thread(submissions.incomplete, MAX_PULL, now)
         await self._journal.commit(submissions.looked_at, incomplete, now)
-        keys += incomplete
-        ids = dict.fromkeys(key.account_id for key in keys if key.account_id not in pulled)
-        wanted = set(keys)
-        accounts = await self._read(ids, strict=False)
-        return await self._claim([account.task for account in accounts if account.task.key in wanted])
+        busy, running = {task.account_id for task in pulled}, {task.request_id for task in pulled}
+        wanted = {key.account_id: key for key in [*keys, *incomplete] if key.account_id not in busy}
+        accounts = await self._read(wanted, strict=False)
+        tasks = [_for_post(account.task, wanted[account.task.account_id].request_id, running) for account in accounts]
+        taken, _ = await self._claim([task for task in tasks if task])
+        return taken
 
 
-def _wanted(task: SecondaryTask, choice: Choice) -> bool:
-    return (not choice.group_id or task.group_id == choice.group_id) and (
-        not choice.domains or task.domain in choice.domains
+def _for_post(task: SecondaryTask, request_id: str, running: Collection[str]) -> SecondaryTask | None:
+    """The task for a post that still runs, by the account's own word or by a pull; None where nothing says so."""
+    if request_id == task.request_id:
+        return task
+    return dataclasses.replace(task, request_id=request_id) if request_id in running else None
+
+
+def _unknown(choice: Choice) -> BadRequest:
+    what = f"group {choice.group_id!r}" if choice.group_id else f"domains {', '.join(choice.domains)}"
+    return BadRequest(
+        f"the journal has never seen {what}, and the manager handed none of it out",
+        remedy="Check the id; or let a scheduled run pull it first; or name its accounts in account_ids.",
     )

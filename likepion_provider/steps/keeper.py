@@ -42,6 +42,9 @@ class Keeper:
         self.renewed = 0
         #: The TTL that the manager last gave, in seconds; its pulls do not tell one.
         self._ttl_s = CLAIM_TTL_S
+        #: Accounts whose insert has begun or is about to, and what keeps a renewal and an insert apart.
+        self._inserting: set[PostAccount] = set()
+        self._renewing = asyncio.Lock()
         #: Set when a claim joins that is due before the keeper would wake.
         self._joined = asyncio.Event()
         #: On the boot clock: when the next renewal is due, and when the manager may be asked again.
@@ -106,29 +109,54 @@ class Keeper:
             raise LeaseLost(f"the claim on account {key.account_id} has lapsed")
         return lease.remaining_s(now) - LAPSE_MARGIN_S
 
-    async def renew(self, keys: Collection[PostAccount] | None = None) -> None:
+    async def before_insert(self, key: PostAccount) -> None:
+        """Renew this claim no more, and wait for the renewal that may be under way.
+
+        An insert ends a claim at the manager, whatever it stores: claimed after it, the account might be a stranger's.
+        """
+        self._inserting.add(key)
+        async with self._renewing:
+            pass
+
+    async def renew(self) -> None:
         """Renew what is still ours, in bulk; what the manager does not confirm keeps its old end.
 
-        :param keys: all by default.
         :raises LikepionError: the manager or the journal failed; the leases stand as they were.
         """
-        wanted = {key.account_id: key for key in (self._leases if keys is None else keys) if key in self._leases}
+        async with self._renewing:
+            wanted = {key.account_id: key for key in self._leases if key not in self._inserting}
+            claims, asked = self._journal.claims, Moment.read(self._clock)
+            live = await asyncio.to_thread(claims.live, self.scope, list(wanted), asked, self._holder)
+            for account_id in wanted.keys() - live.keys():
+                self.done(wanted[account_id])
+            ours = {account_id for account_id, row in live.items() if not row.is_spent}
+            ours -= {key.account_id for key in self._inserting}
+            if not ours:
+                return
+            asked = Moment.read(self._clock)
+            answer = await self._manager.claim(sorted(ours))
+            lease = Lease.granted(asked, answer.ttl_s)
+            self._ttl_s = answer.ttl_s
+            self.renewed += len(answer.claimed)
+            await self._journal.commit(claims.extend, self.scope, answer.claimed, lease)
+            # An account that was done meanwhile stays done.
+            self._leases |= {wanted[each]: lease for each in answer.claimed if wanted[each] in self._leases}
+            log.info("Renewed %d of %d claims", len(answer.claimed), len(wanted))
+
+    async def claim_served(self, key: PostAccount) -> None:
+        """Claim again an account of which the manager has confirmed a record: it is handed out to nobody.
+
+        :raises LeaseLost: nothing is confirmed, so the insert that ended the claim may have left it to anybody.
+        """
+        if key not in await asyncio.to_thread(self._journal.claims.served, [key]):
+            raise LeaseLost(f"the insert before ended the claim on account {key.account_id} and stored nothing")
         asked = Moment.read(self._clock)
-        claims = self._journal.claims
-        ours = await asyncio.to_thread(claims.live, self.scope, list(wanted), asked, self._holder)
-        for account_id in set(wanted) - ours:
-            self.done(wanted[account_id])
-        if not ours:
-            return
-        asked = Moment.read(self._clock)
-        answer = await self._manager.claim(sorted(ours))
+        answer = await self._manager.claim([key.account_id])
+        if key.account_id not in answer.claimed:
+            raise LeaseLost(f"the manager does not find account {key.account_id}")
         lease = Lease.granted(asked, answer.ttl_s)
-        self._ttl_s = answer.ttl_s
-        self.renewed += len(answer.claimed)
-        await self._journal.commit(claims.extend, self.scope, answer.claimed, lease)
-        # An account that was done meanwhile stays done.
-        self._leases |= {wanted[each]: lease for each in answer.claimed if wanted[each] in self._leases}
-        log.info("Renewed %d of %d claims", len(answer.claimed), len(wanted))
+        await self._journal.commit(self._journal.claims.claim_anew, self.scope, key.account_id, lease)
+        self._leases[key] = lease
 
     async def keep(self) -> None:
         """Renew each claim when it is due, for ever; to be run beside the work.

@@ -68,7 +68,9 @@ class Waits:
             while keeper.any_left(keys):
                 account = await poll.account(first, poke_interval_s)
                 if account and account.task.request_id != first.request_id:
-                    log.warning("Post %s no longer runs in its group", first.request_id)
+                    log.warning(
+                        "Post %s is not its group's newest: the next pull tells how it stands", first.request_id
+                    )
                     break
                 if account and account.task.feed_ready:
                     return True

@@ -76,10 +76,12 @@ def upgrade() -> None:
         _text("request_id", 64, None),
         _text("scope", 512),
         _text("holder", 64),
+        _text("insert_id", 64),
         sa.Column("expires_at", _TIME, nullable=False),
         _text("boot_id", 64),
         sa.Column("boot_expires_s", sa.Float, nullable=False, server_default="0"),
     )
+    op.create_index("likepion_claim_scope", "likepion_claim", ["scope"])
     op.create_table(
         "likepion_link",
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
