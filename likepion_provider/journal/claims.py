@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Executable, bindparam, case, false, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, bindparam, case, false, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
@@ -61,11 +61,11 @@ class Claim(NamedTuple):
 class Reserved(NamedTuple):
     """What :meth:`Claims.reserve` took; an account in neither set may not be claimed without a pull.
 
-    :param taken: they may be claimed now.
+    :param taken: they may be claimed, each for as long as its lease holds.
     :param busy: another run of ours works them.
     """
 
-    taken: set[PostAccount]
+    taken: dict[PostAccount, Lease]
     busy: set[PostAccount]
 
 
@@ -97,22 +97,23 @@ class Claims:
         :param confirmed_counts: False where a person says that the manager has lost its records, so that (b) does not
             hold.
         """
-        reserved = Reserved(set(), set())
+        reserved = Reserved({}, set())
+        over = Lease(now.at, now.boot_id, now.boot_s)
         with self._database.writing() as connection:
             served = _served(connection, keys) if confirmed_counts else set()
             for key in _in_order(keys):
                 # A row that is not there cannot be locked: put one that is nobody's first.
-                connection.execute(put_absent(connection, claim), _row("", key, lease, insert_id=_NOT_CLAIMED))
+                connection.execute(put_absent(connection, claim), _row("", key, over))
                 row = lock(connection, key.account_id)
                 if row is None or (row.scope not in ("", HANDED_OVER, scope) and row.lease.remaining_s(now) > 0):
                     reserved.busy.add(key)
                 elif row.key == key and row.lease.holds(now) and not row.is_spent:
                     connection.execute(_TO_SCOPE, {"account": key.account_id, "run": scope})
-                    reserved.taken.add(key)
+                    reserved.taken[key] = row.lease
                 elif key in served:
                     mine = _row(scope, key, lease, insert_id=_NOT_CLAIMED)
                     connection.execute(put_fresh(connection, claim, *_CHANGING), mine)
-                    reserved.taken.add(key)
+                    reserved.taken[key] = lease
         return reserved
 
     def adopt(self, scope: str, most: int, now: Moment) -> list[PostAccount]:
@@ -141,10 +142,10 @@ class Claims:
         with self._database.reading() as connection:
             return _served(connection, keys)
 
-    def take_over(self, scope: str, holder: str, keys: Iterable[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
+    def take_over(self, scope: str, holder: str, keys: Iterable[PostAccount], now: Moment) -> dict[PostAccount, Claim]:
         """Make ``holder`` the one attempt that may write, for every claim of the scope that still holds.
 
-        :return: the leases; an account that is missing must not be touched.
+        :return: the claims, also those that an insert has ended; an account that is missing must not be touched.
         """
         wanted = set(keys)
         ids = sorted({key.account_id for key in wanted})
@@ -152,8 +153,7 @@ class Claims:
         with self._database.writing() as connection:
             # As _in_order() has them.
             rows = _read(connection, query.order_by(claim.c.account_id).with_for_update())
-            usable = [row for row in rows if row.lease.holds(now) and not row.is_spent]
-            held = {row.key: row.lease for row in usable if row.key in wanted}
+            held = {row.key: row for row in rows if row.key in wanted and row.lease.holds(now)}
             ids = [key.account_id for key in held]
             connection.execute(update(claim).where(claim.c.account_id.in_(ids)).values(holder=holder))
         return held
@@ -193,15 +193,19 @@ class Claims:
         known = case((claim.c.insert_id == _NOT_CLAIMED, ""), else_=claim.c.insert_id)
         self._note(scope, account_ids, _columns(lease) | {"insert_id": known})
 
-    def claim_anew(self, scope: str, account_id: str, lease: Lease) -> None:
-        """Note a claim after an insert that had ended the one before; no insert has begun under this one."""
-        self._note(scope, [account_id], _columns(lease) | {"insert_id": ""})
+    def claim_anew(self, scope: str, holder: str, account_id: str, lease: Lease) -> None:
+        """Note a claim after an insert that had ended the one before; no insert has begun under this one.
 
-    def _note(self, scope: str, account_ids: Iterable[str], values: dict[str, Any]) -> None:
+        :param holder: the attempt that claimed; under what a later one took over, an insert may have begun.
+        """
+        self._note(scope, [account_id], _columns(lease) | {"insert_id": ""}, claim.c.holder == holder)
+
+    def _note(
+        self, scope: str, account_ids: Iterable[str], values: dict[str, Any], *which: ColumnElement[bool]
+    ) -> None:
+        mine = (claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope, *which)
         with self._database.writing() as connection:
-            connection.execute(
-                update(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope).values(values)
-            )
+            connection.execute(update(claim).where(*mine).values(values))
 
     def let_go(self, scope: str, account_ids: Iterable[str], holder: str | None = None) -> None:
         """Stop working accounts: another run of ours may have them; to the rest of the world the claim just lapses.

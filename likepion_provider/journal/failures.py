@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, or_, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require, spend, unspend
@@ -64,14 +64,19 @@ class Failures:
         :param state: ``prepared`` where it provably was not sent; ``stored``, ``refused`` or ``unknown``.
         """
         with self._database.writing() as connection:
-            connection.execute(_END_SEND, named(key) | {"send": send_id, "to": state})
             if state is LinkState.PREPARED:
                 unspend(connection, key.account_id, send_id)
+            connection.execute(_END_SEND, named(key) | {"send": send_id, "to": state})
 
 
 def withdraw(connection: Connection, keys: Collection[PostAccount]) -> None:
     """Drop the reports that provably are not at the manager: a person has changed something and wants another try."""
     connection.execute(_WITHDRAW, each_named(keys))
+
+
+def doubt(connection: Connection, keys: Collection[PostAccount]) -> None:
+    """Take reports for confirmed no longer: a person says that the manager has lost what it had confirmed."""
+    connection.execute(_DOUBT, each_named(keys))
 
 
 def send_again(connection: Connection, keys: Collection[PostAccount], sent_until: datetime) -> None:
@@ -92,7 +97,10 @@ def is_reported() -> ColumnElement[bool]:
 
 
 _OF_KEY = of_key(failure)
-_WITHDRAW = delete(failure).where(_OF_KEY, failure.c.state.in_((LinkState.PREPARED, LinkState.REFUSED)))
+# Not in_(): a statement that is run for many keys takes no list.
+_IS_ABSENT = or_(failure.c.state == LinkState.PREPARED, failure.c.state == LinkState.REFUSED)
+_WITHDRAW = delete(failure).where(_OF_KEY, _IS_ABSENT)
+_DOUBT = update(failure).where(_OF_KEY, failure.c.state == LinkState.STORED).values(state=LinkState.UNKNOWN)
 _IS_SENDABLE = and_(_OF_KEY, failure.c.state == LinkState.PREPARED, ~exists().where(same_key(link, failure)))
 _TO_SEND = select(failure.c.note).where(_IS_SENDABLE)
 _BEGIN_SEND = (

@@ -147,9 +147,10 @@ class Links:
         :param state: ``prepared`` where it provably was not sent, ``refused`` or ``unknown``.
         """
         with self._database.writing() as connection:
-            connection.execute(_END_SEND, _ended(key, sending, state, evidence, at))
             if state is LinkState.PREPARED:
+                # First, as the claim is locked first by who begins an insert.
                 unspend(connection, key.account_id, sending.send_id)
+            connection.execute(_END_SEND, _ended(key, sending, state, evidence, at))
             tally(connection, [key], at)
 
     def orphaned(self, keys: Collection[PostAccount], at: datetime) -> None:

@@ -97,7 +97,7 @@ class Settling:
                 return 0, proof
             over = _over_since(pulled_at)
             silent = [row for key, rows in sent.items() if not confirmed[key] for row in rows]
-            due = [row.id for row in silent if row.sent_at <= over]
+            due = [row.id for row in silent if row.sent_at <= over and row.url]
             evidence = f"handed out again at {_shown(pulled_at)}: was not stored"
             for part in in_parts(due):
                 # Nothing is there, so the next insert counts as the account's first: see presumable().
@@ -161,7 +161,7 @@ class Settling:
     def resend(self, keys: Collection[PostAccount], sent_before: datetime, who: str, at: datetime) -> int:
         """Take a person's word that the manager has lost what it had confirmed: send those links again.
 
-        Pruned links cannot be.
+        Pruned links cannot be; they, and a report of failure, count as confirmed no longer.
 
         :param sent_before: what went out since then stays; so saying it again for the same run sends nothing more.
         :return: how many links.
@@ -169,10 +169,12 @@ class Settling:
         if not keys:
             return 0
         evidence = f"{who} at {_shown(at)}: send again although it was stored"
-        lost = and_(_state == LinkState.STORED, link.c.url != "", link.c.sent_at < sent_before)
-        again = update(link).where(_OF_KEY, lost).values(_filed(LinkState.PREPARED, evidence, at))
+        lost = and_(_state == LinkState.STORED, link.c.sent_at < sent_before)
+        again = update(link).where(_OF_KEY, lost, link.c.url != "").values(_filed(LinkState.PREPARED, evidence, at))
         with self._database.writing() as connection:
             changed = connection.execute(again, each_named(keys)).rowcount
+            connection.execute(update(link).where(_OF_KEY, lost).values(presumed=True), each_named(keys))
+            failures.doubt(connection, keys)
             tally(connection, keys, at)
         return changed
 
@@ -208,6 +210,8 @@ class _Sent:
     sent_at: datetime
     presumed: bool
     updated_at: datetime
+    #: Empty where it was pruned.
+    url: str
 
     @property
     def is_confirmed(self) -> bool:

@@ -186,7 +186,7 @@ class Delivery:
             message = f"the manager refused {states[LinkState.REFUSED]} of {found} links: {words or 'no reason given'}"
             return AccountReport(task, Outcome.FAILED, found, message=message, remedy=REFUSED_REMEDY)
         if states[LinkState.PREPARED]:
-            if not held:
+            if not held and not states[LinkState.STORED]:
                 return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before the insert"))
             return AccountReport(task, Outcome.WAITING, found, message="not sent yet; a later run sends it")
         return AccountReport(task, Outcome.DELIVERED, found)

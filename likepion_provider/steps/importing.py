@@ -231,7 +231,10 @@ class BatchImport:
         # A feed's URL can hold a private token.
         await self._on_secrets([*account.credentials.secrets(), *filter(None, [link_rss])])
         if not link_rss:
-            return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
+            message = "the primary site has not set link_rss yet"
+            if account.task.request_id != task.request_id:
+                message = "another post of its group is newer, so only a pull tells this one's link_rss"
+            return AccountReport(task, Outcome.WAITING, message=message)
         settings = self._settings.get(task.domain, PlatformSettings())
         platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
         feed = await self._feed(link_rss, task.target or DEFAULT_TARGET)

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from likepion_provider.aio import Gate, all_of, patiently
@@ -91,12 +91,12 @@ class Intake:
         """
         adopted = await self._adopt(limit)
         pulled = await self._pull(limit - len(adopted), lambda _: True) if len(adopted) < limit else []
-        leftovers = await self._leftovers(adopted + pulled)
+        leftovers = await self._leftovers(adopted, pulled)
         log.info(
             "Pulled %d accounts (limit %d), took up %d that were handed over and %d leftovers",
             *(len(pulled), limit, len(adopted), len(leftovers)),
         )
-        return adopted + pulled + leftovers
+        return _as_pulled(adopted, pulled) + pulled + leftovers
 
     async def choose(self, choice: Choice, limit: int = MAX_PULL, *, pulls: bool = True) -> list[SecondaryTask]:
         """Take the accounts that were asked for: what the claim rule allows at once, the rest by one pull.
@@ -105,7 +105,8 @@ class Intake:
         all. The accounts that the pull brings beside are handed over to the next ordinary run.
 
         :param limit: of the pull, 1 to 1,000.
-        :param pulls: False for a dry run, which takes only what a claim of ours holds already.
+        :param pulls: False for a dry run, which asks the manager for no claim: it takes only what a claim of ours holds
+            already, and forgives and resends nothing.
         :raises BadRequest: links are to be sent again, but neither a group nor accounts are named; or neither journal
             nor pull knows the group or the domain; or the manager knows no such account.
         """
@@ -113,10 +114,11 @@ class Intake:
             raise BadRequest("resend needs group_id or account_ids", remedy="Name whose links are missing.")
         ids = await asyncio.to_thread(self._known_ids, choice)
         tasks = await self._asked_for(ids, choice)
-        await self._journal.commit(self._journal.settling.forgive, [task.key for task in tasks], self._clock.now())
+        if pulls:
+            await self._journal.commit(self._journal.settling.forgive, [task.key for task in tasks], self._clock.now())
         done = set() if choice.resend_before else await self._done(tasks)
         open_tasks = [task for task in tasks if task.request_id and task.key not in done]
-        taken, busy = await self._claim(open_tasks, confirmed_counts=not choice.resend_before)
+        taken, busy = await self._claim(open_tasks, confirmed_counts=pulls and not choice.resend_before, asks=pulls)
         claimed = {task.account_id for task in taken}
         rest = [task for task in open_tasks if task.account_id not in claimed and task.key not in busy]
         pulled: list[SecondaryTask] = []
@@ -125,10 +127,10 @@ class Intake:
             pulled = await self._pull(limit, choice.has, choice.resend_before)
         if not ids and not pulled:
             raise _unknown(choice)
-        if choice.resend_before:
+        if pulls and choice.resend_before:
             await self._resend(taken, choice.resend_before)
         self._refuse(tasks, done, busy, claimed | {task.account_id for task in pulled}, pulls=pulls)
-        return taken + pulled
+        return _as_pulled(taken, pulled) + pulled
 
     async def reaffirm(self, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
         """Claim again, in bulk, what this run still holds.
@@ -139,7 +141,7 @@ class Intake:
         asked = Moment.read(self._clock)
         ids = [task.account_id for task in tasks]
         rows = await asyncio.to_thread(self._journal.claims.live, self._scope, ids, asked)
-        live = {account_id for account_id, row in rows.items() if not row.is_spent}
+        live = {account_id: row.lease for account_id, row in rows.items() if not row.is_spent}
         claimed = await self._confirm(live)
         for task in tasks:
             if task.account_id not in claimed:
@@ -147,34 +149,41 @@ class Intake:
                 log.warning("Dropped %s: %s", task.label, reason)
         return [task for task in tasks if task.account_id in claimed]
 
-    async def _confirm(self, account_ids: Collection[str]) -> frozenset[str]:
-        if not account_ids:
-            return frozenset()
-        asked = Moment.read(self._clock)
-        answer = await self._manager.claim(sorted(account_ids))
-        lease = Lease.granted(asked, answer.ttl_s)
-        await self._journal.commit(self._journal.claims.confirm, self._scope, answer.claimed, lease)
-        await self._journal.commit(self._journal.claims.let_go, self._scope, set(account_ids) - answer.claimed)
-        return answer.claimed
+    async def _confirm(self, leases: Mapping[str, Lease]) -> frozenset[str]:
+        """Claim at the manager what the journal says is ours to claim.
+
+        :param leases: for how long it says so, by account id; this process may have stood still since it was asked.
+        """
+        claims, asked = self._journal.claims, self._now()
+        ours = [account_id for account_id, lease in sorted(leases.items()) if lease.holds(asked)]
+        claimed: frozenset[str] = frozenset()
+        if ours:
+            answer = await self._manager.claim(ours)
+            claimed = answer.claimed
+            await self._journal.commit(claims.confirm, self._scope, claimed, Lease.granted(asked, answer.ttl_s))
+        if left := leases.keys() - claimed:
+            await self._journal.commit(claims.let_go, self._scope, left)
+        return claimed
 
     async def _claim(
-        self, tasks: Sequence[SecondaryTask], *, confirmed_counts: bool = True
+        self, tasks: Sequence[SecondaryTask], *, confirmed_counts: bool = True, asks: bool = True
     ) -> tuple[list[SecondaryTask], set[PostAccount]]:
         """Take accounts without a pull, as far as the claim rule allows: first in the journal, then at the manager.
 
         :param confirmed_counts: whether a confirmed record lets an account be claimed.
+        :param asks: False leaves it at what the journal says.
         :return: the accounts that were taken, and those that another run of ours works.
         """
-        asked = Moment.read(self._clock)
+        asked = self._now()
         reserve = functools.partial(self._journal.claims.reserve, confirmed_counts=confirmed_counts)
         reserved = await self._journal.commit(
             reserve, self._scope, [task.key for task in tasks], Lease.granted(asked), asked
         )
+        leases = {key.account_id: lease for key, lease in reserved.taken.items()}
         try:
-            claimed = await self._confirm({key.account_id for key in reserved.taken})
+            claimed = await self._confirm(leases) if asks else leases.keys()
         except LikepionError:
-            ids = {key.account_id for key in reserved.taken}
-            await self._journal.commit(self._journal.claims.let_go, self._scope, ids)
+            await self._journal.commit(self._journal.claims.let_go, self._scope, leases)
             raise
         taken = [task for task in tasks if task.account_id in claimed]
         await self._journal.commit(self._journal.submissions.note, taken, self._run_id, asked.at)
@@ -194,10 +203,7 @@ class Intake:
         ours = {key.account_id: key for key in await asyncio.to_thread(self._journal.claims.ours, ids, self._now())}
         tasks = [account.task for account in await self._read(ids, strict=bool(choice.account_ids))]
         asked = [task for task in tasks if choice.has(task)]
-        return [
-            dataclasses.replace(task, request_id=ours[task.account_id].request_id) if task.account_id in ours else task
-            for task in asked
-        ]
+        return [_of_post(task, ours[task.account_id].request_id) if task.account_id in ours else task for task in asked]
 
     def _refuse(
         self,
@@ -264,10 +270,12 @@ class Intake:
 
     async def _adopt(self, most: int) -> list[SecondaryTask]:
         """Take up what runs for a choice were given beside what they had asked for."""
-        keys = await self._journal.commit(self._journal.claims.adopt, self._scope, most, self._now())
-        accounts = await self._read([key.account_id for key in keys], strict=False) if keys else []
-        wanted = {key.account_id: key for key in keys}
-        return [dataclasses.replace(each.task, request_id=wanted[each.task.account_id].request_id) for each in accounts]
+        now = self._now()
+        keys = await self._journal.commit(self._journal.claims.adopt, self._scope, most, now)
+        wanted = {key.account_id: key.request_id for key in keys}
+        tasks = [_of_post(each.task, wanted[each.task.account_id]) for each in await self._read(wanted, strict=False)]
+        await self._journal.commit(self._journal.submissions.note, tasks, self._run_id, now.at)
+        return tasks
 
     async def _pull(
         self, limit: int, wanted: Callable[[SecondaryTask], bool], resend_before: datetime | None = None
@@ -320,25 +328,43 @@ class Intake:
                 await self._journal.commit(settling.presume, account.task.key, asked.at)
                 log.warning("%s: links with an unknown outcome are taken for stored", account.task.label)
 
-    async def _leftovers(self, pulled: Collection[SecondaryTask]) -> list[SecondaryTask]:
+    async def _leftovers(
+        self, adopted: Sequence[SecondaryTask], pulled: Sequence[SecondaryTask]
+    ) -> list[SecondaryTask]:
         """Accounts with a stored link and something left to send or to find: no pull brings them back for that post."""
         keys = await asyncio.to_thread(self._journal.links.leftovers, MAX_PULL)
         submissions, now = self._journal.submissions, self._clock.now()
         incomplete = await asyncio.to_thread(submissions.incomplete, MAX_PULL, now)
         await self._journal.commit(submissions.looked_at, incomplete, now)
-        busy, running = {task.account_id for task in pulled}, {task.request_id for task in pulled}
+        busy = {task.account_id for task in [*adopted, *pulled]}
+        running = {task.request_id for task in pulled}
         wanted = {key.account_id: key for key in [*keys, *incomplete] if key.account_id not in busy}
         accounts = await self._read(wanted, strict=False)
-        tasks = [_for_post(account.task, wanted[account.task.account_id].request_id, running) for account in accounts]
-        taken, _ = await self._claim([task for task in tasks if task])
-        return taken
+        # By its account's own word, or by the pull's: after a post comes the next, for which an account may be anybody's.
+        tasks = [
+            _of_post(account.task, key.request_id)
+            for account in accounts
+            if (key := wanted[account.task.account_id]).request_id in {account.task.request_id, *running}
+        ]
+        taken, _ = await self._claim(tasks)
+        return _as_pulled(taken, pulled)
 
 
-def _for_post(task: SecondaryTask, request_id: str, running: Collection[str]) -> SecondaryTask | None:
-    """The task for a post that still runs, by the account's own word or by a pull; None where nothing says so."""
-    if request_id == task.request_id:
-        return task
-    return dataclasses.replace(task, request_id=request_id) if request_id in running else None
+def _of_post(task: SecondaryTask, request_id: str) -> SecondaryTask:
+    """The account's task for a post that need not be its group's newest, of which its own answer tells."""
+    # Where it is not, a wait for the feed would hear nothing of it.
+    return task if request_id == task.request_id else dataclasses.replace(task, request_id=request_id, feed_ready=True)
+
+
+def _as_pulled(tasks: Sequence[SecondaryTask], pulled: Sequence[SecondaryTask]) -> list[SecondaryTask]:
+    """Tasks with what a pull says of their posts."""
+    told = {task.request_id: task for task in pulled}
+    return [
+        dataclasses.replace(task, target=post.target, feed_ready=post.feed_ready)
+        if (post := told.get(task.request_id))
+        else task
+        for task in tasks
+    ]
 
 
 def _unknown(choice: Choice) -> BadRequest:

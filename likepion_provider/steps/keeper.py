@@ -61,12 +61,13 @@ class Keeper:
     async def take_over(self, keys: Collection[PostAccount]) -> set[PostAccount]:
         """Become the attempt that works these accounts.
 
-        :return: those whose claim still holds; no other may be touched.
+        :return: those whose claim still holds, with no insert begun under it; no other may be touched.
         """
         now = Moment.read(self._clock)
         claims = self._journal.claims
-        self._leases = await self._journal.commit(claims.take_over, self.scope, self.holder, keys, now)
-        await self._journal.commit(self._journal.links.orphaned, set(self._leases), now.at)
+        rows = await self._journal.commit(claims.take_over, self.scope, self.holder, keys, now)
+        await self._journal.commit(self._journal.links.orphaned, set(rows), now.at)
+        self._leases = {key: row.lease for key, row in rows.items() if not row.is_spent}
         return set(self._leases)
 
     async def resume(self, keys: Collection[PostAccount]) -> None:
@@ -127,13 +128,13 @@ class Keeper:
             wanted = {key.account_id: key for key in self._leases if key not in self._inserting}
             claims, asked = self._journal.claims, Moment.read(self._clock)
             live = await asyncio.to_thread(claims.live, self.scope, list(wanted), asked, self._holder)
-            for account_id in wanted.keys() - live.keys():
+            asked = Moment.read(self._clock)
+            ours = {each for each, row in live.items() if not row.is_spent and row.lease.holds(asked)}
+            for account_id in wanted.keys() - ours:
                 self.done(wanted[account_id])
-            ours = {account_id for account_id, row in live.items() if not row.is_spent}
             ours -= {key.account_id for key in self._inserting}
             if not ours:
                 return
-            asked = Moment.read(self._clock)
             answer = await self._manager.claim(sorted(ours))
             lease = Lease.granted(asked, answer.ttl_s)
             self._ttl_s = answer.ttl_s
@@ -155,7 +156,7 @@ class Keeper:
         if key.account_id not in answer.claimed:
             raise LeaseLost(f"the manager does not find account {key.account_id}")
         lease = Lease.granted(asked, answer.ttl_s)
-        await self._journal.commit(self._journal.claims.claim_anew, self.scope, key.account_id, lease)
+        await self._journal.commit(self._journal.claims.claim_anew, self.scope, self.holder, key.account_id, lease)
         self._leases[key] = lease
 
     async def keep(self) -> None:
@@ -176,7 +177,7 @@ class Keeper:
         """Sleep until a renewal is due; a claim that joins meanwhile can make that earlier."""
         while True:
             self._joined.clear()
-            delay_s = self._due_s(self._leases.values())
+            delay_s = self._due_s(lease for key, lease in self._leases.items() if key not in self._inserting)
             self._wakes_at_s = self._clock.boot_s() + delay_s
             try:
                 await within(self._joined.wait(), self._clock, delay_s)
