@@ -340,7 +340,7 @@ class Intake:
         running = {task.request_id for task in pulled}
         wanted = {key.account_id: key for key in [*keys, *incomplete] if key.account_id not in busy}
         accounts = await self._read(wanted, strict=False)
-        # By its account's own word, or by the pull's: after a post comes the next, for which an account may be anybody's.
+        # By its account's own word, or by the pull's: of the next post, an account may be anybody's.
         tasks = [
             _of_post(account.task, key.request_id)
             for account in accounts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections import Counter
@@ -43,6 +44,14 @@ def hold(journal: Journal, clock: VirtualClock, holder: str = "holder", scope: s
     return now
 
 
+def begin_under_a_claim_of_its_own(journal: Journal, urls: list[str], now: Moment) -> Sending:
+    """Claim anew before each try: others' inserts end the claim."""
+    while True:
+        journal.claims.claim_anew("run", "holder", "account", Lease.granted(now))
+        with contextlib.suppress(LeaseLost):
+            return journal.links.begin_send(KEY, "holder", urls, now)
+
+
 def send(journal: Journal, now: Moment, holder: str = "holder") -> Sending:
     journal.links.prepare(KEY, URLS, now.at)
     return journal.links.begin_send(KEY, holder, journal.links.to_send([KEY])[KEY], now)
@@ -65,8 +74,20 @@ def test_one_of_many_attempts_sends_a_url(journal: Journal, clock: VirtualClock)
     now = hold(journal, clock)
     journal.links.prepare(KEY, URLS, now.at)
     with ThreadPoolExecutor(8) as pool:
-        sendings = list(pool.map(lambda _: journal.links.begin_send(KEY, "holder", URLS, now), range(16)))
+        sendings = list(pool.map(lambda _: begin_under_a_claim_of_its_own(journal, URLS, now), range(16)))
     assert sorted(url for sending in sendings for url in sending.urls) == URLS
+
+
+def test_one_of_many_attempts_begins_an_insert_under_a_claim(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    urls = [f"https://tide.example/{number}" for number in range(16)]
+    journal.links.prepare(KEY, urls, now.at)
+    with ThreadPoolExecutor(8) as pool:
+        begun = [pool.submit(journal.links.begin_send, KEY, "holder", [url], now) for url in urls]
+    errors = [each.exception() for each in begun if each.exception()]
+    assert len(errors) == 15
+    assert all(isinstance(each, LeaseLost) and "an insert has ended the claim" in str(each) for each in errors)
+    assert Counter(states(journal)) == {S: 1, P: 15}
 
 
 def test_each_account_is_told_why_it_may_not_be_written_to(journal: Journal, clock: VirtualClock) -> None:
@@ -100,8 +121,8 @@ def test_an_account_that_is_not_listed_as_a_whole_is_due_for_another_look(
 ) -> None:
     now = hold(journal, clock)
     journal.submissions.begin(KEY, "holder", now)
-    sending = send(journal, now)
     journal.submissions.record(KEY, "holder", now, state=state)
+    sending = send(journal, now)
     at = now.at + timedelta(hours=hours)
     assert journal.submissions.incomplete(10, at) == [], "nothing is stored, so a pull brings it back"
     journal.links.end_send(KEY, sending, [Record(url, True) for url in URLS], now.at)
@@ -117,15 +138,14 @@ def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, cl
     now = hold(journal, clock)
     journal.links.prepare(KEY, [f"https://tide.example/{n}" for n in range(40)], now.at)
     code = (
-        "import sys\n"
+        "from likepion_provider.clock import Moment\n"
         "from likepion_provider.journal import open_journal\n"
-        "from likepion_provider.manager.lease import Moment\n"
-        "from likepion_provider.models import PostAccount\n"
         "from tests.clocks import VirtualClock\n"
+        "from tests.contract.test_journal import KEY, begin_under_a_claim_of_its_own\n"
         f"journal = open_journal({journal_url!r})\n"
-        "key, now = PostAccount('post', 'account'), Moment.read(VirtualClock())\n"
-        "for url in journal.links.to_send([key])[key]:\n"
-        "    for sent in journal.links.begin_send(key, 'holder', [url], now).urls: print(sent)\n"
+        "now = Moment.read(VirtualClock())\n"
+        "for url in journal.links.to_send([KEY])[KEY]:\n"
+        "    for sent in begin_under_a_claim_of_its_own(journal, [url], now).urls: print(sent)\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sent = Counter(line for each in running for line in each.communicate(timeout=60)[0].split())
@@ -159,21 +179,6 @@ def test_no_write_begins_without_a_valid_claim(journal: Journal, clock: VirtualC
     with pytest.raises(LeaseLost):
         calls[write]()
     assert states(journal) == [LinkState.PREPARED] * 2
-
-
-def test_a_reservation_is_refused_while_another_run_holds_it(journal: Journal, clock: VirtualClock) -> None:
-    now = Moment.read(clock)
-    lease = {KEY: Lease.granted(now)}
-    assert journal.claims.reserve("run", lease, now) == {KEY}
-    assert journal.claims.reserve("run", lease, now) == {KEY}, "its own again"
-    assert journal.claims.reserve("another", lease, now) == set()
-    journal.claims.let_go("run", ["account"], holder="nobody")
-    assert journal.claims.reserve("another", lease, now) == set(), "an overtaken attempt lets nothing go"
-    journal.claims.let_go("run", ["account"])
-    assert journal.claims.reserve("another", lease, now) == {KEY}
-    clock.advance(901)
-    later = Moment.read(clock)
-    assert journal.claims.reserve("run", {KEY: Lease.granted(later)}, later) == {KEY}, "lapsed"
 
 
 P, S, OK, NO, U = LinkState.PREPARED, LinkState.SENDING, LinkState.STORED, LinkState.REFUSED, LinkState.UNKNOWN
@@ -235,6 +240,7 @@ def test_a_refused_link_is_offered_a_few_times_only(journal: Journal, clock: Vir
         sending = send(journal, now)
         assert sending.urls
         journal.links.end_send(KEY, sending, [Record(url, False, "no") for url in URLS], now.at)
+        hold(journal, clock)
     assert send(journal, now).urls == ()
     assert journal.links.evidence(KEY, NO) == "no"
 
@@ -244,13 +250,15 @@ def test_a_person_has_what_was_refused_too_often_offered_once_more(journal: Jour
     refuse = [Record(URLS[0], True), Record(URLS[1], False, "no")]
     for _ in range(MAX_SENDS):
         journal.links.end_send(KEY, send(journal, now), refuse, now.at)
-    journal.settling.forgive(["somebody else"], now.at)
+        hold(journal, clock)
+    journal.settling.forgive([PostAccount("post", "somebody else"), PostAccount("another post", "account")], now.at)
     assert send(journal, now).urls == ()
-    journal.settling.forgive([KEY.account_id], now.at)
+    journal.settling.forgive([PostAccount("post", "somebody else"), KEY], now.at)
     sending = send(journal, now)
     assert sending.urls == (URLS[1],), "what was stored stays"
     journal.links.end_send(KEY, sending, refuse[1:], now.at)
     assert states(journal) == [OK, NO]
+    hold(journal, clock)
     assert send(journal, now).urls == ()
 
 
@@ -308,6 +316,7 @@ def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock
         journal.links.fail_send(KEY, sending, P, "", now.at)
         journal.links.prepare(KEY, ["https://tide.example/3"], now.at)
         journal.links.begin_send(KEY, "holder", URLS[:1], now)
+        hold(journal, clock)
         sending = journal.links.begin_send(KEY, "holder", URLS[1:], now)
         journal.links.orphaned([KEY], now.at)
     elif obstacle == "a stored sibling":
@@ -375,7 +384,7 @@ def test_failures_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     assert record(ImportState.FAILED) == 2
     assert record(ImportState.LISTED) == 0
     record(ImportState.FAILED, permanent=True)
-    journal.settling.forgive(["account"], now.at)
+    journal.settling.forgive([KEY], now.at)
     assert journal.submissions.get([KEY])[KEY].failures == 0
 
 
@@ -392,7 +401,7 @@ def test_setbacks_are_counted_until_a_listing_or_a_person_clears_them(journal: J
     assert record(ImportState.SUBMITTED) == (2, None)
     assert record(ImportState.LISTED) == (0, None)
     record(ImportState.FAILED, later)
-    journal.settling.forgive(["account"], now.at)
+    journal.settling.forgive([KEY], now.at)
     known = journal.submissions.get([KEY])[KEY]
     assert (known.setbacks, known.not_before) == (0, None)
 
@@ -432,7 +441,7 @@ def test_a_person_may_have_confirmed_links_sent_again_once(journal: Journal, clo
     assert journal.settling.resend([KEY], later, "run-2", later) == 1
     assert sorted(journal.links.to_send([KEY])[KEY]) == URLS
     clock.advance(120)
-    again = Moment.read(clock)
+    again = hold(journal, clock)
     sending = journal.links.begin_send(KEY, "holder", URLS, again)
     journal.links.end_send(KEY, sending, [Record(url, True) for url in URLS], again.at)
     assert journal.settling.resend([KEY], later, "run-2", again.at) == 0, "the run was cleared: it has sent them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -37,6 +38,14 @@ def hold(journal: Journal, clock: VirtualClock) -> Moment:
     return now
 
 
+def begin_under_a_claim_of_its_own(journal: Journal, now: Moment) -> str:
+    """Claim anew before each try: others' requests end the claim."""
+    while True:
+        journal.claims.claim_anew("run", "holder", "account", Lease.granted(now))
+        with contextlib.suppress(LeaseLost):
+            return journal.failures.begin_send(KEY, "holder", now)
+
+
 def state_of(journal: Journal, key: PostAccount = KEY) -> LinkState | None:
     with journal.database.reading() as connection:
         return connection.execute(select(failure.c.state).where(of_key(failure)), named(key)).scalar()
@@ -57,7 +66,7 @@ def test_a_report_is_put_once_and_begun_once(journal: Journal, clock: VirtualClo
         puts = [pool.submit(journal.failures.put, KEY, "holder", f"note {number}", now) for number in range(6)]
         assert [each.result() for each in puts] == [None] * 6
         note = journal.failures.to_send(KEY)
-        begun = [pool.submit(journal.failures.begin_send, KEY, "holder", now) for _ in range(6)]
+        begun = [pool.submit(begin_under_a_claim_of_its_own, journal, now) for _ in range(6)]
         assert len([each for each in begun if each.result()]) == 1
     assert note in {f"note {number}" for number in range(6)}
     assert journal.failures.to_send(KEY) is None
@@ -93,7 +102,10 @@ def test_a_crash_after_the_request_leaves_a_report_that_may_be_there(journal: Jo
     journal.failures.begin_send(KEY, "holder", now)
     journal.claims.take_over("run", "next", [KEY], now)
     assert state_of(journal) is LinkState.UNKNOWN
-    assert journal.failures.begin_send(KEY, "next", now) == ""
+    with pytest.raises(LeaseLost, match="an insert has ended the claim"):
+        journal.failures.begin_send(KEY, "next", now)
+    hold(journal, clock)
+    assert journal.failures.begin_send(KEY, "holder", now) == ""
 
 
 def test_an_account_that_is_handed_out_again_has_no_report(journal: Journal, clock: VirtualClock) -> None:
@@ -134,9 +146,9 @@ def test_another_try_withdraws_what_is_not_there(
     journal: Journal, clock: VirtualClock, state: LinkState, left: LinkState | None
 ) -> None:
     send(journal, clock, state)
-    journal.settling.forgive(["somebody else"], clock.now())
+    journal.settling.forgive([PostAccount("post", "somebody else"), OTHER], clock.now())
     assert state_of(journal) is state
-    journal.settling.forgive(["account"], clock.now())
+    journal.settling.forgive([PostAccount("post", "somebody else"), KEY], clock.now())
     assert state_of(journal) is left
 
 

@@ -16,7 +16,7 @@ from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
-from likepion_provider.journal.schema import link, submission
+from likepion_provider.journal.schema import failure, link, submission
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
@@ -63,13 +63,23 @@ def test_send_again_by_a_person_means_it_however_often_it_was_sent(journal: Jour
     assert journal.links.to_send([KEY])[KEY] == URLS
 
 
+def confirm_a_report(journal: Journal, key: PostAccount) -> None:
+    """A record of the account, which lets it be claimed without a pull; nobody has claimed it yet."""
+    row = {"request_id": key.request_id, "account_id": key.account_id, "note": "", "state": LinkState.STORED}
+    with journal.database.writing() as connection:
+        connection.execute(failure.insert(), row)
+
+
 def test_one_of_many_runs_reserves_an_account_that_nobody_worked_before(journal: Journal, clock: VirtualClock) -> None:
     now = Moment.read(clock)
+    lease = Lease.granted(now)
     for number in range(12):
-        lease = {PostAccount("post", f"account-{number}"): Lease.granted(now)}
+        key = PostAccount("post", f"account-{number}")
+        confirm_a_report(journal, key)
         with ThreadPoolExecutor(6) as pool:
-            reserve = [pool.submit(journal.claims.reserve, f"run-{run}", lease, now) for run in range(6)]
-        assert sum(len(each.result()) for each in reserve) == 1
+            reserve = [pool.submit(journal.claims.reserve, f"run-{run}", [key], lease, now) for run in range(6)]
+        assert sorted(len(each.result().taken) for each in reserve) == [0] * 5 + [1]
+        assert sorted(len(each.result().busy) for each in reserve) == [0] + [1] * 5
 
 
 def test_runs_that_meet_the_same_accounts_in_another_order_do_not_block_each_other(
@@ -82,7 +92,7 @@ def test_runs_that_meet_the_same_accounts_in_another_order_do_not_block_each_oth
 
     def work(number: int) -> None:
         turn = 1 if number % 2 else -1
-        journal.claims.reserve(f"run-{number}", {key: Lease.granted(now) for key in keys[::turn]}, now)
+        journal.claims.reserve(f"run-{number}", keys[::turn], Lease.granted(now), now)
         journal.claims.grant(f"run-{number % 3}", {key: Lease.granted(now) for key in keys[::turn]})
         journal.claims.take_over(f"run-{number % 3}", f"holder-{number}", keys[::turn], now)
         journal.submissions.note([_task(key) for key in keys[::turn]], f"run-{number}", now.at)

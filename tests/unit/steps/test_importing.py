@@ -9,7 +9,6 @@ import pytest
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import (
-    BadRequest,
     LeaseLost,
     LoginRefused,
     NeedsVerification,
@@ -393,12 +392,16 @@ async def test_a_choice_takes_what_is_not_done_and_says_what_it_leaves(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with pytest.raises(BadRequest, match="never seen group 'group-0'"):
-        await world.worker.intake("run-0").choose(Choice(group_id="group-0"))
     await world.run(limit=1)
-    tasks = await world.worker.intake("run-2").choose(Choice(group_id="group-0"))
-    assert tasks == []
-    assert "Left alone: account-@scripted.example, all its links are stored" in caplog.text
+    (left,) = await world.worker.intake("run-2").choose(Choice(group_id="group-0"))
+    assert left.account_id == "account-1", "the pull brings what the journal has never seen"
+    intake = world.worker.intake("run-3")
+    assert await intake.choose(Choice(group_id="group-0")) == []
+    assert [(each.account_id, each.reason) for each in intake.refusals] == [
+        ("account-0", "all its links are stored"),
+        ("account-1", "another run works it"),
+    ]
+    assert "Not taken: account-@scripted.example, all its links are stored" in caplog.text
 
 
 async def test_two_runs_never_take_the_same_account_by_hand(world: World) -> None:
@@ -414,7 +417,7 @@ async def test_the_wait_ends_when_the_feed_is_set_and_keeps_the_claims(tmp_path:
     tasks = await world.worker.intake("run-1").pull(10)
     waits = Waits(world.worker.client, world.worker.journal, world.clock)
     assert not await waits.feed_is_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=100)
-    assert world.worker.journal.claims.live("run-1", ["account-0"], Moment.read(world.clock)) == set(), "let go"
+    assert world.worker.journal.claims.live("run-1", ["account-0"], Moment.read(world.clock)) == {}, "let go"
     world.clock.advance(901)
     tasks = await world.worker.intake("run-1").pull(10)
     world.manager.set_link_rss("post-0", "https://feeds.example/0")

@@ -64,7 +64,7 @@ class Scene:
 
     def live(self, tasks: Sequence[SecondaryTask], run: str = "run") -> set[str]:
         ids = [task.account_id for task in tasks]
-        return self.worker.journal.claims.live(run, ids, Moment.read(self.clock))
+        return set(self.worker.journal.claims.live(run, ids, Moment.read(self.clock)))
 
 
 async def settled() -> None:
