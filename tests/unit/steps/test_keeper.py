@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from likepion_provider.aio import beside
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
-from likepion_provider.manager.protocol import Answer, Endpoint, Request
+from likepion_provider.journal import Sending
+from likepion_provider.journal.keys import named, of_key
+from likepion_provider.journal.schema import link
+from likepion_provider.manager.protocol import Answer, Endpoint, Record, Request
 from likepion_provider.models import PostAccount
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.waiting import Waits
@@ -190,6 +195,107 @@ async def test_another_runs_claims_are_neither_taken_over_nor_renewed(scene: Sce
     assert await other.take_over(scene.keys) == set()
     await other.renew()
     assert scene.claims() == []
+
+
+def begin_insert(scene: Scene, keeper: Keeper, key: PostAccount) -> None:
+    links = scene.worker.journal.links
+    links.prepare(key, ["https://scripted.example/1"], scene.clock.now())
+    links.begin_send(key, keeper.holder, ["https://scripted.example/1"], Moment.read(scene.clock))
+
+
+async def test_a_claim_that_an_insert_has_ended_is_never_renewed(scene: Scene) -> None:
+    keeper = await scene.held()
+    trigger = Keeper(scene.client, scene.worker.journal, scene.clock, "run", holder=None)
+    await trigger.resume(scene.keys)
+    begin_insert(scene, keeper, scene.keys[0])
+    for each in (keeper, trigger):
+        scene.client.sent.clear()
+        await each.renew()
+        assert scene.claims() == [[f"account-{number}" for number in range(1, 5)]]
+        assert not each.any_left(scene.keys[:1])
+
+
+async def test_an_insert_waits_for_the_renewal_that_is_under_way(scene: Scene) -> None:
+    keeper = await scene.held()
+    exchange, asked, answering = scene.client._exchange, asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> Answer:
+        asked.set()
+        await answering.wait()
+        return await exchange(request)
+
+    scene.client._exchange = slow  # type: ignore[method-assign]
+    renewal = asyncio.create_task(keeper.renew())
+    await asked.wait()
+    insert = asyncio.create_task(keeper.before_insert(scene.keys[0]))
+    await settled()
+    assert not insert.done(), "the claim could arrive after the insert, and steal"
+    answering.set()
+    await asyncio.gather(renewal, insert)
+
+
+async def test_no_renewal_asks_for_an_account_whose_insert_is_about_to_begin(scene: Scene) -> None:
+    keeper = await scene.held()
+    await keeper.before_insert(scene.keys[0])
+    await keeper.renew()
+    live, reading = scene.worker.journal.claims.live, []
+
+    def about_to_begin(*args: Any) -> Any:
+        reading.append(asyncio.run_coroutine_threadsafe(keeper.before_insert(scene.keys[1]), loop))
+        while scene.keys[1] not in keeper._inserting:
+            time.sleep(0.001)
+        return live(*args)
+
+    loop = asyncio.get_running_loop()
+    scene.worker.journal.claims.live = about_to_begin  # type: ignore[method-assign]
+    await keeper.renew()
+    await asyncio.wrap_future(reading[0])
+    assert scene.claims() == [[f"account-{number}" for number in range(start, 5)] for start in (1, 2)]
+    await keeper.check(scene.keys[0])
+
+
+async def test_an_insert_under_way_makes_no_renewal_due(scene: Scene) -> None:
+    keeper = await scene.held()
+    await keeper.before_insert(scene.keys[0])
+    async with beside(keeper.keep()):
+        await settled()
+        await scene.pass_time(700)
+    assert 2 <= len(scene.claims()) <= 3, "not one a second while its lease runs out"
+
+
+async def test_an_account_is_claimed_again_after_an_insert_only_if_a_record_is_confirmed(scene: Scene) -> None:
+    keeper = await scene.held()
+    links, (key, *_) = scene.worker.journal.links, scene.keys
+    begin_insert(scene, keeper, key)
+    with pytest.raises(LeaseLost, match="stored nothing"):
+        await keeper.claim_served(key)
+    assert scene.claims() == []
+    (sent,) = links.of_key(key)
+    links.end_send(key, Sending(_send_id(scene, key), (sent.url,)), [Record(sent.url, True)], scene.clock.now())
+    scene.clock.advance(400)
+    await keeper.claim_served(key)
+    assert scene.claims() == [["account-0"]]
+    scene.clock.advance(800)
+    await keeper.check(key)
+
+
+def _send_id(scene: Scene, key: PostAccount) -> str:
+    with scene.worker.journal.database.reading() as connection:
+        return str(connection.execute(select(link.c.send_id).where(of_key(link)), named(key)).scalar_one())
+
+
+async def test_an_account_that_the_manager_no_longer_finds_is_not_written_to(scene: Scene) -> None:
+    keeper = await scene.held()
+    key = scene.keys[0]
+    begin_insert(scene, keeper, key)
+    (sent,) = scene.worker.journal.links.of_key(key)
+    sending = Sending(_send_id(scene, key), (sent.url,))
+    scene.worker.journal.links.end_send(key, sending, [Record(sent.url, True)], scene.clock.now())
+    scene.answers({"claimed": [], "not_found": ["account-0"]})
+    with pytest.raises(LeaseLost, match="does not find account account-0"):
+        await keeper.claim_served(key)
+    with pytest.raises(LeaseLost):
+        await keeper.check(key)
 
 
 async def test_the_renewing_ends_with_the_body_also_when_it_raises(scene: Scene) -> None:
