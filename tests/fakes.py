@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -184,7 +184,7 @@ class Worker:
         self.attempts += 1
         return Keeper(self.client, self.journal, self.clock, run, f"holder-{self.attempts}")
 
-    def batch(self, run: str, **options: object) -> BatchImport:
+    def batch(self, run: str, *, feeds: Mapping[str, str] | None = None, **options: object) -> BatchImport:
         return BatchImport(
             manager=self.client,
             journal=self.journal,
@@ -192,6 +192,7 @@ class Worker:
             registry=self.registry,
             clock=self.clock,
             settings={DOMAIN: PlatformSettings(base_url="http://scripted.invalid")},
+            feeds=feeds,
             options=ImportOptions(**options),  # type: ignore[arg-type]
             read_feed=self.read_feed,
         )

@@ -99,9 +99,10 @@ def let_a_year_pass(args: argparse.Namespace) -> None:
             duplicates=len(year.manager.duplicates()),
             lost=year.lost(),
             parked=year.parked(),
+            disturbed=year.disturbed(),
         )
         tell("year", figures, args.seed, f"{args.accounts} accounts, {args.weeks} weeks")
-        if figures["duplicates"] or figures["lost"]:
+        if figures["duplicates"] or figures["lost"] or figures["disturbed"]:
             raise SystemExit(1)
 
 

@@ -1,32 +1,41 @@
 """A model of everything that can go wrong, over the real intake, import, delivery and journal.
 
 The manager is the sandbox's, in process; time is virtual. Beside our runs works a stranger, who shares the queue but
-not our journal. After every step the promises must hold; in the end, with nothing failing any more, everything must be
-delivered or visibly parked.
+not our journal, and who moves before and after every request of ours. After every step the promises must hold; in the
+end, with nothing failing any more, everything must be delivered or visibly parked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.journal import Journal
-from likepion_provider.manager.protocol import Endpoint
+from likepion_provider.manager.protocol import Answer, Endpoint, Request
 from likepion_provider.models import LinkState, SecondaryTask
 from likepion_provider.platforms import Job
+from likepion_provider.steps.intake import Choice, Intake
 from tests.clocks import VirtualClock
-from tests.fakes import DOMAIN, Crash, Worker, fresh_journal, small_manager
-from tests.faults.settled import left_open, sendable_again
+from tests.fakes import DOMAIN, Crash, InProcessClient, Worker, fresh_journal, small_manager
+from tests.faults.settled import (
+    ODD_INSERTS,
+    left_open,
+    reported_for_another_post,
+    reported_twice,
+    sendable_again,
+)
+from tests.faults.stranger import Stranger
 
 ACCOUNTS, POSTS, EPISODES = 4, 2, 3
 FAULTS = (
@@ -42,6 +51,13 @@ FAULTS = (
     "400",
 )
 RUNS = ("run-1", "run-2")
+CHOICES = (
+    Choice(account_ids=("account-0",)),
+    Choice(account_ids=("account-1", "account-3")),
+    Choice(group_id="group-0"),
+    Choice(group_id="group-1"),
+    Choice(domains=(DOMAIN,)),
+)
 #: Most requests get through: with a fault in each, no story gets anywhere.
 MAYBE = st.sampled_from(("",) * 20 + FAULTS)
 TROUBLES = st.sampled_from(("", "", "", "", "before", "after", "crash before", "crash after"))
@@ -51,10 +67,26 @@ WORLD = (
     *(("time_passes", seconds) for seconds in (1, 59, 300, 841, 901, 3600)),
     *(("the_wall_clock_jumps", seconds) for seconds in (-3600, -3600, 3600)),
     *(("the_manager_refuses_records", records) for records in (1, 2)),
-    *(("a_stranger_pulls", limit) for limit in (1, 2, 100)),
-    ("the_stranger_inserts_what_it_still_holds", 0),
+    *(("the_manager_answers_an_insert_oddly", number) for number in range(len(ODD_INSERTS))),
+    *(("the_stranger_goes_on", steps) for steps in (1, 3, 10)),
+    *(("the_next_post_is_planned", number) for number in range(POSTS)),
+    ("the_next_posts_are_cancelled", 0),
     ("the_primary_sets_the_feed", 0),
 )
+
+
+class BesideClient(InProcessClient):
+    """Between its requests and their answers, the stranger moves."""
+
+    others_move: Callable[[], None]
+
+    async def _exchange(self, request: Request) -> Answer:
+        self.others_move()
+        try:
+            return await super()._exchange(request)
+        finally:
+            self.others_move()
+
 
 #: What a campaign adds up, for its figures.
 FIGURES: Counter[str] = Counter()
@@ -73,11 +105,26 @@ class Faults(RuleBasedStateMachine):
         self.worker = Worker(self.manager, fresh_journal(self.folder), self.clock)
         self.worker.episodes = EPISODES
         self.worker.platform.on_submit = self._submitted
+        self.worker.client = BesideClient(self.manager, "ours")
+        self.worker.client.others_move = self._others_move
         self.tasks: dict[str, list[SecondaryTask]] = {run: [] for run in RUNS}
+        self.feeds: dict[str, str] = {}
         self.broken: list[str] = []
-        self.strangers: dict[str, str] = {}
-        self.served_by_strangers: set[str] = set()
+        self.stranger = Stranger(self.manager)
+        self.rng, self.restless = random.Random(0), 0.0
         FIGURES["examples"] += 1
+
+    @initialize(seed=st.integers(0, 2**32), restless=st.sampled_from((0.0, 0.05, 0.2, 0.5)))
+    def a_stranger_moves(self, seed: int, restless: float) -> None:
+        self.rng, self.restless = random.Random(seed), restless
+
+    def _others_move(self) -> None:
+        while self.restless and self.rng.random() < self.restless:
+            self.stranger.step(self.rng)
+
+    @property
+    def served_by_strangers(self) -> set[str]:
+        return {account_id for _, account_id in self.stranger.served}
 
     def _submitted(self, job: Job) -> None:
         holder = self.manager.holders().get(job.task.account_id)
@@ -107,7 +154,12 @@ class Faults(RuleBasedStateMachine):
             self.worker.client.faults.clear()
 
     def _import(self, run: str) -> Any:
-        return self.worker.batch(run, collect_timeout_s=5).run(self.tasks[run])
+        return self.worker.batch(run, feeds=self.feeds, collect_timeout_s=5).run(self.tasks[run])
+
+    async def _taken(self, intake: Intake, tasks: Awaitable[list[SecondaryTask]]) -> list[SecondaryTask]:
+        taken = await tasks
+        self.feeds |= intake.feeds
+        return taken
 
     # --- our runs ---
 
@@ -116,7 +168,22 @@ class Faults(RuleBasedStateMachine):
         if fault:
             self.worker.client.fail(Endpoint.PULL, fault)
         # What an earlier pull of the run gave stays: its claims hold, or a later step finds that they do not.
-        self.tasks[run] = self._do(self.worker.intake(run).pull(limit)) or self.tasks[run]
+        intake = self.worker.intake(run)
+        self.tasks[run] = self._do(self._taken(intake, intake.pull(limit))) or self.tasks[run]
+
+    @rule(
+        run=st.sampled_from(RUNS),
+        fault=MAYBE,
+        endpoint=st.sampled_from((Endpoint.PULL, Endpoint.CLAIM)),
+        choice=st.sampled_from(CHOICES),
+        limit=st.sampled_from((1, 100)),
+    )
+    def choose(self, run: str, fault: str, endpoint: Endpoint, choice: Choice, limit: int) -> None:
+        """A person wants some accounts, whoever works or has worked them."""
+        if fault:
+            self.worker.client.fail(endpoint, fault)
+        intake = self.worker.intake(run)
+        self.tasks[run] = self._do(self._taken(intake, intake.choose(choice, limit))) or self.tasks[run]
 
     @precondition(lambda self: any(self.tasks.values()))
     @rule(run=st.sampled_from(RUNS), fault=MAYBE)
@@ -171,7 +238,7 @@ class Faults(RuleBasedStateMachine):
             self.import_rss(run, "", "")
         self.clock.jump(jump_s)
         self.clock.advance(901)
-        self.a_stranger_pulls(100)
+        self.the_stranger_takes_what_there_is()
         self.import_rss(run, "", "")
         self.insert_links(run, [])
 
@@ -208,20 +275,31 @@ class Faults(RuleBasedStateMachine):
     def the_manager_refuses_records(self, records: int) -> None:
         self.manager.refuse_records(records)
 
-    def a_stranger_pulls(self, limit: int) -> None:
-        for task in self.manager.pull(limit, worker="stranger"):
-            self.strangers[task["account_id"]] = task["request_id"]
+    def the_manager_answers_an_insert_oddly(self, number: int) -> None:
+        self.manager.answer("insert", **ODD_INSERTS[number])
 
-    def the_stranger_inserts_what_it_still_holds(self, _: int) -> None:
-        # What of a stranger's is refused is the stranger's to send again.
-        self.manager.refuse_records(0)
-        for account_id, request_id in self.strangers.items():
-            if self.manager.holders().get(account_id) == "stranger":
-                urls = ",".join(self._urls(account_id, request_id))
-                item = {"request_id": request_id, "account_id": account_id, "link_post": urls}
-                self.manager.insert(item, worker="stranger")
-                self.served_by_strangers.add(account_id)
-        self.strangers = {}
+    def the_stranger_goes_on(self, steps: int) -> None:
+        for _ in range(steps):
+            self.stranger.step(self.rng)
+
+    def the_stranger_takes_what_there_is(self) -> None:
+        self.stranger.lose()
+        self.stranger.limit, usual = 100, self.stranger.limit
+        self.stranger.pull()
+        self.stranger.arrive()
+        self.stranger.hear()
+        self.stranger.limit = usual
+
+    def the_next_post_is_planned(self, number: int) -> None:
+        request_id = f"next-{len(self.manager.posts)}x"
+        self.manager.add_post(
+            f"group-{number}", target=1, link_rss="https://feeds.example/x", status="pending", request_id=request_id
+        )
+
+    def the_next_posts_are_cancelled(self, _: int = 0) -> None:
+        for post in self.manager.posts.values():
+            if post.status == "pending":
+                self.manager.update_post(post.request_id, status="cancel")
 
     @staticmethod
     def _urls(account_id: str, request_id: str) -> list[str]:
@@ -232,6 +310,8 @@ class Faults(RuleBasedStateMachine):
     @invariant()
     def no_url_is_stored_twice(self) -> None:
         assert not self.manager.duplicates(), self.manager.duplicates()
+        assert not reported_twice(self.manager.rows), "one episode, two URLs"
+        assert not reported_for_another_post(self.manager.rows)
 
     @invariant()
     def nothing_that_is_stored_would_be_sent_again(self) -> None:
@@ -264,13 +344,17 @@ class Faults(RuleBasedStateMachine):
     def _heal(self) -> None:
         """Nothing fails any more, the clock is right, the stranger is gone, and runs come and go."""
         FIGURES["rows before the healing"] += len(self.manager.rows)
+        self.restless = 0.0
         self.the_primary_sets_the_feed()
+        self.the_next_posts_are_cancelled()
         self.manager.refuse_records(0)
+        self.manager.oddities.clear()
         self.clock._wall = self.clock.server.now()
         for number in range(8):
             self.clock.advance(3700)
             run = f"healing-{number}"
-            self.tasks[run] = self._do(self.worker.intake(run).pull(100)) or []
+            intake = self.worker.intake(run)
+            self.tasks[run] = self._do(self._taken(intake, intake.pull(100))) or []
             self._do(self._import(run))
             self._do(self.worker.delivery(run).run(self.tasks[run]))
 
@@ -282,6 +366,9 @@ class Faults(RuleBasedStateMachine):
         presumed = {link.url for link in links if link.presumed}
         for number in range(ACCOUNTS):
             account_id, request_id = f"account-{number}", f"post-{number % POSTS}"
+            if (request_id, account_id) in self.stranger.served:
+                # What of a stranger's is refused is the stranger's to send again.
+                continue
             for url in self._urls(account_id, request_id):
                 if url in parked:
                     FIGURES["parked"] += 1

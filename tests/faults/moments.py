@@ -1,8 +1,13 @@
 """A model of everything that may go wrong around a run, played against the real intake, import, delivery and journal.
 
-The outside is in process: the sandbox's manager on a clock moved by hand, a platform in memory, another worker that
-shares nothing with us. A step may lose any answer, be cut off between any two awaits as by ``kill -9``, be stopped for
-longer than a claim lasts, and be repeated by a later attempt, also while the earlier one still runs.
+The outside is in process: the sandbox's manager on a clock moved by hand, a platform in memory, and a stranger, another
+worker that shares nothing with us and may move between any two moments of ours. A step may lose any answer, be cut off
+between any two awaits as by ``kill -9``, be stopped for longer than a claim lasts, and be repeated by a later attempt,
+also while the earlier one still runs. People start runs for whatever accounts, groups and platforms they like.
+
+What the model leaves out is the residue that no client can avoid: a message arrives within :data:`ON_THE_WAY_S` or
+never, a process is not stopped between its last look at a claim and the first byte, and a renewal that is on its way
+while a later attempt's insert ends the claim may arrive after it (counted as "claims that an insert overtook").
 
 Everything is deterministic: one thread, time moved by hand, the seeds are hypothesis's.
 """
@@ -13,6 +18,7 @@ import asyncio
 import concurrent.futures
 import dataclasses
 import math
+import random
 import shutil
 import tempfile
 import threading
@@ -23,21 +29,30 @@ from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.journal import Journal, Link
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
+from likepion_provider.journal.schema import link
 from likepion_provider.manager.client import _last_look
-from likepion_provider.manager.protocol import Answer, Endpoint, Request
+from likepion_provider.manager.protocol import Answer, Endpoint, Loss, Request, lost
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job, Progress
-from likepion_provider.sandbox.manager import SandboxManager
+from likepion_provider.sandbox.manager import Event, SandboxManager
+from likepion_provider.steps.importing import BatchImport
 from likepion_provider.steps.intake import Choice
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Fault, InProcessClient, ScriptedPlatform, Worker, small_manager
-from tests.faults.settled import left_open, sendable_again
+from tests.faults.settled import (
+    ODD_INSERTS,
+    left_open,
+    reported_for_another_post,
+    reported_twice,
+    sendable_again,
+)
+from tests.faults.stranger import Stranger
 
 OURS, THEIRS = "ours", "theirs"
 ACCOUNTS, POSTS, EPISODES = 4, 2, 3
@@ -53,7 +68,8 @@ FIGURES: Counter[str] = Counter()
 class Fuse:
     """Does something at the n-th moment between two awaits."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_each: Callable[[], None]) -> None:
+        self._at_each = at_each
         self._left = 0
         self._action: Callable[[], None] = lambda: None
 
@@ -64,6 +80,7 @@ class Fuse:
         self._left = 0
 
     def burn(self) -> None:
+        self._at_each()
         if self._left:
             self._left -= 1
             if not self._left:
@@ -85,7 +102,7 @@ class FragileJournal(Journal):
 
 
 class WatchedClient(InProcessClient):
-    """Sees whether an insert begins under a claim of ours; messages may take a while."""
+    """Sees whom a claim and an insert concern when they arrive; messages may take a while, and others act meanwhile."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model.manager, OURS)
@@ -95,23 +112,28 @@ class WatchedClient(InProcessClient):
     async def _exchange(self, request: Request) -> Answer:
         if request.endpoint is Endpoint.INSERT:
             FIGURES["inserts"] += 1
-            item = request.body["items"][0]
             # As the real client does right before the first byte leaves.
             if look := _last_look.get():
                 look()
-            self._model.must_be_ours("insert", PostAccount(item["request_id"], item["account_id"]))
-        elif request.endpoint is Endpoint.CLAIM:
-            self._model.must_not_steal(request.body["account_ids"])
-        else:
+        elif request.endpoint is not Endpoint.CLAIM:
             self._model.fuse.burn()
+        clock, events = self._model.clock, self._model.manager.events
+        sent_s, sent = clock.boot_s(), len(events)
         await asyncio.sleep(0)
+        self._model.others_move()
         kind = super()._take(request.endpoint)
         FIGURES["faults"] += bool(kind)
         if kind in ("slow_there", "late"):
-            self._model.clock.advance(ON_THE_WAY_S)
+            clock.advance(ON_THE_WAY_S)
+        if clock.boot_s() - sent_s > ON_THE_WAY_S:
+            raise lost(request.endpoint, Loss.ANSWER_LOST, "the message never arrived")
         # What arrives late, arrives after the client has given up.
         self._kind = {"slow_there": "", "slow_back": "", "late": "lose_answer"}.get(kind, kind)
-        answer = await super()._exchange(request)
+        arrived = len(events)
+        try:
+            answer = await super()._exchange(request)
+        finally:
+            self._model.look_at(events[sent:arrived], events[arrived:])
         if kind == "slow_back":
             self._model.clock.advance(ON_THE_WAY_S)
         await asyncio.sleep(0)
@@ -126,6 +148,8 @@ class WatchedPlatform(ScriptedPlatform):
     """A platform that is written to as importers do it: the claim is looked at right before."""
 
     model: Model
+    #: What it adds to its pages' URLs these days.
+    spelling = ""
 
     async def submit(self, job: Job) -> Progress:
         await job.http._before_write()
@@ -136,7 +160,9 @@ class WatchedPlatform(ScriptedPlatform):
     async def collect(self, job: Job) -> Progress:
         self.model.fuse.burn()
         await asyncio.sleep(0)
-        return await super().collect(job)
+        seen = await super().collect(job)
+        spelt = tuple(dataclasses.replace(each, url=each.url + self.spelling) for each in seen.episodes)
+        return dataclasses.replace(seen, episodes=spelt)
 
 
 class InlineExecutor(concurrent.futures.ThreadPoolExecutor):
@@ -157,32 +183,38 @@ class Run:
 
     name: str
     tasks: list[SecondaryTask] = dataclasses.field(default_factory=list)
+    #: By post, as its pull told them.
+    feeds: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Model:
     """The world and what must hold in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, accounts: int = ACCOUNTS, posts: int = POSTS) -> None:
+        self.accounts, self.posts = accounts, posts
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="likepion-faults-", dir=memory if memory.is_dir() else None))
         self.database = Database(f"sqlite:///{self.folder / 'journal.db'}")
         self.clock = VirtualClock()
         self.jumped_s = self.furthest_ahead_s = 0.0
-        self.manager: SandboxManager = small_manager(self.clock, ACCOUNTS, POSTS, ready=False)
+        self.manager: SandboxManager = small_manager(self.clock, accounts, posts, ready=False)
+        #: Moves with this probability at every moment, by this generator.
+        self.stranger = Stranger(self.manager, name=THEIRS)
+        self.restless, self.rng = 0.0, random.Random(0)
         self.manager.set_link_rss("post-0", "https://feeds.example/0")
         self.platform = WatchedPlatform()
         self.platform.model = self
-        self.fuse = Fuse()
+        self.fuse = Fuse(self.others_move)
         self.faults: list[Fault] = []
         self.runs: list[Run] = []
         self.broken: list[str] = []
-        #: Whether an attempt of this step was stopped; one that claims right afterwards cannot know.
-        self.stood_still = False
         #: Whether the manager stored a part of some insert.
         self.refused = False
-        #: What the other worker believes to hold.
-        self.theirs: set[str] = set()
-        self.served_by_them: set[str] = set()
+
+    @property
+    def served_by_them(self) -> set[str]:
+        """The accounts that the stranger inserted links of."""
+        return {account_id for _, account_id in self.stranger.served}
 
     def close(self) -> None:
         self.database.engine.dispose()
@@ -202,20 +234,37 @@ class Model:
 
     async def pull(self, run: Run, limit: int) -> None:
         intake = self.worker().intake(run.name)
-        run.tasks = await intake.reaffirm(await intake.pull(limit))
+        tasks = await intake.pull(limit)
+        run.feeds |= intake.feeds
+        run.tasks = await intake.reaffirm(tasks)
 
-    async def choose(self, run: Run, account_ids: tuple[str, ...]) -> None:
-        run.tasks = await self.worker().intake(run.name).choose(Choice(account_ids=account_ids))
+    async def choose(self, run: Run, choice: Choice, limit: int = 1000) -> None:
+        intake = self.worker().intake(run.name)
+        tasks = await intake.choose(choice, limit)
+        run.feeds |= intake.feeds
+        run.tasks = await intake.reaffirm(tasks)
+
+    async def look_only(self, run: Run, choice: Choice) -> None:
+        """A dry run: nothing of it may reach the manager but reads."""
+        worker = self.worker()
+        tasks = await worker.intake(run.name).choose(choice, pulls=False)
+        if {each.endpoint for each in worker.client.sent} - {Endpoint.ACCOUNT}:
+            self.broken.append("a dry run claimed or pulled")
+        await self._batch(run, worker, dry_run=True).run(tasks)
 
     async def bring_in(self, run: Run) -> None:
-        await self.worker().batch(run.name, collect_timeout_s=20, max_failures=10_000, back_off_s=0).run(run.tasks)
+        await self._batch(run, self.worker()).run(run.tasks)
+
+    @staticmethod
+    def _batch(run: Run, worker: Worker, **options: object) -> BatchImport:
+        bounds = {"collect_timeout_s": 20, "max_failures": 10_000, "back_off_s": 0}
+        return worker.batch(run.name, feeds=run.feeds, **bounds, **options)
 
     async def deliver(self, run: Run) -> None:
-        await self.worker().delivery(run.name).run(run.tasks)
+        await self.worker().delivery(run.name, feeds=run.feeds).run(run.tasks)
 
     def play(self, *attempts: Coroutine[Any, Any, None]) -> None:
         """Let attempts run side by side until each has ended in its own way."""
-        self.stood_still = False
         loop = asyncio.new_event_loop()
         loop.set_default_executor(InlineExecutor())
         try:
@@ -239,9 +288,9 @@ class Model:
         """A run from pull to insert."""
         self._play_from(self.pull(run, limit), run)
 
-    def play_by_hand(self, run: Run, account_ids: Sequence[str]) -> None:
-        """A run for named accounts, from choice to insert."""
-        self._play_from(self.choose(run, tuple(account_ids)), run)
+    def play_by_hand(self, run: Run, choice: Choice, limit: int = 1000) -> None:
+        """A run that a person started, from choice to insert."""
+        self._play_from(self.choose(run, choice, limit), run)
 
     def _play_from(self, begin: Coroutine[Any, Any, None], run: Run) -> None:
         self.play(begin)
@@ -250,22 +299,47 @@ class Model:
 
     # --- the other worker ---
 
+    def others_move(self) -> None:
+        """The stranger may take a few small steps."""
+        while self.restless and self.rng.random() < self.restless:
+            self.stranger.step(self.rng)
+            FIGURES["steps of the stranger"] += 1
+
     def they_pull(self, limit: int = 1000) -> None:
-        tasks = self.manager.pull(limit, worker=THEIRS)
-        self.theirs |= {task["account_id"] for task in tasks}
+        """The stranger takes what there is, at once."""
+        self.stranger.lose()
+        self.stranger.limit, usual = limit, self.stranger.limit
+        self._at_once(self.stranger.pull)
+        self.stranger.limit = usual
 
-    def they_hold(self) -> list[str]:
-        holders = self.manager.holders()
-        return sorted(each for each in self.theirs if holders.get(each) == THEIRS)
+    def they_go_on(self, account_id: str, *, inserts: bool) -> None:
+        """The stranger delivers an account that it holds, or renews what it holds."""
+        self.stranger.lose()
+        if inserts:
+            self.stranger.find(account_id)
+            self._at_once(self.stranger.insert, account_id)
+        else:
+            self._at_once(self.stranger.renew)
 
-    def they_insert(self, account_id: str) -> None:
-        """The other worker finds the same episodes on the platform as we do."""
-        post = f"post-{int(account_id[-1]) % POSTS}"
-        urls = [f"https://{DOMAIN}/{account_id}/{post[-1]}/g{number}" for number in range(EPISODES)]
-        item = {"request_id": post, "account_id": account_id, "link_post": ",".join(urls)}
-        self.manager.insert(item, worker=THEIRS)
-        self.theirs.discard(account_id)
-        self.served_by_them.add(account_id)
+    def _at_once(self, step: Callable[..., None], *args: str) -> None:
+        step(*args)
+        self.stranger.arrive()
+        self.stranger.hear()
+
+    # --- posts ---
+
+    def next_post_is_planned(self, number: int) -> None:
+        """A group's next post is pending, so that the manager's answers about its accounts name that one."""
+        request_id, feed = f"next-{len(self.manager.posts)}x", "https://feeds.example/x"
+        self.manager.add_post(f"group-{number}", target=1, link_rss=feed, status="pending", request_id=request_id)
+
+    def next_posts_are_cancelled(self) -> None:
+        """The running posts are their groups' newest again."""
+        for post in self.manager.posts.values():
+            if post.status == "pending":
+                self.manager.update_post(post.request_id, status="cancel")
+
+    # --- ourselves ---
 
     def wall_clock_jumps(self, seconds: float) -> None:
         """Ours; the manager's stays right."""
@@ -280,7 +354,6 @@ class Model:
     def suspend(self) -> None:
         """Our process stands still for longer than a claim lasts, and the other worker takes what lapsed."""
         FIGURES["suspensions"] += 1
-        self.stood_still = True
         self.clock.advance(901)
         self.they_pull()
 
@@ -292,25 +365,33 @@ class Model:
         other = threading.Thread(target=self.play_whole, args=(Run(f"overtaking-{FIGURES['suspensions']}"),))
         other.start()
         other.join()
-        self.stood_still = True
 
     # --- what must hold ---
 
     def must_be_ours(self, write: str, key: PostAccount) -> None:
-        """No write begins without a valid claim. An account with a row is nobody's: no pull hands it out."""
+        """No write begins without a valid claim."""
         holder = self.manager.holders().get(key.account_id)
-        if holder != OURS and (holder or not self.served(key)):
+        if holder != OURS:
             self.broken.append(f"{write} for {key} although the claim is {holder or 'nobody'}'s")
 
-    def must_not_steal(self, account_ids: Sequence[str]) -> None:
-        """The manager refuses nobody, so no claim is asked for that another worker holds."""
-        holders = self.manager.holders()
-        stolen = [each for each in account_ids if holders.get(each) == THEIRS]
-        if stolen and not self.stood_still:
-            self.broken.append(f"{stolen} were claimed although somebody else holds them")
+    def look_at(self, meanwhile: Sequence[Event], arrived: Sequence[Event]) -> None:
+        """The manager refuses nobody, so nothing of ours may arrive for an account that somebody else holds.
 
-    def served(self, key: PostAccount) -> bool:
-        return any((row.request_id, row.account_id) == (key.request_id, key.account_id) for row in self.manager.rows)
+        :param meanwhile: what happened while the message was on its way.
+        :param arrived: what it did; others may have acted since.
+        """
+        ended = {
+            each for event in meanwhile if (event.worker, event.kind) == (OURS, "insert") for each in event.account_ids
+        }
+        for event in arrived[:1]:
+            touched = set(event.foreign)
+            if event.kind == "claim":
+                FIGURES["claims that an insert overtook"] += len(touched & ended)
+                touched -= ended
+            if touched:
+                self.broken.append(f"{event.kind} for {sorted(touched)} although somebody else holds them")
+            if event.kind == "insert" and event.unclaimed:
+                self.broken.append(f"insert for {event.unclaimed} without a claim")
 
     def stored(self) -> Counter[tuple[str, str, str]]:
         """The manager's rows."""
@@ -326,6 +407,8 @@ class Model:
         assert not self.broken, self.broken
         stored, known = self.stored(), self.known()
         assert [url for url, count in stored.items() if count > 1] == []
+        assert not reported_twice(self.manager.rows), "one episode, two URLs"
+        assert not reported_for_another_post(self.manager.rows)
         assert [url for url in stored if url not in known and url[1] not in self.served_by_them] == []
         sendable = sendable_again(Journal(self.database), self.manager.rows, self.served_by_them)
         assert sendable == [], "stored, but the journal would send it again"
@@ -340,16 +423,20 @@ class Model:
         """
         self.faults.clear()
         self.fuse.clear()
+        self.restless = 0.0
+        self.manager.refuse_records(0)
+        self.manager.oddities.clear()
+        self.next_posts_are_cancelled()
         self.platform.lists.clear()
         self.platform.trouble = lambda _when, _job: None
         self.clock.jump(-self.jumped_s)
-        for number in range(POSTS):
+        for number in range(self.posts):
             self.manager.set_link_rss(f"post-{number}", f"https://feeds.example/{number}")
         for number in range(6 + math.ceil(self.furthest_ahead_s / REST_S)):
             self.clock.advance(REST_S)
             self.play_whole(Run(f"rest-{number}"))
             if given_up := self.given_up():
-                self.play_by_hand(Run(f"by-hand-{number}"), given_up)
+                self.play_by_hand(Run(f"by-hand-{number}"), Choice(account_ids=tuple(given_up)))
             self.check()
             if number and not self.lost() and not left_open(Journal(self.database), self.manager.rows):
                 return
@@ -366,7 +453,7 @@ class Model:
         wrong = {link.key.account_id for link in self.presumed() if self.refused}
         parked = wrong | self.served_by_them | {url[1] for url, state in known.items() if state is LinkState.UNKNOWN}
         counted = Counter(account_id for _, account_id, _ in stored)
-        accounts = [f"account-{number}" for number in range(ACCOUNTS)]
+        accounts = [f"account-{number}" for number in range(self.accounts)]
         return [each for each in accounts if counted[each] < EPISODES and each not in parked]
 
     def presumed(self) -> list[Link]:
@@ -397,6 +484,13 @@ async def _all(calls: Any) -> list[Any]:
 SENT_FAULTS = ("lose_request", "lose_answer", "not_sent", "429", "500", "garbled", "400", "late", "slow_there")
 #: What becomes of the next inserts, one after the other.
 INSERTS = st.tuples(*[st.sampled_from(("", "", *SENT_FAULTS))] * 3)
+CHOICES = st.one_of(
+    st.sets(st.integers(0, ACCOUNTS - 1), min_size=1).map(
+        lambda numbers: Choice(account_ids=tuple(f"account-{number}" for number in sorted(numbers)))
+    ),
+    st.integers(0, POSTS - 1).map(lambda number: Choice(group_id=f"group-{number}")),
+    st.just(Choice(domains=(DOMAIN,))),
+)
 #: What may happen to a step between two awaits.
 CUTS = st.sampled_from(["crash", "suspend", "be_overtaken"])
 
@@ -408,6 +502,11 @@ class Moments(RuleBasedStateMachine):
         super().__init__()
         self.model = Model()
         FIGURES["examples"] += 1
+
+    @initialize(seed=st.integers(0, 2**32), restless=st.sampled_from((0.0, 0.03, 0.1, 0.3)))
+    def a_stranger_moves(self, seed: int, restless: float) -> None:
+        """At any moment of ours, from now on."""
+        self.model.rng, self.model.restless = random.Random(seed), restless
 
     def teardown(self) -> None:
         try:
@@ -426,14 +525,23 @@ class Moments(RuleBasedStateMachine):
         run = self._new_run()
         self.model.play(self.model.pull(run, limit))
 
-    @rule(numbers=st.sets(st.integers(0, ACCOUNTS - 1), min_size=1))
-    def person_chooses(self, numbers: set[int]) -> None:
-        """A run by hand; a person looks first that nobody else works, or has worked, the accounts."""
-        others = self.model.served_by_them.union(self.model.they_hold())
-        free = [f"account-{number}" for number in sorted(numbers) if f"account-{number}" not in others]
-        if free:
-            run = self._new_run()
-            self.model.play(self.model.choose(run, tuple(free)))
+    @rule(choice=CHOICES, limit=st.sampled_from([1, 2, 1000]), cut=st.integers(0, 12), how=CUTS)
+    def person_chooses(self, choice: Choice, limit: int, cut: int, how: str) -> None:
+        """A run by group, platform or accounts begins, whoever works or has worked them."""
+        self._will_be_cut(cut, how)
+        self.model.play(self.model.choose(self._new_run(), choice, limit))
+
+    @rule(choice=CHOICES, inserts=INSERTS, cut=st.integers(0, 60), how=CUTS)
+    def whole_run_by_hand(self, choice: Choice, inserts: Sequence[str], cut: int, how: str) -> None:
+        """From the choice to the insert."""
+        self._inserts_fail(inserts)
+        self._will_be_cut(cut, how)
+        self.model.play_by_hand(self._new_run(), choice)
+
+    @rule(choice=CHOICES)
+    def dry_run(self, choice: Choice) -> None:
+        """A person looks."""
+        self.model.play(self.model.look_only(self._new_run(), choice))
 
     @precondition(lambda self: self.model.runs)
     @rule(data=st.data(), step=st.sampled_from(["bring_in", "deliver"]), inserts=INSERTS)
@@ -472,6 +580,11 @@ class Moments(RuleBasedStateMachine):
         self.model.manager.refuse_records(records)
         self.model.refused = True
 
+    @rule(odd=st.sampled_from(ODD_INSERTS))
+    def insert_will_be_answered_oddly(self, odd: dict[str, Any]) -> None:
+        self.model.manager.answer("insert", **odd)
+        self.model.refused = True
+
     @rule(cut=st.integers(1, 25), how=CUTS)
     def next_step_will_be_cut(self, cut: int, how: str) -> None:
         self._will_be_cut(cut, how)
@@ -492,14 +605,11 @@ class Moments(RuleBasedStateMachine):
     def others_pull(self, limit: int) -> None:
         self.model.they_pull(limit)
 
-    @precondition(lambda self: self.model.they_hold())
+    @precondition(lambda self: self.model.stranger.held())
     @rule(data=st.data(), inserts=st.booleans())
     def others_go_on(self, data: st.DataObject, inserts: bool) -> None:
-        account_id = data.draw(st.sampled_from(self.model.they_hold()))
-        if inserts:
-            self.model.they_insert(account_id)
-        else:
-            self.model.manager.claim([account_id], worker=THEIRS)
+        account_id = data.draw(st.sampled_from(self.model.stranger.held()))
+        self.model.they_go_on(account_id, inserts=inserts)
 
     @rule(seconds=st.sampled_from([1.0, 61.0, 300.0, 830.0, 850.0, 899.0, 901.0, 3700.0, 90_000.0]))
     def time_passes(self, seconds: float) -> None:
@@ -512,6 +622,21 @@ class Moments(RuleBasedStateMachine):
     @rule()
     def primary_sets_the_feed(self) -> None:
         self.model.manager.set_link_rss("post-1", "https://feeds.example/1")
+
+    @rule(number=st.integers(0, POSTS - 1))
+    def next_post_is_planned(self, number: int) -> None:
+        self.model.next_post_is_planned(number)
+
+    @rule()
+    def next_posts_are_cancelled(self) -> None:
+        self.model.next_posts_are_cancelled()
+
+    # Once the journal knows which episode a link is of, a platform may spell its pages otherwise at any time.
+    if "episode" in link.c:
+
+        @rule(spelling=st.sampled_from(["", "?utm_source=feed", "?page=2"]))
+        def platform_spells_otherwise(self, spelling: str) -> None:
+            self.model.platform.spelling = spelling
 
     @invariant()
     def nothing_twice_and_nothing_without_a_claim(self) -> None:

@@ -2,6 +2,7 @@
 
 What can happen to a request, beside nothing: it is reset before the manager has it; its answer is swallowed after the
 manager did the work, cut in the middle, or comes when the client has given up; or the request itself arrives only then.
+A stranger, who knows nothing of our journal, moves whenever a request passes.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from likepion_provider.manager.protocol import CLAIM_TTL_S
 from likepion_provider.models import LinkState
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import World
+from likepion_provider.steps.intake import Choice
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Worker, fresh_journal
+from tests.faults.stranger import Stranger
 
 ACCOUNTS, EPISODES = 6, 3
 FATES = ("reset", "swallow", "cut", "answer late", "request late")
@@ -42,13 +45,15 @@ class Proxy:
 
     :param target: the server's URL.
     :param share: of the requests that something happens to, 0 to 1.
+    :param stranger: moves as often as something happens.
     """
 
-    def __init__(self, target: str, rng: random.Random, share: float) -> None:
+    def __init__(self, target: str, rng: random.Random, share: float, stranger: Stranger) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname, parts.port)
         self._rng = rng
         self.share = share
+        self.stranger = stranger
         self.figures: Counter[str] = Counter()
         self._busy: set[asyncio.Task[Any]] = set()
 
@@ -90,6 +95,8 @@ class Proxy:
         """
         fate = self._rng.choice(FATES) if self._rng.random() < self.share else "passed"
         self.figures[fate] += 1
+        while self._rng.random() < self.share:
+            self.stranger.step(self._rng)
         if fate == "reset":
             return _reset(client)
         if fate == "request late":
@@ -148,32 +155,51 @@ async def sequence(seed: int, figures: Counter[str]) -> None:
     try:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(sandbox)
-            proxy = Proxy(sandbox.manager_url, rng, share=0.4)
+            stranger = Stranger(sandbox.manager, limit=1)
+            proxy = Proxy(sandbox.manager_url, rng, 0.4, stranger)
             url = await stack.enter_async_context(proxy.listening())
             address = ManagerAddress(url, sandbox.api_key, timeout_s=TIMEOUT_S)
             client = await stack.enter_async_context(ManagerClient(address))
             worker = Worker(sandbox.manager, fresh_journal(folder), clock, client=client)
             stack.callback(worker.journal.database.close)
+            choices = [
+                None,
+                *map(_choice_of_one, sandbox.manager.accounts),
+                *map(_choice_of_all, sandbox.manager.groups),
+            ]
             for number in range(TROUBLED_RUNS + HEALING_RUNS):
                 if number == TROUBLED_RUNS:
                     proxy.share = 0
-                await _run(worker, f"run-{number}", rng.randint(1, 3) if proxy.share else 100)
+                choice = rng.choice(choices) if proxy.share else None
+                await _run(worker, f"run-{number}", rng.randint(1, 3) if proxy.share else 100, choice)
                 await proxy.idle()
                 assert not sandbox.manager.duplicates(), f"seed {seed}"
+                ours = [event for event in sandbox.manager.events if event.worker not in ("", stranger.name)]
+                assert not [event for event in ours if event.kind != "pull" and event.foreign], f"seed {seed}"
+                assert not stranger.disturbances(), f"seed {seed}"
                 clock.advance(CLAIM_TTL_S + 1)
-            _judge(sandbox, worker, seed, figures)
+            _judge(sandbox, worker, stranger, seed, figures)
             figures.update(proxy.figures)
     finally:
         shutil.rmtree(folder)
 
 
-async def _run(worker: Worker, run: str, limit: int) -> None:
-    tasks = await _or_nothing(worker.intake(run).pull(limit)) or []
-    tasks = await _or_nothing(worker.intake(run).reaffirm(tasks)) or tasks
-    await _or_nothing(worker.batch(run).run(tasks))
+def _choice_of_one(account_id: str) -> Choice:
+    return Choice(account_ids=(account_id,))
+
+
+def _choice_of_all(group_id: str) -> Choice:
+    return Choice(group_id=group_id)
+
+
+async def _run(worker: Worker, run: str, limit: int, choice: Choice | None) -> None:
+    intake = worker.intake(run)
+    tasks = await _or_nothing(intake.choose(choice, limit) if choice else intake.pull(limit)) or []
+    tasks = await _or_nothing(intake.reaffirm(tasks)) or tasks
+    await _or_nothing(worker.batch(run, feeds=intake.feeds).run(tasks))
     # Twice, as a task that is cleared.
     for _ in range(2):
-        await _or_nothing(worker.delivery(run).run(tasks))
+        await _or_nothing(worker.delivery(run, feeds=intake.feeds).run(tasks))
 
 
 async def _or_nothing(step: Awaitable[Any]) -> Any:
@@ -181,15 +207,17 @@ async def _or_nothing(step: Awaitable[Any]) -> Any:
         return await step
 
 
-def _judge(sandbox: Sandbox, worker: Worker, seed: int, figures: Counter[str]) -> None:
+def _judge(sandbox: Sandbox, worker: Worker, stranger: Stranger, seed: int, figures: Counter[str]) -> None:
     parked = {each.key.account_id for each in worker.journal.links.listed(state=LinkState.UNKNOWN, limit=1000)}
     stored = Counter(row.account_id for row in sandbox.manager.rows)
-    lost = [each for each in sandbox.manager.accounts if stored[each] < EPISODES and each not in parked]
+    theirs = {account_id for _, account_id in stranger.served}
+    lost = [each for each in sandbox.manager.accounts if stored[each] < EPISODES and each not in parked | theirs]
     figures["sequences"] += 1
     figures["rows"] += len(sandbox.manager.rows)
     figures["duplicates"] += len(sandbox.manager.duplicates())
     figures["lost"] += len(lost)
     figures["accounts parked"] += len(parked)
+    figures["accounts delivered by the stranger"] += len(theirs)
     assert not lost, f"seed {seed}"
 
 

@@ -1,9 +1,9 @@
-"""What the journal must not leave open or wrong, told from the manager's rows."""
+"""What the models share: odd answers, and what may be wrong, or left open, by the manager's rows."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import select
@@ -15,6 +15,33 @@ from likepion_provider.sandbox.manager import StoredRow
 
 _OPEN = (LinkState.UNKNOWN.value, LinkState.SENDING.value)
 _SENDABLE = (LinkState.PREPARED.value, LinkState.REFUSED.value)
+
+#: Inserts that store a part, or all, or nothing, and whose answers do not say so plainly.
+ODD_INSERTS: tuple[dict[str, Any], ...] = (
+    {"store": (0,), "fields": {"success": False}},
+    {"store": (0, 2), "status": 422, "fields": {"success": False}},
+    {"store": (), "status": 422, "fields": {"success": False}},
+    {"store": (1,), "status": 500},
+    {"store": (0,), "absent": ("results",)},
+    {"store": (1,), "entries": ("no_link_index", "reversed")},
+    {"store": (1, 2), "entries": ("fewer",)},
+    {"store": (0,), "entries": ("contradicted",)},
+    {"store": (0, 1), "entries": ("another_account",)},
+    {"store": (0, 1), "entries": ("all_false",)},
+    {"entries": ("opposite",)},
+    {"entries": ("host_case",), "fields": {"success": False}},
+)
+
+
+def reported_twice(stored: Iterable[StoredRow]) -> list[tuple[str, str, str]]:
+    """Episodes of an account that are in more than one row; a URL's query says nothing of which episode it is."""
+    episodes = Counter((row.request_id, row.account_id, row.link_post.partition("?")[0]) for row in stored)
+    return [episode for episode, count in episodes.items() if count > 1]
+
+
+def reported_for_another_post(stored: Iterable[StoredRow]) -> list[StoredRow]:
+    """Rows whose page belongs to another account's import, or to another post's: see ``platform_pages()``."""
+    return [row for row in stored if f"/{row.account_id}/{row.request_id[-1]}/" not in row.link_post]
 
 
 def sendable_again(journal: Journal, stored: Collection[StoredRow], others: Collection[str]) -> list[str]:

@@ -14,13 +14,13 @@ import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from likepion_provider.aio import READ_WAITS_S
 from likepion_provider.clock import Clock
 from likepion_provider.errors import LikepionError
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
 from likepion_provider.manager.protocol import CLAIM_TTL_S, Answer, Endpoint, Request
 from likepion_provider.sandbox.server import Sandbox
-from likepion_provider.steps.delivery import PATIENCE_S as INSERT_WAITS_S
-from likepion_provider.steps.importing import PATIENCE_S as READ_WAITS_S
+from likepion_provider.steps.delivery import SEND_WAITS_S
 from tests.clocks import VirtualClock
 from tests.fakes import Worker, fresh_journal
 from tests.faults.proxy import scripted_world
@@ -31,7 +31,7 @@ BOUNDS = {
     Endpoint.PULL: 1,
     Endpoint.CLAIM: 2,
     Endpoint.ACCOUNT: len(READ_WAITS_S) + 1,
-    Endpoint.INSERT: len(INSERT_WAITS_S) + 1,
+    Endpoint.INSERT: len(SEND_WAITS_S) + 1,
 }
 STATUSES = (429, 500, 502, 503, 504)
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from likepion_provider.manager.protocol import Endpoint
-from likepion_provider.steps.delivery import PATIENCE_S
+from likepion_provider.steps.delivery import SEND_WAITS_S
 from tests.faults.proxy import ACCOUNTS, EPISODES
 from tests.faults.storms import STATUSES, judge, storm
 
@@ -23,7 +23,7 @@ async def test_no_insert_is_sent_again_after_a_5xx_by_itself(status: int, after_
 
 async def test_an_insert_that_was_turned_away_is_sent_again_a_few_times_and_as_late_as_told() -> None:
     weather = await storm("insert", 429, "7", after_effect=False)
-    assert weather.most[Endpoint.INSERT] == len(PATIENCE_S) + 1
+    assert weather.most[Endpoint.INSERT] == len(SEND_WAITS_S) + 1
     assert all(wait_s >= 7 for wait_s in weather.sent.waits_s(Endpoint.INSERT))
     assert weather.stored == ACCOUNTS * EPISODES
 

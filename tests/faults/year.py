@@ -1,7 +1,8 @@
 """A year in an afternoon: every week each group's primary publishes, and runs of ours deliver, whatever happens.
 
 The real intake, import, delivery and journal against the sandbox manager's rules, on a clock that is moved by hand.
-Platforms are down for a day, passwords change, answers are lost, and runs end in the middle.
+Platforms are down for a day, passwords change, answers are lost, and runs end in the middle. A stranger, who knows nothing
+of our journal, takes accounts between our runs and while they last.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from likepion_provider.models import Enclosure, Episode, Feed, ImportState, Link
 from likepion_provider.platforms import Job, ListedEpisode, Progress
 from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.batches import batches
-from likepion_provider.steps.intake import Choice
+from likepion_provider.steps.intake import Choice, Intake
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, ScriptedPlatform, Worker, fresh_journal
+from tests.faults.stranger import Stranger
 
 TARGET = 3
 #: A run this often; what a run leaves is the next one's.
@@ -104,6 +106,7 @@ class Year:
         self.expected: dict[tuple[str, str], set[str]] = {}
         self.to_correct: dict[str, int] = {}
         self.crashes = self.runs = self.by_hand = 0
+        self.stranger = Stranger(self.manager, limit=5, pages=lambda *key: sorted(self.expected[key[1], key[0]]))
         for group_id in self.groups:
             self.manager.add_group(group_id)
         for number, account_id in enumerate(self.accounts):
@@ -147,6 +150,10 @@ class Year:
         """Links that wait for a person."""
         return len(self.journal.links.listed(state=LinkState.UNKNOWN, limit=10_000))
 
+    def disturbed(self) -> int:
+        """What we did to accounts that the stranger held."""
+        return len(self.stranger.disturbances())
+
     def _publish(self, week: int) -> None:
         for group_id in self.groups:
             for post in self.manager.posts.values():
@@ -169,6 +176,8 @@ class Year:
 
     def _run(self, risk: float) -> None:
         self.runs += 1
+        for _ in range(12):
+            self.stranger.step(self.rng)
         faults = [self.rng.choice(FAULTS) for _ in range(5)] if self.rng.random() < risk else []
         try:
             asyncio.run(self._whole_run(faults))
@@ -182,16 +191,20 @@ class Year:
         worker.use(self.platform)
         for kind in faults:
             worker.client.fail(self.rng.choice((Endpoint.INSERT, Endpoint.INSERT, Endpoint.ACCOUNT)), kind)
-        await self._work(worker, run, await worker.intake(run).pull(1000))
+        intake = worker.intake(run)
+        await self._work(worker, intake, run, await intake.pull(1000))
         for account_id in [each for each, due in self.to_correct.items() if due <= self.runs]:
             self.by_hand += 1
             self.manager.update_account(account_id, password=self.platform.passwords[account_id])
-            chosen = await worker.intake(f"{run}-hand").choose(Choice(account_ids=(account_id,)))
-            await self._work(worker, f"{run}-hand", chosen)
+            intake = worker.intake(f"{run}-hand")
+            chosen = await intake.choose(Choice(account_ids=(account_id,)))
+            await self._work(worker, intake, f"{run}-hand", chosen)
             # Not before: a person whose run ended in the middle starts another.
             del self.to_correct[account_id]
 
-    async def _work(self, worker: Worker, run: str, tasks: list[SecondaryTask]) -> None:
-        for batch in batches(await worker.intake(run).reaffirm(tasks)):
-            await worker.batch(run).run(batch.tasks)
-            await worker.delivery(run).run(batch.tasks)
+    async def _work(self, worker: Worker, intake: Intake, run: str, tasks: list[SecondaryTask]) -> None:
+        for batch in batches(await intake.reaffirm(tasks)):
+            self.stranger.step(self.rng)
+            await worker.batch(run, feeds=intake.feeds).run(batch.tasks)
+            self.stranger.step(self.rng)
+            await worker.delivery(run, feeds=intake.feeds).run(batch.tasks)

@@ -51,8 +51,7 @@ class World:
     async def work(self, tasks: list[SecondaryTask], **delivery: Any) -> dict[str, Outcome]:
         """Import and deliver, under the claims of the newest intake."""
         run, feeds = f"run-{self.runs}", self.read.feeds
-        batch, deliver = self.worker.batch(run), self.worker.delivery(run, feeds=feeds, **delivery)
-        batch._link_rss = feeds
+        batch, deliver = self.worker.batch(run, feeds=feeds), self.worker.delivery(run, feeds=feeds, **delivery)
         self.imported = {each.task.account_id: each.outcome for each in await batch.run(tasks)}
         return {each.task.account_id: each.outcome for each in await deliver.run(tasks)}
 
