@@ -17,20 +17,23 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import functools
 import math
 import random
 import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from likepion_provider.clock import Moment
 from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.journal import Journal, Link
 from likepion_provider.journal.database import Database
@@ -41,8 +44,10 @@ from likepion_provider.manager.protocol import Answer, Endpoint, Loss, Request, 
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job, Progress
 from likepion_provider.sandbox.manager import Event, SandboxManager
+from likepion_provider.steps import delivery
 from likepion_provider.steps.importing import BatchImport
-from likepion_provider.steps.intake import Choice
+from likepion_provider.steps.intake import Choice, Intake
+from likepion_provider.steps.keeper import Keeper
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Fault, InProcessClient, ScriptedPlatform, Worker, small_manager
 from tests.faults.settled import (
@@ -185,6 +190,8 @@ class Run:
     tasks: list[SecondaryTask] = dataclasses.field(default_factory=list)
     #: By post, as its pull told them.
     feeds: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: Renews what the run was given, and writes nothing.
+    wait: Keeper | None = None
 
 
 class Model:
@@ -201,6 +208,8 @@ class Model:
         #: Moves with this probability at every moment, by this generator.
         self.stranger = Stranger(self.manager, name=THEIRS)
         self.restless, self.rng = 0.0, random.Random(0)
+        #: An insert carries so many; the manager takes 200.
+        self.urls_a_part = 200
         self.manager.set_link_rss("post-0", "https://feeds.example/0")
         self.platform = WatchedPlatform()
         self.platform.model = self
@@ -234,15 +243,33 @@ class Model:
 
     async def pull(self, run: Run, limit: int) -> None:
         intake = self.worker().intake(run.name)
-        tasks = await intake.pull(limit)
-        run.feeds |= intake.feeds
-        run.tasks = await intake.reaffirm(tasks)
+        await self._take(run, intake, intake.pull(limit))
 
     async def choose(self, run: Run, choice: Choice, limit: int = 1000) -> None:
         intake = self.worker().intake(run.name)
-        tasks = await intake.choose(choice, limit)
+        await self._take(run, intake, intake.choose(choice, limit))
+
+    async def _take(self, run: Run, intake: Intake, taking: Awaitable[list[SecondaryTask]]) -> None:
+        before = FIGURES["suspensions"]
+        tasks = await taking
+        if FIGURES["suspensions"] == before:
+            self._must_have(run, tasks)
         run.feeds |= intake.feeds
         run.tasks = await intake.reaffirm(tasks)
+        run.wait = Keeper(self.worker().client, Journal(self.database), self.clock, run.name, holder=None)
+        await run.wait.resume([task.key for task in run.tasks])
+
+    def _must_have(self, run: Run, tasks: Sequence[SecondaryTask]) -> None:
+        """The journal says of each account that this run, and no other, has it."""
+        claims, now, keys = Journal(self.database).claims, Moment.read(self.clock), {task.key for task in tasks}
+        ours = keys.intersection(claims.ours([key.account_id for key in keys], now))
+        if others := ours - claims.leases(run.name, keys, now).keys():
+            self.broken.append(f"{run.name} was given {sorted(others)}, which the journal does not say")
+
+    async def renew(self, run: Run) -> None:
+        """The run's wait for a feed, which another process does, renews."""
+        if run.wait:
+            await run.wait.renew()
 
     async def look_only(self, run: Run, choice: Choice) -> None:
         """A dry run: nothing of it may reach the manager but reads."""
@@ -267,8 +294,10 @@ class Model:
         """Let attempts run side by side until each has ended in its own way."""
         loop = asyncio.new_event_loop()
         loop.set_default_executor(InlineExecutor())
+        parts = functools.partial(_in_parts, size=self.urls_a_part)
         try:
-            outcomes = loop.run_until_complete(_all(attempts))
+            with mock.patch.object(delivery, "split_urls", parts):
+                outcomes = loop.run_until_complete(_all(attempts))
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()
@@ -477,6 +506,10 @@ class Model:
         FIGURES["lost"] += len(self.lost())
 
 
+def _in_parts(urls: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [urls[start : start + size] for start in range(0, len(urls), size)]
+
+
 async def _all(calls: Any) -> list[Any]:
     return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -503,10 +536,12 @@ class Moments(RuleBasedStateMachine):
         self.model = Model()
         FIGURES["examples"] += 1
 
-    @initialize(seed=st.integers(0, 2**32), restless=st.sampled_from((0.0, 0.03, 0.1, 0.3)))
-    def a_stranger_moves(self, seed: int, restless: float) -> None:
-        """At any moment of ours, from now on."""
-        self.model.rng, self.model.restless = random.Random(seed), restless
+    @initialize(
+        seed=st.integers(0, 2**32), restless=st.sampled_from((0.0, 0.03, 0.1, 0.3)), size=st.sampled_from((1, 2, 200))
+    )
+    def world_begins(self, seed: int, restless: float, size: int) -> None:
+        """From now on, a stranger moves at any moment of ours, and an insert carries so many links."""
+        self.model.rng, self.model.restless, self.model.urls_a_part = random.Random(seed), restless, size
 
     def teardown(self) -> None:
         try:
@@ -550,6 +585,12 @@ class Moments(RuleBasedStateMachine):
         self._inserts_fail(inserts)
         run = self._any(data)
         self.model.play(getattr(self.model, step)(run))
+
+    @precondition(lambda self: self.model.runs)
+    @rule(data=st.data())
+    def wait_renews(self, data: st.DataObject) -> None:
+        """Beside the run's steps, or after them."""
+        self.model.play(self.model.renew(self._any(data)))
 
     @precondition(lambda self: self.model.runs)
     @rule(data=st.data(), steps=st.tuples(*[st.sampled_from(["bring_in", "deliver"])] * 2), inserts=INSERTS)

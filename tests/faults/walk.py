@@ -20,6 +20,7 @@ NEXT = {
     "choice": 3,
     "bring_in": 5,
     "deliver": 6,
+    "renewal": 2,
     "whole_run": 2,
     "time": 4,
     "stranger": 6,
@@ -42,6 +43,7 @@ class Walk:
         self.rng = random.Random(number)
         self.model = Model(accounts=2, posts=1)
         self.model.rng, self.model.restless = self.rng, self.rng.choice((0.0, 0.05, 0.2))
+        self.model.urls_a_part = self.rng.choice((1, 2, 200))
         self.runs: list[Run] = []
 
     def play(self) -> None:
@@ -71,6 +73,10 @@ class Walk:
     def _deliver(self) -> None:
         if self.runs:
             self.model.play(self.model.deliver(self._any_run()))
+
+    def _renewal(self) -> None:
+        if self.runs:
+            self.model.play(self.model.renew(self._any_run()))
 
     def _whole_run(self) -> None:
         if self.rng.random() < 0.5:

@@ -1,8 +1,8 @@
 """A year in an afternoon: every week each group's primary publishes, and runs of ours deliver, whatever happens.
 
 The real intake, import, delivery and journal against the sandbox manager's rules, on a clock that is moved by hand.
-Platforms are down for a day, passwords change, answers are lost, and runs end in the middle. A stranger, who knows nothing
-of our journal, takes accounts between our runs and while they last.
+Platforms are down for a day, passwords change, answers are lost, and runs end in the middle. A stranger, who knows
+nothing of our journal, takes accounts between our runs and while they last.
 """
 
 from __future__ import annotations
