@@ -4,8 +4,8 @@ Imports the primary site's RSS feed into every account that the manager hands ou
 URL exactly once. Nothing is lost when a run ends early: what is not finished is handed out again, and the journal
 knows what was done.
 
-**By hand:** trigger it and fill in the form. A group, a domain or an account id takes just those accounts, without
-pulling others.
+**By hand:** trigger it and fill in the form. A group, a domain or an account id takes just those accounts; what the
+manager hands out beside is left to the next run.
 
 **Backfill a group:**
 `airflow backfill create --dag-id likepion_podcast_secondary --from-date D --to-date D
@@ -50,14 +50,14 @@ PARAMS = {
         minimum=1,
         maximum=1000,
         title="Limit",
-        description="How many accounts to pull. Has no meaning where a group, domains or accounts are given.",
+        description="How many accounts to pull; also where a group, domains or accounts are looked for among them.",
     ),
     "group_id": Param(
         None,
         type=["null", "string"],
         pattern=r"^\S{1,64}$",
         title="Group",
-        description="Take this group's accounts that are not done, without pulling others.",
+        description="Take this group's accounts that are not done. What comes beside is left to the next run.",
     ),
     "domains": Param(
         None,
@@ -86,7 +86,7 @@ PARAMS = {
         type="boolean",
         title="Send again",
         description="You have seen that the manager lost links which it had confirmed: send those of this group or of "
-        "these accounts again. Whatever is not lost is then there twice.",
+        "these accounts again. Only accounts that the manager hands out again are taken.",
     ),
     "assist": Param(
         False,
@@ -123,12 +123,16 @@ def likepion_podcast_secondary() -> None:  # noqa: D103 - the module's text is t
         task_id="pull_tasks",
         limit="{{ params.limit }}",
         # A run's partition key, where it has one, is the group.
-        group_id="{{ params.group_id or dag_run.partition_key }}",
+        # Quoted, or a group called 123 would be rendered to a number.
+        group_id="{{ '%r' | format(params.group_id or dag_run.partition_key) }}",
         domains="{{ params.domains }}",
         account_ids="{{ params.account_ids }}",
         resend="{{ params.resend and not params.dry_run }}",
+        look_only="{{ params.dry_run }}",
         leave_out=f"{{{{ [] if params.assist else {ASSISTED} }}}}",
         wait_task_id=WAIT,
+        report_task_id="report",
+        known_conf=[*PARAMS],
     )
     claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output, batch_size="{{ params.batch_size }}")
 

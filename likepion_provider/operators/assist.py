@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
@@ -115,7 +116,8 @@ class AskPersonOperator(HITLOperator):
         if not done:
             raise AirflowSkipException("it is not done: the accounts are let go, a later run takes them")
         batch = Batch.from_public(self.batch)
-        return Batch(batch.name, False, tuple(task for task in batch.tasks if task.account_id in ids)).to_public()
+        tasks = tuple(task for task in batch.tasks if task.account_id in ids)
+        return dataclasses.replace(batch, waits=False, tasks=tasks).to_public()
 
     def _held(self, context: Context, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
         """The accounts that are still ours, claimed anew: whoever answers has all of a claim's time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, Context
@@ -19,6 +19,7 @@ from likepion_provider.hooks.connections import (
     journal_of,
     manager_address,
 )
+from likepion_provider.hooks.masking import mask_at_once
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.models import SecondaryTask
 from likepion_provider.operators.context import name_of, scope_of
@@ -26,6 +27,7 @@ from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.reports import AccountReport
+from likepion_provider.steps.sealing import Seal
 
 
 class LikepionOperator(BaseAsyncOperator):
@@ -89,6 +91,15 @@ class LikepionOperator(BaseAsyncOperator):
         """For the link to the platform, and for lineage: the first pages that are in the journal."""
         keys = [report.task.key for report in reports if report.found]
         self.episode_urls = self._journal.links.pages(keys[:most], most)
+
+    def opened(self, sealed: Mapping[str, str]) -> dict[str, str]:
+        """What an earlier step of the run sealed, masked in this task's log; without what cannot be opened."""
+        if not sealed:
+            return {}
+        seal = Seal(self._address.api_key)
+        texts = {name: text for name, each in sealed.items() if (text := seal.open(each))}
+        mask_at_once([*texts.values()])
+        return texts
 
     def keeper(self, context: Context, manager: ManagerClient) -> Keeper:
         """What keeps the claims of this attempt."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ from airflow.sdk import BaseXCom, Context
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from likepion_provider.clock import SYSTEM_CLOCK
-from likepion_provider.errors import LikepionError, OutcomeUnknown, Transient
+from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
 from likepion_provider.hooks import metrics
 from likepion_provider.hooks.connections import importers, platform_settings
-from likepion_provider.hooks.masking import BatchMask, mask, mask_at_once, printing_masked
-from likepion_provider.hooks.values import flag, names, number
+from likepion_provider.hooks.masking import BatchMask, mask, printing_masked
+from likepion_provider.hooks.values import flag, name, names, number
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.manager.protocol import whole
 from likepion_provider.models import Outcome, SecondaryTask
@@ -35,28 +36,39 @@ if TYPE_CHECKING:
 
 #: XCom key of renewed cookies, sealed.
 SEALED_COOKIES = "sealed_cookies"
+#: XCom key of the accounts that were asked for and are not to be had.
+NOT_TAKEN = "not_taken"
+#: In the first row of each post that a pull returns: the post's ``link_rss``, sealed.
+SEALED_FEED = "sealed_feed"
 #: A manager that stays unreachable turns one scheduled run red in this time.
 OUTAGE_SAID_FOR = timedelta(hours=1)
 
 
 class PullSecondaryTasksOperator(LikepionOperator):
-    """Pull secondary tasks; or, for a group, domains or named accounts, take them without pulling.
+    """Pull secondary tasks; or take those of a group, of domains or of named accounts.
 
-    A run that finds nothing to do ends here, green.
+    Accounts that were asked for are claimed without a pull only where nobody else can hold them; the others come from
+    one pull, and the accounts that it brings beside are left to the next ordinary run. A run that finds nothing to do
+    ends here, green.
 
     .. code-block:: python
 
         pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
 
-    :param limit: how many accounts to pull, 1 to 1,000; has no meaning for a choice.
-    :param group_id: take this group's accounts, as far as the journal knows them and they are not done.
+    :param limit: how many accounts to pull, 1 to 1,000.
+    :param group_id: take this group's accounts that are not done. Where templates are rendered to Python values, quote
+        it: ``"{{ '%r' | format(params.group_id) }}"``, or a group such as ``123`` becomes a number.
     :param domains: take the accounts of these platforms; with ``group_id``, only those of the group's.
     :param account_ids: take these accounts, even such as were set aside.
     :param resend: send again what the manager had confirmed, because a person has seen that it is missing; needs
         ``group_id`` or ``account_ids``.
+    :param look_only: a dry run: of what was asked for, take only what a claim of ours holds already.
     :param leave_out: ids of tasks that this run does without; they are skipped before they are mapped, at no cost.
     :param wait_task_id: a sensor that waits for feeds; it is left out too where every feed is set.
-    :return: the accounts' public fields; credentials stay behind.
+    :param report_task_id: the report, which still runs where something was asked for and nothing is to be had.
+    :param known_conf: the keys that a run's conf may have; another one fails the run, since a key that is misspelled
+        would pull everything. None allows any.
+    :return: the accounts' public fields, for :class:`ClaimAccountsOperator`; credentials stay behind.
     """
 
     template_fields: Sequence[str] = (
@@ -66,6 +78,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         "domains",
         "account_ids",
         "resend",
+        "look_only",
         "leave_out",
     )
 
@@ -77,13 +90,19 @@ class PullSecondaryTasksOperator(LikepionOperator):
         domains: Iterable[str] | str | None = None,
         account_ids: Iterable[str] | str | None = None,
         resend: bool | str = False,
+        look_only: bool | str = False,
         leave_out: Iterable[str] | str | None = None,
         wait_task_id: str | None = None,
+        report_task_id: str | None = None,
+        known_conf: Iterable[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.look_only = look_only
         self.leave_out = leave_out
         self.wait_task_id = wait_task_id
+        self.report_task_id = report_task_id
+        self.known_conf = None if known_conf is None else sorted(known_conf)
         self.limit = limit
         self.group_id = group_id
         self.domains = domains
@@ -92,17 +111,11 @@ class PullSecondaryTasksOperator(LikepionOperator):
 
     async def work(self, context: Context, manager: ManagerClient) -> list[SecondaryTask]:
         """Pull or choose."""
-        intake = self.intake(context, manager)
-        choice = Choice(
-            group_id=(self.group_id or "").strip(),
-            domains=tuple(each.lower() for each in names("domains", self.domains)),
-            account_ids=names("account_ids", self.account_ids),
-            # Not now: a cleared task must not send again what this run has sent.
-            resend_before=context["dag_run"].run_after if flag("resend", self.resend) else None,
-        )
+        intake = self._intake = self.intake(context, manager)
+        choice = self._choice(context)
         limit = whole("limit", number(self.limit))
         if choice:
-            return await intake.choose(choice)
+            return await intake.choose(choice, limit, pulls=not flag("look_only", self.look_only))
         settings = self._journal.settings
         said_at = await asyncio.to_thread(settings.outage_reported_at)
         try:
@@ -116,6 +129,24 @@ class PullSecondaryTasksOperator(LikepionOperator):
         if said_at:
             await self._journal.commit(settings.end_outage)
         return tasks
+
+    def _choice(self, context: Context) -> Choice:
+        """What the run asks for.
+
+        :raises BadRequest: a value, or a key of the run's conf, makes no sense; nothing was pulled.
+        """
+        if self.known_conf is not None and (strange := sorted({*(context["dag_run"].conf or {})} - {*self.known_conf})):
+            raise BadRequest(
+                f"the run's conf has {', '.join(map(repr, strange))}, which is no parameter",
+                remedy=f"There are {', '.join(self.known_conf)}.",
+            )
+        return Choice(
+            group_id=name("group_id", self.group_id),
+            domains=tuple(each.lower() for each in names("domains", self.domains)),
+            account_ids=names("account_ids", self.account_ids),
+            # Not now: a cleared task must not send again what this run has sent.
+            resend_before=context["dag_run"].run_after if flag("resend", self.resend) else None,
+        )
 
     def _within_pace(self, limit: int, pace: int | None) -> int:
         if pace is None or pace >= limit:
@@ -143,7 +174,9 @@ class PullSecondaryTasksOperator(LikepionOperator):
         :raises DownstreamTasksSkipped: there is such a task; Airflow then leaves this one green.
         """
         metrics.pulled(len(result))
-        public = [task.to_public() for task in result]
+        if self._intake.refusals:
+            instance_of(context).xcom_push(NOT_TAKEN, [dataclasses.asdict(each) for each in self._intake.refusals])
+        public = self._rows(result)
         if skipped := self._needless(result):
             if public:
                 # A task that raises has no return value: it is pushed as Airflow would have done.
@@ -151,11 +184,23 @@ class PullSecondaryTasksOperator(LikepionOperator):
             raise DownstreamTasksSkipped(tasks=skipped)  # type: ignore[no-untyped-call]
         return public
 
+    def _rows(self, tasks: Sequence[SecondaryTask]) -> list[dict[str, Any]]:
+        """The accounts' public fields; with the first of each post the address of its feed, sealed."""
+        rows = [task.to_public() for task in tasks]
+        feeds = dict(self._intake.feeds)
+        if feeds:
+            seal = Seal(self._address.api_key)
+            for row in rows:
+                if link_rss := feeds.pop(row["request_id"], ""):
+                    row[SEALED_FEED] = seal.close(link_rss)
+        return rows
+
     def _needless(self, tasks: Sequence[SecondaryTask]) -> list[str]:
-        """The tasks that this run does without; all of them where no account is worked."""
+        """The tasks that this run does without: all where no account is worked, but for the report of a choice."""
         if not tasks:
             self.log.info("Nothing to do")
-            return sorted(self.get_flat_relative_ids(upstream=False)) if self.has_dag() else []  # type: ignore[no-untyped-call]
+            below = set(self.get_flat_relative_ids(upstream=False)) if self.has_dag() else set()  # type: ignore[no-untyped-call]
+            return sorted(below - {self.report_task_id} if self._intake.refusals else below)
         needless = [*names("leave_out", self.leave_out)]
         if self.wait_task_id and all(task.feed_ready for task in tasks):
             needless.append(self.wait_task_id)
@@ -186,7 +231,8 @@ class ClaimAccountsOperator(LikepionOperator):
         """Claim and cut."""
         size = None if self.batch_size in (None, "") else whole("batch_size", number(self.batch_size))
         tasks = [SecondaryTask.from_public(each) for each in self.tasks]
-        return batches(await self.intake(context, manager).reaffirm(tasks), size)
+        feeds = {each["request_id"]: each[SEALED_FEED] for each in self.tasks if SEALED_FEED in each}
+        return batches(await self.intake(context, manager).reaffirm(tasks), size, feeds)
 
 
 class ImportRssOperator(LikepionOperator):
@@ -237,6 +283,7 @@ class ImportRssOperator(LikepionOperator):
             raise AirflowSkipException(f"{batch.name}: link_rss was not set in time, the accounts are let go")
         super().prepare(context)
         self._accounts = batch.tasks
+        self._feeds = self.opened(batch.feeds)
         self._platforms = platform_settings({task.domain for task in batch.tasks})
         mask(settings.password for settings in self._platforms.values() if settings.password)
 
@@ -255,6 +302,7 @@ class ImportRssOperator(LikepionOperator):
             keeper=keeper,
             registry=importers(),
             clock=SYSTEM_CLOCK,
+            feeds=self._feeds,
             settings=self._platforms,
             options=options,
             on_secrets=BatchMask(),
@@ -333,16 +381,15 @@ class InsertLinksOperator(LikepionOperator):
         super().prepare(context)
         batch = Batch.from_public(self.batch)
         self._accounts: Sequence[SecondaryTask] = batch.tasks
+        # A failure report may name the post's feed.
+        self._feeds = self.opened(batch.feeds) if self._failure_link else {}
         self._cookies: dict[str, str] = {}
         if not self.import_task_id:
             return
         if flag("assist", self.assist):
             left = {report.task for report in needing_person(context, self.import_task_id, batch)}
             self._accounts = [task for task in self._accounts if task not in left]
-        sealed = dict(left_by(context, self.import_task_id, SEALED_COOKIES))
-        seal = Seal(self._address.api_key)
-        self._cookies = {account_id: seal.open(text) for account_id, text in sealed.items()}
-        mask_at_once([*filter(None, self._cookies.values())])
+        self._cookies = self.opened(dict(left_by(context, self.import_task_id, SEALED_COOKIES)))
 
     async def work(self, context: Context, manager: ManagerClient) -> list[AccountReport]:
         """Send."""
@@ -357,6 +404,7 @@ class InsertLinksOperator(LikepionOperator):
             keeper=self.keeper(context, manager),
             clock=SYSTEM_CLOCK,
             cookies=self._cookies,
+            feeds=self._feeds,
             failure_link=self._failure_link,
             on_secrets=BatchMask(),
         )

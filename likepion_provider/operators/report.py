@@ -16,7 +16,7 @@ from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
 from likepion_provider.operators.context import instance_of, left_by_all, state_of, states_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
-from likepion_provider.operators.likepion import reports_of
+from likepion_provider.operators.likepion import NOT_TAKEN, reports_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.reports import AccountReport
 
@@ -35,6 +35,7 @@ class LikepionReportOperator(BaseOperator):
         imported = ImportRssOperator.partial(task_id="import_rss").expand(batch=claim.output)
         imported >> LikepionReportOperator(task_id="report", import_task_id="import_rss", trigger_rule="all_done")
 
+    :param pull_task_id: the task that took the accounts; it says which of those that were asked for are not to be had.
     :param claim_task_id: the task that cut the batches.
     :param wait_task_id: the sensor, mapped over the batches.
     :param import_task_id: the import, mapped over the batches.
@@ -42,8 +43,8 @@ class LikepionReportOperator(BaseOperator):
     :param ask_task_id: the task that asked a person, mapped over the batches; and, after the answer, the import and
         the insert: ``import_assisted_task_id``, ``insert_assisted_task_id``.
     :param assist: whether the run asks; False by default.
-    :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, and all
-        of it as ``text`` for a message.
+    :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, those
+        that were asked for and ``not_taken`` with the reason, and all of it as ``text`` for a message.
     """
 
     template_fields: Sequence[str] = ("assist",)
@@ -53,6 +54,7 @@ class LikepionReportOperator(BaseOperator):
     def __init__(
         self,
         *,
+        pull_task_id: str = "pull_tasks",
         claim_task_id: str = "claim_accounts",
         wait_task_id: str = "import_batch.wait_for_link_rss",
         import_task_id: str = "import_batch.import_rss",
@@ -64,6 +66,7 @@ class LikepionReportOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.pull_task_id = pull_task_id
         self.claim_task_id = claim_task_id
         self.wait_task_id = wait_task_id
         self.import_task_id = import_task_id
@@ -78,8 +81,11 @@ class LikepionReportOperator(BaseOperator):
         with airflow_errors():
             assisted = flag("assist", self.assist)
         reports = self._gather(context, assisted=assisted)
-        summary = summarise(reports)
+        not_taken: list[dict[str, str]] = instance_of(context).xcom_pull(self.pull_task_id, key=NOT_TAKEN) or []
+        summary = summarise(reports, not_taken)
         self.log.info("Accounts of this run\n%s", table(reports))
+        for each in not_taken:
+            self.log.info("Asked for and not taken: %s (%s), %s", each["name"], each["account_id"], each["reason"])
         self._note_pace(reports)
         instance_of(context).xcom_push("summary", summary)
         self._require_nothing_to_do(summary)
@@ -184,8 +190,11 @@ def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool) -> AccountRepor
     )
 
 
-def summarise(reports: Iterable[AccountReport]) -> dict[str, Any]:
-    """What a notifier needs: public fields only."""
+def summarise(reports: Iterable[AccountReport], not_taken: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+    """What a notifier needs: public fields only.
+
+    :param not_taken: the accounts that were asked for and are not to be had, with ``name`` and ``reason``.
+    """
     reports = list(reports)
     counts = Counter(each.outcome.value for each in reports)
     summary: dict[str, Any] = {
@@ -203,6 +212,7 @@ def summarise(reports: Iterable[AccountReport]) -> dict[str, Any]:
             for each in reports
             if each.outcome.needs_attention
         ],
+        "not_taken": [dict(each) for each in not_taken],
     }
     return summary | {"text": _text(summary)}
 
@@ -215,6 +225,10 @@ def _text(summary: Mapping[str, Any]) -> str:
     lines += [f"- {each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED_IN_TEXT]]
     if len(attention) > NAMED_IN_TEXT:
         lines.append(f"and {len(attention) - NAMED_IN_TEXT} more: see the report task's log.")
+    refused = summary["not_taken"]
+    lines += [f"- not taken: {each['name']}, {each['reason']}" for each in refused[:NAMED_IN_TEXT]]
+    if len(refused) > NAMED_IN_TEXT:
+        lines.append(f"and {len(refused) - NAMED_IN_TEXT} more that were not taken: see the report task's log.")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from likepion_provider.models import SecondaryTask
@@ -20,30 +20,36 @@ class Batch:
     """Accounts that one mapped task instance works.
 
     :param waits: whether their post's feed was not set yet; then all are of one post.
+    :param feeds: the ``link_rss`` of its posts as the pull told them, sealed, by post.
     """
 
     name: str
     waits: bool
     tasks: tuple[SecondaryTask, ...]
+    feeds: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_public(self) -> dict[str, Any]:
         """A JSON-ready copy for XCom."""
-        return {"name": self.name, "waits": self.waits, "tasks": [task.to_public() for task in self.tasks]}
+        tasks = [task.to_public() for task in self.tasks]
+        return {"name": self.name, "waits": self.waits, "tasks": tasks, "feeds": dict(self.feeds)}
 
     @classmethod
     def from_public(cls, fields: dict[str, Any]) -> Batch:
         """Undo :meth:`to_public`."""
         tasks = tuple(SecondaryTask.from_public(each) for each in fields["tasks"])
-        return cls(fields["name"], fields["waits"], tasks)
+        return cls(fields["name"], fields["waits"], tasks, fields.get("feeds") or {})
 
 
-def batches(tasks: Sequence[SecondaryTask], batch_size: int | None = None) -> list[Batch]:
+def batches(
+    tasks: Sequence[SecondaryTask], batch_size: int | None = None, feeds: Mapping[str, str] | None = None
+) -> list[Batch]:
     """Cut a run's accounts into what its mapped tasks work.
 
     A post that still waits for its feed has batches of its own, so that it holds nobody else up. Ready posts keep
     to themselves while that makes few enough batches, and share them otherwise.
 
     :param batch_size: accounts per batch; by default as many as keep ready posts to about 8 batches.
+    :param feeds: the sealed ``link_rss`` of posts, by post.
     """
     size = batch_size or max(MIN_BATCH, math.ceil(len(tasks) / MAX_BATCHES))
     by_post: dict[tuple[bool, str], list[SecondaryTask]] = {}
@@ -54,15 +60,19 @@ def batches(tasks: Sequence[SecondaryTask], batch_size: int | None = None) -> li
     if len(ready_pieces) > MAX_BATCHES and not batch_size:
         ready_pieces = _pieces([task for piece in ready_pieces for task in piece], size)
     waiting = [piece for ready, piece in pieces if not ready]
-    return [_batch(piece, waits=False) for piece in ready_pieces] + [_batch(piece, waits=True) for piece in waiting]
+    known = feeds or {}
+    return [_batch(piece, known, waits=False) for piece in ready_pieces] + [
+        _batch(piece, known, waits=True) for piece in waiting
+    ]
 
 
 def _pieces(tasks: list[SecondaryTask], size: int) -> list[list[SecondaryTask]]:
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
-def _batch(tasks: Sequence[SecondaryTask], *, waits: bool) -> Batch:
+def _batch(tasks: Sequence[SecondaryTask], feeds: Mapping[str, str], *, waits: bool) -> Batch:
     groups = list(dict.fromkeys(task.group_id for task in tasks))
     where = f"group {groups[0][:8]}" if len(groups) == 1 else f"{len(groups)} groups"
     count = f"{len(tasks)} account{'s' if len(tasks) > 1 else ''}"
-    return Batch(f"{where}, {count}{', waits for feed' if waits else ''}", waits, tuple(tasks))
+    posts = {task.request_id: feeds[task.request_id] for task in tasks if task.request_id in feeds}
+    return Batch(f"{where}, {count}{', waits for feed' if waits else ''}", waits, tuple(tasks), posts)
