@@ -157,11 +157,11 @@ def pull(limit: int, *, kind: str | None = "secondary") -> Call[Pulled]:
     """
     if kind not in ("secondary", None):
         raise BadRequest(f"kind must be 'secondary' or None, not {kind!r}")
-    params = ({"type": kind} if kind else {}) | {"limit": str(whole("limit", limit))}
+    params = ({"type": kind} if kind else {}) | {"limit": str(bounded("limit", limit))}
     return Call(Request(Endpoint.PULL, "GET", f"{API_PATH}/links", params), _PullReader(limit, kind))
 
 
-def whole(name: str, value: object) -> int:
+def bounded(name: str, value: object) -> int:
     """A number of accounts that somebody asks for.
 
     :param name: what it is called, for the error.

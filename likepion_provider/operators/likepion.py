@@ -18,7 +18,7 @@ from likepion_provider.hooks.connections import importers, platform_settings
 from likepion_provider.hooks.masking import BatchMask, mask, printing_masked
 from likepion_provider.hooks.values import flag, name, names, number
 from likepion_provider.manager.client import ManagerClient
-from likepion_provider.manager.protocol import whole
+from likepion_provider.manager.protocol import bounded
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators import lineage
 from likepion_provider.operators.base import LikepionOperator
@@ -113,7 +113,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         """Pull or choose."""
         intake = self._intake = self.intake(context, manager)
         choice = self._choice(context)
-        limit = whole("limit", number(self.limit))
+        limit = bounded("limit", number(self.limit))
         if choice:
             return await intake.choose(choice, limit, pulls=not flag("look_only", self.look_only))
         settings = self._journal.settings
@@ -229,7 +229,7 @@ class ClaimAccountsOperator(LikepionOperator):
 
     async def work(self, context: Context, manager: ManagerClient) -> list[Batch]:
         """Claim and cut."""
-        size = None if self.batch_size in (None, "") else whole("batch_size", number(self.batch_size))
+        size = None if self.batch_size in (None, "") else bounded("batch_size", number(self.batch_size))
         tasks = [SecondaryTask.from_public(each) for each in self.tasks]
         feeds = {each["request_id"]: each[SEALED_FEED] for each in self.tasks if SEALED_FEED in each}
         return batches(await self.intake(context, manager).reaffirm(tasks), size, feeds)
