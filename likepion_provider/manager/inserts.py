@@ -126,7 +126,7 @@ def canonical_url(url: str) -> str:
 
 def _respelt(text: str) -> str:
     """Percent-encoding in one spelling: upper case, and only where it must or may change the meaning."""
-    encoded = quote(text, safe=_ASCII, errors="replace").replace(",", "%2C")
+    encoded = quote(text, safe=_ASCII).replace(",", "%2C")
     return _ESCAPE.sub(_unescaped, encoded)
 
 

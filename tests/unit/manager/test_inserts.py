@@ -232,7 +232,13 @@ OK, NO, UN = True, False, None
             [UN, UN, UN],
         ),
         ({"success": True, "results": [*rows_of(OK, OK, NO), {"link_index": 0, "success": NO}]}, 200, [UN, OK, NO]),
+        (
+            {"success": True, "inserted": 2, "results": [*rows_of(OK, NO, OK), {"link_index": 0, "success": NO}]},
+            200,
+            [UN, NO, OK],
+        ),
         ({"success": True, "results": []}, 200, [UN, UN, UN]),
+        ({"results": rows_of(OK, OK, NO)}, 200, [UN, UN, NO]),
         ({"results": rows_of(OK, OK, NO), "inserted": 2}, 500, [OK, OK, NO]),
         ({"results": rows_of(OK, OK, NO)}, 500, [UN, UN, NO]),
     ],
@@ -289,6 +295,12 @@ def test_one_url_twice_in_an_item_is_told_apart_by_its_number() -> None:
         answer({"success": True, "inserted": 1, "results": [without(rows[0], "link_index")]})
     )
     assert [each.stored for each in records] == [UN, UN]
+
+
+def test_a_record_that_may_be_of_two_items_says_nothing() -> None:
+    rows = [{"link_post": URLS[1], "success": OK}, {"link_post": URLS[0], "success": OK}]
+    records = protocol.insert_items(TWO_ITEMS).read(answer({"success": True, "results": rows}))
+    assert [[each.stored for each in part] for part in records] == [[OK, UN], [UN, UN]]
 
 
 def test_items_by_domain_take_the_account_that_the_manager_chose() -> None:
@@ -388,6 +400,7 @@ def test_what_the_page_does_not_allow_is_refused(reports: list[LinkReport], word
         ("https://[::1", "https://[::1", True),
         ("https://a.example:99999/", "https://a.example/", False),
         ("https://a.example/\nx", "https://a.example/x", False),
+        ("https://a.example/x\ny", "https://a.example/xyy", False),
         ("https://a.example/\ud800", "https://a.example/", False),
     ],
 )
