@@ -27,6 +27,7 @@ from likepion_provider.manager.protocol import (
     Endpoint,
     LinkReport,
     Loss,
+    Pulled,
     Record,
     Request,
 )
@@ -72,7 +73,7 @@ class ManagerAddress:
 class Manager(Protocol):
     """The manager, as the steps of a run use it."""
 
-    async def pull(self, limit: int) -> list[Account]:
+    async def pull(self, limit: int) -> Pulled:
         """Pull and claim."""
         ...
 
@@ -136,7 +137,7 @@ class ManagerClient:
     ) -> None:
         await self.close()
 
-    async def pull(self, limit: int) -> list[Account]:
+    async def pull(self, limit: int) -> Pulled:
         """Pull and claim up to ``limit`` tasks: see :func:`likepion_provider.manager.protocol.pull`."""
         return await self.send(protocol.pull(limit))
 

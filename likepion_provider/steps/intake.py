@@ -286,6 +286,9 @@ class Intake:
         """
         asked = self._now()
         accounts = await self._manager.pull(limit)
+        for row in accounts.odd:
+            log.error("The manager handed out a task that cannot be worked, which it holds back now: %s", row)
+            self.refusals.append(Refusal(row.partition(":")[0], "", f"the manager's task cannot be worked: {row}"))
         lease = Lease.granted(asked)
         if not lease.holds(self._now()):
             log.warning("The claims of %d pulled accounts were over before this run could go on: let go", len(accounts))
@@ -300,7 +303,7 @@ class Intake:
         if resend_before:
             # Before the pull is taken for a proof: that these were handed out is what the person said.
             await self._resend(ours, resend_before)
-        await self._settle(pulled, asked, exhaustive=len(pulled) < limit)
+        await self._settle(pulled, asked, exhaustive=accounts.is_exhaustive)
         if beside:
             log.info("%d accounts that were pulled beside are handed over to the next ordinary run", len(beside))
         self.feeds |= {each.task.request_id: each.link_rss for each in accounts if each.link_rss and wanted(each.task)}
