@@ -85,7 +85,8 @@ class LikepionReportOperator(BaseOperator):
         summary = summarise(reports, not_taken)
         self.log.info("Accounts of this run\n%s", table(reports))
         for each in not_taken:
-            self.log.info("Asked for and not taken: %s (%s), %s", each["name"], each["account_id"], each["reason"])
+            account_id = f" ({each['account_id']})" if each["account_id"] else ""
+            self.log.info("Not taken: %s%s, %s", each["name"], account_id, each["reason"])
         self._note_pace(reports)
         instance_of(context).xcom_push("summary", summary)
         self._require_nothing_to_do(summary)
