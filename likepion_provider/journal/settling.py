@@ -36,7 +36,7 @@ from likepion_provider.journal.schema import link, submission
 from likepion_provider.journal.settings import get, put
 from likepion_provider.journal.tally import state_within_key, tally
 from likepion_provider.manager.protocol import CLAIM_TTL_S
-from likepion_provider.models import LinkState, PostAccount
+from likepion_provider.models import ImportState, LinkState, PostAccount
 
 #: The setting that says how unknown outcomes are settled.
 SETTLE_UNKNOWN = "settle_unknown"
@@ -112,13 +112,15 @@ class Settling:
 
         Only where that insert was the account's first for the post, it is at least a claim's length ago, and neither a
         claim of ours nor a report of failure can be why the account was not handed out. The caller still has to see
-        that the post is active.
+        that the post is active. Where more is to be sent, a person has to say: an inference lets nobody claim the
+        account, and no pull brings it back.
         """
         with self._database.reading() as connection:
             if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return []
             open_keys = read_keys(connection, select(*_KEY).where(UNSETTLED, ~failures.is_reported()).distinct())
             absent = set(open_keys).difference(pulled)
+            absent -= _has_more_to_come(connection, absent)
             sent = _sent(connection, absent, link.c.sends > 0)
             busy = claimed(connection, {key.account_id for key in absent}, pulled_at)
         return sorted(
@@ -238,6 +240,16 @@ def _sent(
     for part in among(link, keys):
         for row in read_rows(connection, _SENT.where(part, which), _Sent):
             found[row.key].append(row)
+    return found
+
+
+def _has_more_to_come(connection: Connection, keys: Collection[PostAccount]) -> set[PostAccount]:
+    """The accounts with links that are still to be sent, or of which more episodes may be listed."""
+    under_way = submission.c.state.in_([state for state in ImportState if state.is_under_way])
+    found: set[PostAccount] = set()
+    for table, condition in ((link, _state == LinkState.PREPARED), (submission, under_way)):
+        for part in among(table, keys):
+            found.update(read_keys(connection, select(*key_columns(table)).where(part, condition).distinct()))
     return found
 
 

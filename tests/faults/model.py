@@ -361,7 +361,8 @@ class Faults(RuleBasedStateMachine):
     def _nothing_is_lost(self) -> None:
         stored = {(row.account_id, row.link_post) for row in self.manager.rows}
         links = self.worker.journal.links.listed(limit=1000)
-        parked = {link.url for link in links if link.state is LinkState.UNKNOWN}
+        # With one of its links, the account's others wait for a person, too.
+        parked = {link.key for link in links if link.state is LinkState.UNKNOWN}
         # A POST whose answer was lost and of which the manager refused a part: nothing tells it from one that is whole.
         presumed = {link.url for link in links if link.presumed}
         for number in range(ACCOUNTS):
@@ -370,7 +371,7 @@ class Faults(RuleBasedStateMachine):
                 # What of a stranger's is refused is the stranger's to send again.
                 continue
             for url in self._urls(account_id, request_id):
-                if url in parked:
+                if (request_id, account_id) in parked:
                     FIGURES["parked"] += 1
                 elif url in presumed and (account_id, url) not in stored:
                     FIGURES["presumed"] += 1

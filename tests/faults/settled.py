@@ -59,16 +59,18 @@ def left_open(journal: Journal, stored: Collection[StoredRow]) -> list[PostAccou
     """Accounts with unknown outcomes that runs without trouble should have settled.
 
     Without a row at the manager, an account is handed out again, and that settles it. With rows, its absence speaks
-    for one POST, if that was the only one.
+    for one insert, if that was the only one and nothing is left to be sent.
     """
+    under_way = {each.key for each in journal.submissions.get(_by_key(journal)).values() if each.state.is_under_way}
     served = {PostAccount(row.request_id, row.account_id) for row in stored}
     found = []
     for key, rows in _by_key(journal).items():
         sent = [row for row in rows if row.sends]
-        one_post = len({row.send_id for row in sent}) == 1 and all(
+        one_insert = len({row.send_id for row in sent}) == 1 and all(
             row.sends == 1 and row.state in _OPEN for row in sent
         )
-        if any(row.state in _OPEN for row in rows) and (key not in served or one_post):
+        is_whole = key not in under_way and not any(row.state in _SENDABLE for row in rows)
+        if any(row.state in _OPEN for row in rows) and (key not in served or (one_insert and is_whole)):
             found.append(key)
     return found
 
