@@ -96,7 +96,7 @@ class Intake:
             "Pulled %d accounts (limit %d), took up %d that were handed over and %d leftovers",
             *(len(pulled), limit, len(adopted), len(leftovers)),
         )
-        return _as_pulled(adopted, pulled) + pulled + leftovers
+        return _beside(adopted, pulled) + pulled + leftovers
 
     async def choose(self, choice: Choice, limit: int = MAX_PULL, *, pulls: bool = True) -> list[SecondaryTask]:
         """Take the accounts that were asked for: what the claim rule allows at once, the rest by one pull.
@@ -130,7 +130,7 @@ class Intake:
         if pulls and choice.resend_before:
             await self._resend(taken, choice.resend_before)
         self._refuse(tasks, done, busy, claimed | {task.account_id for task in pulled}, pulls=pulls)
-        return _as_pulled(taken, pulled) + pulled
+        return _beside(taken, pulled) + pulled
 
     async def reaffirm(self, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
         """Claim again, in bulk, what this run still holds.
@@ -350,7 +350,7 @@ class Intake:
             if (key := wanted[account.task.account_id]).request_id in {account.task.request_id, *running}
         ]
         taken, _ = await self._claim(tasks)
-        return _as_pulled(taken, pulled)
+        return _beside(taken, pulled)
 
 
 def _of_post(task: SecondaryTask, request_id: str) -> SecondaryTask:
@@ -359,14 +359,15 @@ def _of_post(task: SecondaryTask, request_id: str) -> SecondaryTask:
     return task if request_id == task.request_id else dataclasses.replace(task, request_id=request_id, feed_ready=True)
 
 
-def _as_pulled(tasks: Sequence[SecondaryTask], pulled: Sequence[SecondaryTask]) -> list[SecondaryTask]:
-    """Tasks with what a pull says of their posts."""
-    told = {task.request_id: task for task in pulled}
+def _beside(tasks: Sequence[SecondaryTask], pulled: Sequence[SecondaryTask]) -> list[SecondaryTask]:
+    """Tasks with what a pull says of their posts, without those that it brought again: this process had stood still."""
+    told, again = {task.request_id: task for task in pulled}, {task.account_id for task in pulled}
     return [
         dataclasses.replace(task, target=post.target, feed_ready=post.feed_ready)
         if (post := told.get(task.request_id))
         else task
         for task in tasks
+        if task.account_id not in again
     ]
 
 

@@ -224,6 +224,18 @@ async def test_a_claim_is_not_asked_for_if_the_process_stood_still_before(world:
     assert world.stored() == {}
 
 
+async def test_what_a_pull_brings_again_is_worked_once(world: World) -> None:
+    world.worker.journal.claims.let_go("run-1", ids(await world.pull()))
+    pull: Callable[[int], Any] = world.worker.client.pull
+
+    async def slow(limit: int) -> Any:
+        world.clock.advance(901)
+        return await pull(limit)
+
+    world.worker.client.pull = slow
+    assert ids(await world.choose(GROUP)) == ["account-0", "account-2"]
+
+
 async def test_resend_takes_nothing_on_a_record_that_may_be_lost(world: World) -> None:
     await world.work(await world.pull())
     later = world.clock.now().replace(year=2027)
