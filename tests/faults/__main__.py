@@ -10,12 +10,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from likepion_provider.manager.protocol import Endpoint
 from tests.faults import kills, model, moments, proxy, storms, workers
 from tests.faults.fuzz import fuzz
+from tests.faults.rules import REMOVALS, broken_by
+from tests.faults.walk import Walk
 from tests.faults.year import Year
 from tests.postgres import postgres, server_binaries
 
@@ -28,7 +30,7 @@ def main() -> int:
     parser.add_argument("kills", type=int, nargs="?", default=200, help="in Airflow, and of workers a journal (200)")
     parser.add_argument("--accounts", type=int, default=2000, help="of the simulated year (2,000)")
     parser.add_argument("--weeks", type=int, default=52, help="of the simulated year (52)")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="of all but the models")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="of everything that is drawn")
     parser.add_argument("--minutes", type=float, default=120, help="after which no round of kills begins (120)")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts (all)")
     args = parser.parse_args()
@@ -40,8 +42,31 @@ def main() -> int:
 
 def play_models(args: argparse.Namespace) -> None:
     """Whatever may happen, in any order, on a virtual clock."""
-    campaign("steps", model.Faults, model.FIGURES, args.examples)
-    campaign("moments", moments.Moments, moments.FIGURES, args.examples)
+    campaign("steps", model.Faults, model.FIGURES, args.examples, args.seed)
+    campaign("moments", moments.Moments, moments.FIGURES, args.examples, args.seed)
+    play_walks(args)
+
+
+def play_walks(args: argparse.Namespace) -> None:
+    """Long stories of two accounts."""
+    moments.FIGURES.clear()
+    for number in range(args.seed, args.seed + args.examples):
+        try:
+            Walk(number).play()
+        except AssertionError as error:
+            raise AssertionError(f"walk {number}") from error
+    tell("walks", moments.FIGURES, f"{args.examples} from {args.seed}")
+
+
+def take_rules_away(args: argparse.Namespace) -> None:
+    """Each rule of the claims in turn; the model has to see it."""
+    unseen = []
+    for removal in REMOVALS:
+        seen = broken_by(removal, range(args.seed, args.seed + args.examples))
+        print(f"rules     {removal.__name__}: {seen or 'nothing breaks'}", flush=True)
+        unseen += [] if seen else [removal.__name__]
+    if unseen:
+        raise SystemExit(1)
 
 
 def read_odd_answers(args: argparse.Namespace) -> None:
@@ -118,6 +143,7 @@ PARTS = {
     "workers": kill_workers,
     "airflow": kill_in_airflow,
     "models": play_models,
+    "rules": take_rules_away,
     "year": let_a_year_pass,
 }
 
@@ -128,7 +154,9 @@ def tell(name: str, figures: Counter[str], *words: object) -> None:
     print(f"{name:<9} {'; '.join(map(str, words))}: {told}", flush=True)
 
 
-def campaign(name: str, machine: type[RuleBasedStateMachine], figures: Counter[str], examples: int) -> None:
+def campaign(
+    name: str, machine: type[RuleBasedStateMachine], figures: Counter[str], examples: int, number: int
+) -> None:
     """Play one model, and print what it did, whether it held or not."""
     began_s = time.monotonic()
     chosen = settings(
@@ -139,10 +167,10 @@ def campaign(name: str, machine: type[RuleBasedStateMachine], figures: Counter[s
         suppress_health_check=list(HealthCheck),
     )
     try:
-        run_state_machine_as_test(machine, settings=chosen)
+        run_state_machine_as_test(seed(number)(machine), settings=chosen)
     finally:
         told = ", ".join(f"{number} {what}" for what, number in figures.items())
-        print(f"{name:<9} {told}, {time.monotonic() - began_s:.0f} s", flush=True)
+        print(f"{name:<9} seed {number}: {told}, {time.monotonic() - began_s:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
