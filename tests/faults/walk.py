@@ -30,6 +30,8 @@ NEXT = {
     "odd_answer": 1,
     "cut": 2,
     "pending": 1,
+    "refused_then_taken": 1,
+    "lost_then_taken": 1,
 }
 
 
@@ -51,6 +53,9 @@ class Walk:
 
         :raises AssertionError: a promise was broken.
         """
+        state = random.getstate()
+        # What the code itself draws, such as when it renews.
+        random.seed(self.rng.random())
         try:
             for step in self.rng.choices(list(NEXT), list(NEXT.values()), k=STEPS):
                 getattr(self, f"_{step}")()
@@ -58,6 +63,7 @@ class Walk:
             self.model.rest()
             assert not self.model.lost(), self.model.known()
         finally:
+            random.setstate(state)
             self.model.close()
 
     def _run_begins(self) -> None:
@@ -119,6 +125,26 @@ class Walk:
             self.model.next_post_is_planned(0)
         else:
             self.model.next_posts_are_cancelled()
+
+    def _refused_then_taken(self) -> None:
+        """An insert stores nothing, its task dies, the stranger takes the accounts, and the wait still renews."""
+        self._whole_run_that_fails("crash_after")
+        self.model.they_pull()
+        self._renewal()
+
+    def _lost_then_taken(self) -> None:
+        """An insert never arrives, the stranger takes its account, and our next runs do not see it any more."""
+        self._whole_run_that_fails("lose_request")
+        self.model.clock.advance(901)
+        self.model.they_pull()
+        self.model.play_whole(self._new_run())
+
+    def _whole_run_that_fails(self, kind: str) -> None:
+        self.model.manager.refuse_records(6)
+        self.model.refused = True
+        self.model.faults[:] = [Fault(Endpoint.INSERT, kind)]
+        self.model.play_whole(self._new_run())
+        self.model.manager.refuse_records(0)
 
     def _new_run(self) -> Run:
         self.runs.append(Run(f"run-{len(self.runs)}"))
