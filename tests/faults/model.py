@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.journal import Journal
 from likepion_provider.manager.protocol import Answer, Endpoint, Request
-from likepion_provider.models import LinkState, SecondaryTask
+from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job
 from likepion_provider.steps.intake import Choice, Intake
 from tests.clocks import VirtualClock
@@ -371,7 +371,7 @@ class Faults(RuleBasedStateMachine):
                 # What of a stranger's is refused is the stranger's to send again.
                 continue
             for url in self._urls(account_id, request_id):
-                if (request_id, account_id) in parked:
+                if PostAccount(request_id, account_id) in parked:
                     FIGURES["parked"] += 1
                 elif url in presumed and (account_id, url) not in stored:
                     FIGURES["presumed"] += 1

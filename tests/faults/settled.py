@@ -28,7 +28,7 @@ ODD_INSERTS: tuple[dict[str, Any], ...] = (
     {"store": (0,), "entries": ("contradicted",)},
     {"store": (0, 1), "entries": ("another_account",)},
     {"store": (0, 1), "entries": ("all_false",)},
-    {"entries": ("opposite",)},
+    {"entries": ("all_false",)},
     {"entries": ("host_case",), "fields": {"success": False}},
 )
 
