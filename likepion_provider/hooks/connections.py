@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 from airflow.sdk.log import amask_secret
@@ -87,6 +87,12 @@ def allows_private_feeds(connection: Any | None) -> bool:
     :raises BadRequest: it is neither on nor off.
     """
     return connection is not None and flag("allow_private_feeds", connection.extra_dejson.get("allow_private_feeds"))
+
+
+def scope_of(context: Context) -> str:
+    """The run that claims are given to."""
+    run = context["dag_run"]
+    return f"{run.dag_id}/{run.run_id}"
 
 
 def importers() -> Registry:

@@ -7,9 +7,10 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import itertools
 import json
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from typing_extensions import Self
 
-from likepion_provider.errors import BadRequest, NotAuthorised
+from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised
 from likepion_provider.manager import protocol
 from likepion_provider.manager.protocol import (
     API_KEY_HEADER,
@@ -31,12 +32,15 @@ from likepion_provider.manager.protocol import (
     Record,
     Request,
 )
-from likepion_provider.models import Account
+from likepion_provider.models import Account, LinkState
 
 if TYPE_CHECKING:  # aiohttp takes longer to import than all of this package: only what sends something pays for it
     import aiohttp
 
 T = TypeVar("T")
+
+#: Whether links are stored whose insert ended with an error, by what it makes of them.
+_STORED_AFTER = {LinkState.UNKNOWN: None, LinkState.REFUSED: False, LinkState.PREPARED: False}
 
 #: Gives the seconds that a write may take, and raises where it must not begin.
 LastLook = Callable[[], float]
@@ -137,19 +141,21 @@ class ManagerClient:
     ) -> None:
         await self.close()
 
-    async def pull(self, limit: int) -> Pulled:
+    async def pull(self, limit: int, *, kind: str | None = "secondary") -> Pulled:
         """Pull and claim up to ``limit`` tasks: see :func:`likepion_provider.manager.protocol.pull`."""
-        return await self.send(protocol.pull(limit))
+        return await self.send(protocol.pull(limit, kind=kind))
 
     async def account(self, account_id: str) -> Account:
         """Read one account without claiming it."""
         return await self.send(protocol.account(account_id))
 
-    async def claim(self, account_ids: list[str]) -> Claimed:
-        """Claim, or extend, any number of accounts; the parts of a long list are sent side by side.
+    async def claim(self, account_ids: str | Iterable[str]) -> Claimed:
+        """Claim, or extend, one account or any number of them; the parts of a long list are sent side by side.
 
         :return: all parts together, with the shortest TTL.
         """
+        if isinstance(account_ids, str):
+            return await self.send(protocol.claim_one(account_ids))
         parts = await asyncio.gather(*(self.send(call) for call in protocol.claims(account_ids)))
         return Claimed(
             claimed=frozenset().union(*(part.claimed for part in parts)),
@@ -173,6 +179,33 @@ class ManagerClient:
             raise protocol.lost(Endpoint.INSERT, Loss.ANSWER_LOST, "none while the claim held") from None
         finally:
             _last_look.reset(looking)
+
+    async def insert_items(self, reports: Sequence[LinkReport], *, split: bool = False) -> list[tuple[Record, ...]]:
+        """Report the links of several accounts in one request; with ``split``, in as many as their URLs need.
+
+        Nothing is sent after a request that failed. Once another has succeeded, the failure is not raised: the records
+        of its URLs have None for ``stored`` where they may have been stored, else False, as have those not sent.
+
+        :raises BadRequest: see :func:`likepion_provider.manager.protocol.insert_items`; nothing was sent.
+        :raises OutcomeUnknown: the links may have been stored.
+        """
+        parts = protocol.split_items(reports) if split else [reports]
+        calls = [protocol.insert_items(part) for part in parts]
+        urls = [url for report in reports for url in report.urls]
+        records: list[Record] = []
+        for part, call in zip(parts, calls, strict=True):
+            try:
+                records += itertools.chain.from_iterable(await self.send(call))
+            except LikepionError as error:
+                if not records:
+                    raise
+                end = len(records) + sum(len(report.urls) for report in part)
+                stored, words = _STORED_AFTER[error.link_state], error.message[: protocol.MESSAGE_CHARS]
+                records += [Record(url, stored, words) for url in urls[len(records) : end]]
+                break
+        records += [Record(url, False, "not sent: a request before it failed") for url in urls[len(records) :]]
+        told = iter(records)
+        return [tuple(itertools.islice(told, len(report.urls))) for report in reports]
 
     async def send(self, call: Call[T]) -> T:
         """One call as :mod:`~likepion_provider.manager.protocol` builds it, sent once.

@@ -48,6 +48,18 @@ class LinkStatus(str, Enum):
     FAILED = "failed"
     CANCEL = "cancel"
 
+    @classmethod
+    def named(cls, text: str) -> LinkStatus:
+        """The status of that name.
+
+        :raises BadRequest: the API has none.
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            known = ", ".join(each.value for each in cls)
+            raise BadRequest(f"the status of links is one of {known}, not {text!r}") from None
+
 
 @dataclasses.dataclass(frozen=True)
 class LinkReport:

@@ -244,11 +244,7 @@ def _item(report: LinkReport) -> dict[str, str]:
         item["account_id"] = _given_id("account_id", report.account_id)
     if report.domain:
         item["domain"] = _given_id("domain", report.domain).lower()
-    try:
-        item["status"] = LinkStatus(report.status).value
-    except ValueError:
-        known = ", ".join(each.value for each in LinkStatus)
-        raise BadRequest(f"the status of links is one of {known}, not {report.status!r}") from None
+    item["status"] = LinkStatus.named(report.status).value
     item["link_post"] = ",".join(wire_url(url) for url in report.urls)
     renewed = {name: getattr(report.credentials, name) for name in CREDENTIAL_FIELDS}
     renewed |= {"cookie": report.cookie or report.credentials.cookie, "note": report.note}
@@ -307,6 +303,22 @@ def read_probe(answer: Answer) -> None:
 def split_urls(urls: Sequence[str]) -> list[tuple[str, ...]]:
     """Cut an account's URLs into pieces that one insert may carry."""
     return [tuple(chunk) for chunk in _chunks(urls, MAX_INSERT_RECORDS)]
+
+
+def split_items(reports: Iterable[LinkReport]) -> list[list[LinkReport]]:
+    """Cut reports, in their order, into requests that one insert may carry; a report may be cut, too."""
+    parts: list[list[LinkReport]] = [[]]
+    room = MAX_INSERT_RECORDS
+    for report in reports:
+        urls = report.urls
+        while len(urls) > room:
+            if room:
+                parts[-1].append(dataclasses.replace(report, urls=urls[:room]))
+            urls, room = urls[room:], MAX_INSERT_RECORDS
+            parts.append([])
+        parts[-1].append(dataclasses.replace(report, urls=urls))
+        room -= len(urls)
+    return parts
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 from airflow.sdk import BaseXCom, Context
 
+from likepion_provider.hooks.connections import scope_of as scope_of
 from likepion_provider.journal import TaskName
 
 
@@ -51,12 +52,6 @@ def map_index_of(context: Context) -> int:
     """Which of the batches this is; -1 where the task is not mapped."""
     index = instance_of(context).map_index
     return -1 if index is None else index
-
-
-def scope_of(context: Context) -> str:
-    """The run that claims are given to."""
-    run = context["dag_run"]
-    return f"{run.dag_id}/{run.run_id}"
 
 
 def name_of(context: Context, task_id: str) -> TaskName:

@@ -18,7 +18,7 @@ from likepion_provider.hooks.connections import importers, platform_settings
 from likepion_provider.hooks.masking import BatchMask, mask, printing_masked
 from likepion_provider.hooks.values import flag, name, names, number
 from likepion_provider.manager.client import ManagerClient
-from likepion_provider.manager.protocol import bounded
+from likepion_provider.manager.protocol import LinkReport, LinkStatus, bounded
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators import lineage
 from likepion_provider.operators.base import LikepionOperator
@@ -349,6 +349,8 @@ class InsertLinksOperator(LikepionOperator):
     :param import_task_id: hand on the cookies that this task renewed; None leaves the accounts' as they are.
     :param assist: leave the accounts that need a person by that task's word, and their claims, to
         :class:`~likepion_provider.operators.assist.AskPersonOperator`.
+    :param status: what the manager is told of every link: ``completed``, ``failed`` or ``cancel``.
+    :param note: a free text for the manager, with every link.
     :return: one report per account that has links.
     """
 
@@ -358,6 +360,8 @@ class InsertLinksOperator(LikepionOperator):
         "import_task_id",
         "look_only",
         "assist",
+        "status",
+        "note",
     )
     operator_extra_links = (LikepionBoardLink(), LikepionShowLink())
 
@@ -368,6 +372,8 @@ class InsertLinksOperator(LikepionOperator):
         import_task_id: str | None = None,
         look_only: bool | str = False,
         assist: bool | str = False,
+        status: str = LinkStatus.COMPLETED.value,
+        note: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -375,10 +381,14 @@ class InsertLinksOperator(LikepionOperator):
         self.look_only = look_only
         self.import_task_id = import_task_id
         self.assist = assist
+        self.status = status
+        self.note = note
 
     def prepare(self, context: Context) -> None:
         """Read what the import left: renewed cookies, and which accounts are a person's now."""
         super().prepare(context)
+        status = LinkStatus.named(name("status", self.status))
+        self._like = LinkReport("", "", (), status=status, note=name("note", self.note))
         batch = Batch.from_public(self.batch)
         self._accounts: Sequence[SecondaryTask] = batch.tasks
         # A failure report may name the post's feed.
@@ -404,6 +414,7 @@ class InsertLinksOperator(LikepionOperator):
             keeper=self.keeper(context, manager),
             clock=SYSTEM_CLOCK,
             cookies=self._cookies,
+            like=self._like,
             feeds=self._feeds,
             failure_link=self._failure_link,
             on_secrets=BatchMask(),

@@ -37,6 +37,7 @@ class Delivery:
     """Sends the links that the journal has for a batch of accounts.
 
     :param cookies: renewed cookies to hand on, by account id.
+    :param like: whose status, note and credentials each report has.
     :param feeds: the ``link_rss`` of posts as the pull told them, by post.
     :param max_concurrency: inserts at a time; 1 to 100.
     :param failure_link: report accounts that are set aside as failed, with this as their ``link_post``: see
@@ -52,6 +53,7 @@ class Delivery:
         keeper: Keeper,
         clock: Clock,
         cookies: Mapping[str, str] | None = None,
+        like: LinkReport | None = None,
         feeds: Mapping[str, str] | None = None,
         max_concurrency: int = 16,
         failure_link: str = "",
@@ -62,6 +64,7 @@ class Delivery:
         self._keeper = keeper
         self._clock = clock
         self._cookies = cookies or {}
+        self._like = like or LinkReport("", "", ())
         self._feeds = feeds or {}
         self._failure_link = failure_link
         self._on_secrets = on_secrets
@@ -122,7 +125,13 @@ class Delivery:
     async def _post(self, task: SecondaryTask, sending: Sending) -> None:
         """One insert, and its outcome in the journal, whatever it is. A crash in between leaves ``sending``."""
         key = task.key
-        report = LinkReport(key.request_id, key.account_id, sending.urls, self._cookies.get(key.account_id, ""))
+        report = dataclasses.replace(
+            self._like,
+            request_id=key.request_id,
+            account_id=key.account_id,
+            urls=sending.urls,
+            cookie=self._cookies.get(key.account_id, self._like.cookie),
+        )
         records = await self._insert(key, report, functools.partial(self._end, key, sending))
         await self._persist(self._journal.links.end_send, key, sending, records, self._clock.now())
         log.info("%s: %d of %d links stored", task.label, sum(each.stored is True for each in records), len(records))

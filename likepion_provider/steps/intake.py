@@ -118,7 +118,7 @@ class Intake:
             await self._journal.commit(self._journal.settling.forgive, [task.key for task in tasks], self._clock.now())
         done = set() if choice.resend_before else await self._done(tasks)
         open_tasks = [task for task in tasks if task.request_id and task.key not in done]
-        taken, busy = await self._claim(open_tasks, confirmed_counts=pulls and not choice.resend_before, asks=pulls)
+        taken, busy = await self.take(open_tasks, confirmed_counts=pulls and not choice.resend_before, asks=pulls)
         claimed = {task.account_id for task in taken}
         rest = [task for task in open_tasks if task.account_id not in claimed and task.key not in busy]
         pulled: list[SecondaryTask] = []
@@ -165,7 +165,7 @@ class Intake:
             await self._journal.commit(claims.let_go, self._scope, left)
         return claimed
 
-    async def _claim(
+    async def take(
         self, tasks: Sequence[SecondaryTask], *, confirmed_counts: bool = True, asks: bool = True
     ) -> tuple[list[SecondaryTask], set[PostAccount]]:
         """Take accounts without a pull, as far as the claim rule allows: first in the journal, then at the manager.
@@ -349,7 +349,7 @@ class Intake:
             for account in accounts
             if (key := wanted[account.task.account_id]).request_id in {account.task.request_id, *running}
         ]
-        taken, _ = await self._claim(tasks)
+        taken, _ = await self.take(tasks)
         return _beside(taken, pulled)
 
 
