@@ -303,13 +303,18 @@ class Intake:
         if resend_before:
             # Before the pull is taken for a proof: that these were handed out is what the person said.
             await self._resend(ours, resend_before)
-        await self._settle(pulled, asked, exhaustive=accounts.is_exhaustive)
+        await self.settle(pulled, asked, exhaustive=accounts.is_exhaustive)
         if beside:
             log.info("%d accounts that were pulled beside are handed over to the next ordinary run", len(beside))
         self.feeds |= {each.task.request_id: each.link_rss for each in accounts if each.link_rss and wanted(each.task)}
         return ours
 
-    async def _settle(self, pulled: Sequence[SecondaryTask], asked: Moment, *, exhaustive: bool) -> None:
+    async def settle(self, pulled: Sequence[SecondaryTask], asked: Moment, *, exhaustive: bool) -> None:
+        """Conclude what a pull proves about inserts whose outcome is unknown.
+
+        :param asked: the clocks, read before it was sent.
+        :param exhaustive: whether the manager had no further account.
+        """
         settling = self._journal.settling
         keys = {task.key for task in pulled}
         if parked := await self._journal.commit(settling.park_stale, asked.at):

@@ -40,14 +40,16 @@ class Once:
         self._clock = clock
         self._scope = scope
         self._run_id = run_id
+        self._intake = Intake(manager=manager, journal=journal, clock=clock, scope=scope, run_id=run_id)
 
     async def pull(self, limit: int, *, kind: str | None = "secondary") -> Pulled:
-        """As :meth:`ManagerClient.pull`; the claims of secondary accounts are noted."""
+        """Pull as the client does; note the claims of secondary accounts, and settle what the pull proves."""
         asked = Moment.read(self._clock)
         pulled = await self._manager.pull(limit, kind=kind)
         tasks, lease = [account.task for account in pulled], Lease.granted(asked)
         await self._journal.commit(self._journal.claims.grant, self._scope, {task.key: lease for task in tasks})
         await self._journal.commit(self._journal.submissions.note, tasks, self._run_id, asked.at, pulled=True)
+        await self._intake.settle(tasks, asked, exhaustive=pulled.is_exhaustive)
         return pulled
 
     async def claim(self, account_ids: str | Iterable[str]) -> Claimed:
@@ -89,10 +91,7 @@ class Once:
     async def _send(self, key: PostAccount, urls: Sequence[str], like: LinkReport) -> None:
         account = await self._manager.account(key.account_id)
         task = dataclasses.replace(account.task, request_id=key.request_id)
-        intake = Intake(
-            manager=self._manager, journal=self._journal, clock=self._clock, scope=self._scope, run_id=self._run_id
-        )
-        taken, busy = await intake.take([task])
+        taken, busy = await self._intake.take([task])
         if not taken:
             why = "another run works it" if busy else "no claim of this run holds it"
             raise LeaseLost(

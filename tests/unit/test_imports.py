@@ -34,6 +34,13 @@ HEAVY = {
 }
 
 
+def added_by(module: str, prelude: str = PRELUDE) -> set[str]:
+    """The modules that come with another one."""
+    program = prelude + f"import {module}\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    return set(json.loads(answer.stdout.splitlines()[-1]))
+
+
 @pytest.mark.parametrize(
     "module",
     [
@@ -43,8 +50,13 @@ HEAVY = {
     ],
 )
 def test_what_a_dag_imports_is_light(module: str) -> None:
-    program = PRELUDE + f"import {module}\nprint(json.dumps(sorted(set(sys.modules) - before)))"
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
-    loaded = set(json.loads(answer.stdout.splitlines()[-1]))
+    loaded = added_by(module)
     assert module in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_the_hook_adds_nothing_heavy_to_the_one_it_is_built_on() -> None:
+    prelude = PRELUDE.replace("before =", "import airflow.providers.http.hooks.http\nbefore =")
+    loaded = added_by("likepion_provider.hooks.likepion", prelude)
+    assert "likepion_provider.steps.once" in loaded
     assert loaded & HEAVY == set()

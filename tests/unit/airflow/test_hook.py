@@ -10,11 +10,13 @@ import re
 import textwrap
 from asyncio import to_thread
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk._shared.secrets_masker import _secrets_masker
 
+from likepion_provider.clock import SystemClock
 from likepion_provider.errors import BadRequest, LeaseLost, OutcomeUnknown, Transient
 from likepion_provider.hooks import likepion
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
@@ -233,6 +235,29 @@ async def test_what_may_have_been_stored_is_not_sent_again(start: Start, once: L
         assert [record.stored for record in records] == [None, None]
     states = journal_of(find(JOURNAL_CONN_ID)).links.states([account.task.key])
     assert states[account.task.key] == {LinkState.UNKNOWN: 2}
+    assert stored(sandbox) == [*urls(2)]
+
+
+class LaterClock(SystemClock):
+    """A quarter of an hour ahead."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=901)
+
+    def boot_s(self) -> float:
+        return super().boot_s() + 901
+
+
+async def test_a_pull_settles_what_it_proves(start: Start, once: LikepionHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox: Sandbox = await start(build_world(accounts=1, posts=1))
+    (account,) = await to_thread(once.pull, 1)
+    report = report_of(account.task, *urls(2))
+    sandbox.faults.add("insert", "lose_request")
+    assert [record.stored for record in await to_thread(once.insert, report)] == [None, None]
+    sandbox.manager.clock.advance(901)
+    monkeypatch.setattr(likepion, "SYSTEM_CLOCK", LaterClock())
+    assert len(await to_thread(once.pull, 1)) == 1
+    assert [record.stored for record in await to_thread(once.insert, report)] == [True, True]
     assert stored(sandbox) == [*urls(2)]
 
 

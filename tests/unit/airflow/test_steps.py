@@ -272,13 +272,26 @@ async def test_the_hook_does_what_the_client_does(start: Start) -> None:
     (pulled,) = await asyncio.to_thread(hook.pull, 1)
     task = pulled.task
     assert (await asyncio.to_thread(hook.account, task.account_id)).task == task
-    (claim,) = await asyncio.to_thread(hook.claim, [task.account_id, "nobody"])
+    claim = await asyncio.to_thread(hook.claim, [task.account_id, "nobody"])
     assert (claim.claimed, claim.not_found) == ({task.account_id}, {"nobody"})
     report = LinkReport(task.request_id, task.account_id, ("https://tide.example/a,b",))
     (record,) = await asyncio.to_thread(hook.insert, report)
     assert record.stored is True
     assert [row.link_post for row in sandbox.manager.rows] == ["https://tide.example/a%2Cb"]
     assert (await asyncio.to_thread(hook.test_connection))[0] is True
+
+
+async def test_the_insert_says_what_status_and_note_say(start: Start, context: Context) -> None:
+    sandbox = await start(build_world(accounts=1, posts=1))
+    (batch,) = await claimed(context)
+    await asyncio.to_thread(ImportRssOperator(task_id="import_rss", batch=batch).execute, context)
+    with pytest.raises(AirflowFailException, match=r"one of completed, failed, cancel, not 'done'"):
+        InsertLinksOperator(task_id="insert_links", batch=batch, status="done").execute(context)
+    insert = InsertLinksOperator(task_id="insert_links", batch=batch, status="cancel", note="taken back")
+    (row,) = await asyncio.to_thread(insert.execute, context)
+    assert row["outcome"] == "delivered"
+    assert {(row.status, row.note) for row in sandbox.manager.rows} == {("cancel", "taken back")}
+    assert {"status", "note"} <= set(InsertLinksOperator.template_fields)
 
 
 async def test_the_report_names_accounts_whose_task_did_not_finish(start: Start, context: Context) -> None:
