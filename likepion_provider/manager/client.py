@@ -20,6 +20,7 @@ from typing_extensions import Self
 
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised
 from likepion_provider.manager import protocol
+from likepion_provider.manager.inserts import MESSAGE_CHARS
 from likepion_provider.manager.protocol import (
     API_KEY_HEADER,
     Answer,
@@ -195,12 +196,13 @@ class ManagerClient:
         records: list[Record] = []
         for part, call in zip(parts, calls, strict=True):
             try:
-                records += itertools.chain.from_iterable(await self.send(call))
+                answer = await self.send(call)
+                records += itertools.chain.from_iterable(answer)
             except LikepionError as error:
                 if not records:
                     raise
                 end = len(records) + sum(len(report.urls) for report in part)
-                stored, words = _STORED_AFTER[error.link_state], error.message[: protocol.MESSAGE_CHARS]
+                stored, words = _STORED_AFTER[error.link_state], error.message[:MESSAGE_CHARS]
                 records += [Record(url, stored, words) for url in urls[len(records) : end]]
                 break
         records += [Record(url, False, "not sent: a request before it failed") for url in urls[len(records) :]]

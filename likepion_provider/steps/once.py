@@ -12,7 +12,8 @@ from likepion_provider.errors import BadRequest, LeaseLost, Transient
 from likepion_provider.journal import Journal, Link
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.manager.lease import Lease
-from likepion_provider.manager.protocol import Claimed, LinkReport, LinkStatus, Pulled, Record, normal_id, wire_url
+from likepion_provider.manager.protocol import Claimed, LinkReport, LinkStatus, Pulled, Record, wire_url
+from likepion_provider.manager.tasks import normal_id
 from likepion_provider.models import LinkState, Outcome, PostAccount
 from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.intake import Intake
