@@ -155,12 +155,15 @@ class LikepionHook(HttpHook):
         :return: one record per URL, in their order.
         :raises OutcomeUnknown: the links may have been stored; do not send them again.
         :raises LeaseLost: with ``once``: the claim is over, and nothing was sent.
+        :raises Transient: nothing was sent; with ``once`` a later call may send it.
         """
         (records,) = self.insert_items([report], split=split)
         return [*records]
 
     def insert_items(self, reports: Sequence[LinkReport], *, split: bool = False) -> list[tuple[Record, ...]]:
         """Report the links of several accounts, each by its id or by its domain, with renewed credentials if there are.
+
+        With ``once``, each is named by its id, is completed, and has requests of its own.
 
         .. code-block:: python
 

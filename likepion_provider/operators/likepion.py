@@ -346,7 +346,8 @@ class InsertLinksOperator(LikepionOperator):
 
     :param batch: one element of what :class:`ClaimAccountsOperator` returns.
     :param look_only: a dry run: send nothing.
-    :param import_task_id: hand on the cookies that this task renewed; None leaves the accounts' as they are.
+    :param import_task_id: hand on the cookies that this task renewed; None leaves the accounts' as they are. Importers
+        renew no other credentials.
     :param assist: leave the accounts that need a person by that task's word, and their claims, to
         :class:`~likepion_provider.operators.assist.AskPersonOperator`.
     :param status: what the manager is told of every link: ``completed``, ``failed`` or ``cancel``.

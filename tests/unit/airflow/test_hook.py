@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import io
@@ -286,6 +287,39 @@ async def test_an_account_that_another_run_works_is_left_to_it(
     (record,) = await to_thread(once.insert, report)
     assert record.stored
     assert stored(sandbox) == [*urls(1)]
+
+
+async def test_a_refused_link_is_offered_again(start: Start, once: LikepionHook) -> None:
+    sandbox: Sandbox = await start()
+    (account,) = await to_thread(once.pull, 1)
+    sandbox.manager.refuse_records(1)
+    report = report_of(account.task, *urls(3))
+    assert [record.stored for record in await to_thread(once.insert, report)] == [False, True, True]
+    assert [record.stored for record in await to_thread(once.insert, report)] == [True, True, True]
+    assert sorted(stored(sandbox)) == [*urls(3)]
+
+
+async def test_two_that_report_the_same_at_once_send_it_once(start: Start, once: LikepionHook) -> None:
+    sandbox: Sandbox = await start()
+    (account,) = await to_thread(once.pull, 1)
+    report = report_of(account.task, *urls(5), *urls(5))
+    tries = (to_thread(LikepionHook(once=True).insert, report) for _ in range(4))
+    for said in await asyncio.gather(*tries, return_exceptions=True):
+        assert isinstance(said, list | LeaseLost | Transient), said
+    journal = journal_of(find(JOURNAL_CONN_ID))
+    assert sandbox.manager.duplicates() == {}
+    assert sorted(stored(sandbox)) == [*urls(5)]
+    assert journal.links.states([account.task.key])[account.task.key] == {LinkState.STORED: 5}
+
+
+async def test_links_whose_text_is_forgotten_count_as_stored(start: Start, once: LikepionHook) -> None:
+    sandbox: Sandbox = await start()
+    (account,) = await to_thread(once.pull, 1)
+    report = report_of(account.task, *urls(2))
+    await to_thread(once.insert, report)
+    journal_of(find(JOURNAL_CONN_ID)).links.prune(LaterClock().now())
+    assert [record.stored for record in await to_thread(once.insert, report)] == [True, True]
+    assert stored(sandbox) == [*urls(2)]
 
 
 async def test_a_manager_that_is_away_leaves_the_links_to_the_next_call(
