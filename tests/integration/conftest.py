@@ -24,6 +24,7 @@ from likepion_provider.cli.local import (
     sandbox_process,
     standalone,
 )
+from likepion_provider.journal import Journal, open_journal
 
 DAGS = Path(__file__).parents[2] / "dags"
 RUN_TIMEOUT_S = 240.0
@@ -110,8 +111,14 @@ class Airflow(AirflowApi):
         extra = {"allow_private_feeds": True} | extra
         self.connect("likepion_default", "likepion", addresses["manager_url"], addresses["api_key"], **extra)
         self.connect("likepion_platform_sandbox_site", "http", addresses["site_url"])
-        journal = self.home / f"journal-{addresses['manager_url'].rsplit(':', 1)[1]}.db"
-        self.connect("likepion_journal", "sqlite", str(journal))
+        self.connect("likepion_journal", "sqlite", str(self._journal_path(sandbox)))
+
+    def journal(self, sandbox: SandboxApi) -> Journal:
+        """The journal that belongs to a sandbox."""
+        return open_journal(f"sqlite:///{self._journal_path(sandbox)}")
+
+    def _journal_path(self, sandbox: SandboxApi) -> Path:
+        return self.home / f"journal-{sandbox.addresses['manager_url'].rsplit(':', 1)[1]}.db"
 
     def start(self, dag_id: str = "likepion_podcast_secondary", **conf: Any) -> str:
         run = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
@@ -166,12 +173,14 @@ def variant(*changes: tuple[str, str]) -> str:
     return text
 
 
-#: The DAG under another name without a schedule, which a partition key needs; and one that asks a person only briefly.
+#: The DAG under another name without a schedule, which a partition key needs; and one that asks a person only briefly
+#: and tries a task again at once.
 VARIANTS = {
     DAG_BY_HAND: [('conf.getint("likepion", "schedule_minutes", fallback=5)', "0")],
     DAG_IMPATIENT: [
         ('conf.getint("likepion", "schedule_minutes", fallback=5)', "0"),
         ('task_id="ask_person",', 'task_id="ask_person", response_timeout=timedelta(seconds=2),'),
+        ('"retry_delay": timedelta(seconds=20)', '"retry_delay": timedelta(seconds=1)'),
     ],
 }
 

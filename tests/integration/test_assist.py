@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from likepion_provider import DAG_ID
-from likepion_provider.journal import open_journal
 from likepion_provider.sandbox.world import World, build_world
 from tests.contract.platforms.base import PlatformServer, ServerEpisode
 from tests.contract.platforms.fyyd import FyydServer
@@ -93,9 +92,8 @@ def answer(airflow: Airflow, run_id: str, option: str) -> str:
 
 
 def submission(airflow: Airflow, world: SandboxApi) -> Any:
-    port = world.addresses["manager_url"].rsplit(":", 1)[1]
     account_id = next(each["account_id"] for each in world.state()["accounts"] if each["domain"] == "fyyd.de")
-    return open_journal(f"sqlite:///{airflow.home}/journal-{port}.db").submissions.of_account(account_id)[0]
+    return airflow.journal(world).submissions.of_account(account_id)[0]
 
 
 def test_what_a_person_has_done_is_collected_and_reported_in_the_same_run(

@@ -109,15 +109,23 @@ def test_a_runs_partition_key_is_its_group(airflow: Airflow, world: SandboxApi) 
 def test_links_that_are_missing_at_the_manager_are_sent_again_on_a_persons_word(
     airflow: Airflow, world: SandboxApi
 ) -> None:
-    account_id = world.state()["accounts"][0]["account_id"]
-    assert airflow.run(account_ids=[account_id])[1] == "success"
-    run_id, state = airflow.run(account_ids=[account_id], resend=True)
+    lost, kept, *_ = (account["account_id"] for account in world.state()["accounts"])
+    # The manager confirms what it does not keep.
+    confirms = {"entries": ["all_true"], "fields": {"inserted": 2, "failed": 0}}
+    world.call("POST", "/sandbox/oddities", {"endpoint": "insert", "store": [], **confirms})
+    for account_id in (lost, kept):
+        assert airflow.run(account_ids=[account_id])[1] == "success"
+    assert world.rows()["accounts"] == {kept: 2}
+
+    run_id, state = airflow.run(account_ids=[lost, kept], resend=True)
     assert state == "success"
-    assert world.rows()["accounts"] == {account_id: 4}, "the manager lost none, so they are there twice, as said"
+    assert world.rows()["accounts"] == {lost: 2, kept: 2}
+    assert delivered(world)
+    assert "Asked for and not taken" in airflow.log(run_id, "report"), "the manager lost none of the other's"
     body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False}
     airflow.call("POST", f"/api/v2/dags/{DAG_ID}/clearTaskInstances", body)
     assert airflow.finish(run_id) == "success"
-    assert world.rows()["accounts"] == {account_id: 4}, "the same run, cleared, sends nothing"
+    assert world.rows()["accounts"] == {lost: 2, kept: 2}, "the same run, cleared, sends nothing"
 
 
 def runs(airflow: Airflow) -> dict[str, str]:
