@@ -19,7 +19,7 @@ from likepion_provider.errors import BadRequest, LeaseLost, LikepionError, Platf
 from likepion_provider.journal import Journal, Submission
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.protocol import wire_url
-from likepion_provider.models import Account, Feed, ImportState, Outcome, PostAccount, SecondaryTask
+from likepion_provider.models import Feed, ImportState, Outcome, PostAccount, SecondaryTask
 from likepion_provider.platforms import (
     Job,
     Platform,
@@ -238,7 +238,7 @@ class BatchImport:
         settings = self._settings.get(task.domain, PlatformSettings())
         platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
         feed = await self._feed(link_rss, task.target or DEFAULT_TARGET)
-        http = self._http(platform, account, settings)
+        http = self._http(platform, task, account.credentials.cookie, settings)
         try:
             job = Job(task, account.credentials, feed, settings, http, self._reference(task.key))
             refuse_locked(job)
@@ -354,24 +354,23 @@ class BatchImport:
             self._clock,
         )
 
-    def _http(self, platform: Platform, account: Account, settings: PlatformSettings) -> PlatformHttp:
+    def _http(self, platform: Platform, task: SecondaryTask, cookie: str, settings: PlatformSettings) -> PlatformHttp:
         if self._connector is None:
             raise RuntimeError("the batch is not running")
-        base_url = platform.address(account.task, settings)
+        base_url = platform.address(task, settings)
         if not base_url:
             raise PlatformError(
-                f"{platform.title}: nothing says where {account.task.domain} is",
+                f"{platform.title}: nothing says where {task.domain} is",
                 platform=platform.name,
                 remedy=f"Make the Airflow connection likepion_platform_{platform.name} and put its address into host.",
             )
-        key = account.task.key
         return PlatformHttp(
             platform=platform.name,
             base_url=base_url,
             connector=self._connector,
-            gate=self._gates.setdefault(account.task.domain, Gate(platform.max_concurrency)),
-            before_write=lambda: self._keeper.check(key),
-            cookie=account.credentials.cookie,
+            gate=self._gates.setdefault(task.domain, Gate(platform.max_concurrency)),
+            before_write=lambda: self._keeper.check(task.key),
+            cookie=cookie,
             timeout_s=self._options.platform_timeout_s,
         )
 

@@ -13,11 +13,11 @@ from likepion_provider.clock import Moment
 from likepion_provider.errors import BadRequest, LoginRefused
 from likepion_provider.manager.protocol import Endpoint
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
-from likepion_provider.platforms import Job
+from likepion_provider.platforms import Job, Progress
 from likepion_provider.steps.intake import Choice, Intake
 from likepion_provider.steps.waiting import Waits
 from tests.clocks import VirtualClock
-from tests.fakes import Worker, fresh_journal, small_manager
+from tests.fakes import ScriptedPlatform, Worker, fresh_journal, small_manager
 
 GROUP = Choice(group_id="group-0")
 FAILURE_LINK = "https://site.example/{account_id}?feed={link_rss}"
@@ -292,6 +292,17 @@ async def test_the_running_post_is_delivered_with_the_feed_that_the_pull_told(be
     assert set((await beside.work(tasks)).values()) == {Outcome.DELIVERED}
     assert beside.worker.feeds_read == ["https://feeds.example/0"]
     assert {row.request_id for row in beside.manager.rows} == {"post-0"}
+    assert beside.stored() == {"account-0": 3, "account-1": 3}
+
+
+async def test_a_platform_may_be_written_to_while_another_post_is_pending(beside: World) -> None:
+    class Written(ScriptedPlatform):
+        async def submit(self, job: Job) -> Progress:
+            async with job.http.turn(writes=True):
+                return await super().submit(job)
+
+    beside.worker.use(Written())
+    assert set((await beside.work(await beside.pull())).values()) == {Outcome.DELIVERED}
     assert beside.stored() == {"account-0": 3, "account-1": 3}
 
 
