@@ -104,6 +104,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "{link_rss}",
                         "default": "",
                     },
+                    "url_once_per": {
+                        "description": (
+                            "post: each post gets every episode of its feed once. account: what was reported for an "
+                            "account under another post, the same episode or the same URL, is not reported again."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "account",
+                        "default": "post",
+                    },
                     "notifier": {
                         "description": (
                             "The import path of a notifier that is called when a run's report is red; "

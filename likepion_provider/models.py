@@ -185,6 +185,11 @@ class LinkState(str, Enum):
     REFUSED = "refused"
     UNKNOWN = "unknown"
 
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether the manager has it, or may have it."""
+        return self not in (LinkState.PREPARED, LinkState.REFUSED)
+
 
 class Outcome(str, Enum):
     """How an account came out of a run, for the report."""

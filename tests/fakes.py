@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -144,6 +144,11 @@ def feed_of(url: str, episodes: int = 3) -> Feed:
         title="A podcast",
         episodes=tuple(Episode(f"g{n}", f"Episode {n}", Enclosure(f"{url}/{n}.mp3")) for n in range(episodes)),
     )
+
+
+def episodes(urls: Iterable[str]) -> list[tuple[str, str]]:
+    """Episodes as the journal takes them, each URL one of its own."""
+    return [(f"guid of {url}", url) for url in urls]
 
 
 class Worker:

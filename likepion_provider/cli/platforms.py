@@ -136,7 +136,7 @@ async def _bring_in(platform: Platform, job: Job, *, look_only: bool, wait_s: fl
     progress = await (platform.collect(job) if look_only else platform.submit(job))
     wanted = len(job.feed.episodes)
     for pause_s in itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1])):
-        urls = [each.url for each in match(job.feed, progress.episodes, max(wanted, 1))]
+        urls = [each.url for _, each in match(job.feed, progress.episodes, max(wanted, 1))]
         print(f"state: {progress.state.value}, {len(urls)} of {wanted} episodes, reference {progress.reference!r}")
         wait_s -= pause_s
         if look_only or len(urls) >= wanted or wait_s < 0:

@@ -123,6 +123,17 @@ def failure_link() -> str:
     return link
 
 
+def once_per_account() -> bool:
+    """Whether ``[likepion] url_once_per`` is ``account``: an account gets no episode twice, whatever the post.
+
+    :raises BadRequest: it is neither ``post`` nor ``account``.
+    """
+    value: str = conf.get("likepion", "url_once_per", fallback="post").strip()
+    if value not in ("post", "account"):
+        raise BadRequest(f"[likepion] url_once_per is {value!r}", remedy="Set it to post or to account.")
+    return value == "account"
+
+
 def platform_settings(domains: Collection[str]) -> dict[str, PlatformSettings]:
     """What is set for each platform: ``likepion_platform_<domain>``, else ``likepion_platform_<importer's name>``.
 

@@ -15,12 +15,12 @@ from likepion_provider.journal.claims import Claims
 from likepion_provider.journal.commit import SharedCommit
 from likepion_provider.journal.database import Database, open_database
 from likepion_provider.journal.failures import Failures
-from likepion_provider.journal.links import Link, Links, Sending
+from likepion_provider.journal.links import Link, Links, Prepared, Sending
 from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.settling import Settling
 from likepion_provider.journal.submissions import Submission, Submissions, TaskName
 
-__all__ = ["Journal", "Link", "Sending", "Submission", "TaskName", "open_journal"]
+__all__ = ["Journal", "Link", "Prepared", "Sending", "Submission", "TaskName", "open_journal"]
 
 T = TypeVar("T")
 

@@ -1,8 +1,8 @@
 """Every episode URL on its way to the manager: ``prepared -> sending -> stored | refused | unknown``.
 
-Each step is committed before the next begins. A URL is put once per (post, account), whoever finds it, and leaves
-``prepared`` in one attempt's hands only. A URL that may have been stored is never sent again until its outcome is
-settled: see :mod:`~likepion_provider.journal.settling`.
+Each step is committed before the next begins. An episode, and a URL, is put once per (post, account), whoever finds
+it, and leaves ``prepared`` in one attempt's hands only. A URL that may have been stored is never sent again until its
+outcome is settled: see :mod:`~likepion_provider.journal.settling`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, or_, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import lock, require, spend, unspend
 from likepion_provider.journal.database import Database, put_absent
+from likepion_provider.journal.episodes import Known, Page, Plan, plan
 from likepion_provider.journal.failures import is_reported
 from likepion_provider.journal.keys import (
     among,
@@ -34,7 +35,7 @@ from likepion_provider.journal.keys import (
 )
 from likepion_provider.journal.schema import link, submission
 from likepion_provider.journal.tally import state_within_key, tally
-from likepion_provider.manager.protocol import Record
+from likepion_provider.manager.protocol import Record, normal_url
 from likepion_provider.models import LinkState, PostAccount
 
 #: How often a link that the manager refuses is offered to it before a person must look, and what that person does.
@@ -54,6 +55,20 @@ class Sending:
 
     send_id: str
     urls: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What :meth:`Links.prepare` made of the episodes that it was given.
+
+    :param new: links that were put.
+    :param links: those that the account has for the post now.
+    :param elsewhere: episodes that were left out since they may be stored for the account under another post.
+    """
+
+    new: int
+    links: int
+    elsewhere: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,21 +93,34 @@ class Links:
 
     # --- the way of a link ---
 
-    def prepare(self, key: PostAccount, urls: Sequence[str], at: datetime) -> int:
-        """Put the URLs that are not there yet.
+    def prepare(
+        self, key: PostAccount, episodes: Iterable[tuple[str, str]], at: datetime, *, once_per_account: bool = False
+    ) -> Prepared:
+        """Put the episodes that are not there yet, each with one URL, and no URL twice.
 
-        :return: how many were new.
+        Where an episode has another URL by now and the old one may be stored, the old one stays. If it certainly is
+        not, the link takes the new URL, and the old one is never sent.
+
+        :param episodes: each episode's guid in the feed, and its URL as the platform spells it.
+        :param once_per_account: leave out what may be stored for the account under another post.
         """
-        rows = [_row(key, url, at) for url in dict.fromkeys(urls)]
-        if not rows:
-            return 0
+        listed = [(_sha256(guid), Page(_sha256_of_url(url), url)) for guid, url in episodes]
         with self._database.writing() as connection:
             lock(connection, key.account_id)
-            put = put_absent(connection, link)
-            new = connection.execute(put, rows, execution_options={"preserve_rowcount": True}).rowcount
-            if new:
+            rows = connection.execute(_KNOWN_OF_ACCOUNT if once_per_account else _KNOWN, named(key))
+            known = [Known(*row) for row in rows]
+            todo = plan(key, known, listed)
+            _supersede(connection, todo, at)
+            new = 0
+            if put := [_row(key, episode, page, at) for episode, page in todo.new.items()]:
+                absent = put_absent(connection, link)
+                new = connection.execute(absent, put, execution_options={"preserve_rowcount": True}).rowcount
+            if todo.moved or todo.gone:
+                tally(connection, {key, *(each.key for each in todo.gone)}, at)
+            elif new:
                 connection.execute(_MORE_LINKS, named(key) | {"new": new})
-            return new
+        before = sum(each.key == key for each in known) - sum(each.key == key for each in todo.gone)
+        return Prepared(new, before + new, todo.elsewhere)
 
     def to_send(self, keys: Collection[PostAccount]) -> dict[PostAccount, list[str]]:
         """The URLs of each account that may be sent now, in the order in which they were found."""
@@ -113,7 +141,7 @@ class Links:
         send_id = uuid.uuid4().hex
         with self._database.writing() as connection:
             require(connection, key, holder, now)
-            begun = named(key) | {"send": send_id, "at": now.at, "hashes": [_sha256(url) for url in urls]}
+            begun = named(key) | {"send": send_id, "at": now.at, "hashes": [_sha256_of_url(url) for url in urls]}
             sending = connection.execute(_BEGIN_SEND, begun).rowcount
             if sending:
                 spend(connection, key.account_id, send_id)
@@ -131,7 +159,7 @@ class Links:
         for url in sending.urls:
             record = said.get(url, Record(url, None))
             words = record.message or ("the answer has no word on this URL" if record.stored is None else "")
-            by_outcome[_STATES[record.stored], words].append(_sha256(url))
+            by_outcome[_STATES[record.stored], words].append(_sha256_of_url(url))
         with self._database.writing() as connection:
             for (state, words), hashes in by_outcome.items():
                 ended = _ended(key, sending, state, words, at)
@@ -251,12 +279,32 @@ def park(connection: Connection, keys: Collection[PostAccount], which: ColumnEle
     return parked
 
 
-def _row(key: PostAccount, url: str, at: datetime) -> dict[str, Any]:
+def _supersede(connection: Connection, todo: Plan, at: datetime) -> None:
+    if todo.gone:
+        connection.execute(_DROP, [{"row": each.id} for each in todo.gone])
+    if todo.moved:
+        # Two links may take each other's URL: first, neither has one.
+        connection.execute(_NO_URL, [{"row": old.id, "nothing": str(old.id)} for old, _ in todo.moved])
+        moved = [
+            {
+                "row": old.id,
+                "hash": page.sha256,
+                "to": page.url,
+                "words": f"in place of {old.url}, not stored",
+                "at": at,
+            }
+            for old, page in todo.moved
+        ]
+        connection.execute(_TAKE_URL, moved)
+
+
+def _row(key: PostAccount, episode: str, page: Page, at: datetime) -> dict[str, Any]:
     return {
         "request_id": key.request_id,
         "account_id": key.account_id,
-        "url_sha256": _sha256(url),
-        "url": url,
+        "url_sha256": page.sha256,
+        "url": page.url,
+        "episode": episode,
         "state": LinkState.PREPARED,
         "updated_at": at,
     }
@@ -267,8 +315,12 @@ def _ended(key: PostAccount, sending: Sending, state: LinkState, evidence: str, 
     return named(key) | {"send": sending.send_id, "to": state, "not_sent": not_sent, "words": evidence, "at": at}
 
 
-def _sha256(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()
+def _sha256_of_url(url: str) -> str:
+    return _sha256(normal_url(url))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _has_stored() -> ColumnElement[bool]:
@@ -289,6 +341,22 @@ _BEING_SENT = select(*_KEY).where(link.c.state == LinkState.SENDING).distinct()
 
 # Made once, as of_key() says why.
 _MORE_LINKS = update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"))
+_KNOWN_OF_ACCOUNT = select(*(link.c[name] for name in Known._fields)).where(link.c.account_id == bindparam("account"))
+_KNOWN = _KNOWN_OF_ACCOUNT.where(link.c.request_id == bindparam("request"))
+_IS_ROW = link.c.id == bindparam("row")
+_DROP = delete(link).where(_IS_ROW)
+_NO_URL = update(link).where(_IS_ROW).values(url_sha256=bindparam("nothing"))
+_TAKE_URL = (
+    update(link)
+    .where(_IS_ROW)
+    .values(
+        url_sha256=bindparam("hash"),
+        url=bindparam("to"),
+        state=LinkState.PREPARED,
+        evidence=bindparam("words"),
+        updated_at=bindparam("at"),
+    )
+)
 _BEGIN_SEND = (
     update(link)
     .where(_OF_KEY, link.c.url_sha256.in_(bindparam("hashes", expanding=True)), _MAY_BE_SENT)

@@ -138,8 +138,11 @@ link = Table(
     Column("id", _RowNumber, primary_key=True, autoincrement=True),
     Column("request_id", String(64), nullable=False),
     Column("account_id", String(64), nullable=False),
+    # Of the URL as it is compared; the URL itself is as the platform spells it.
     Column("url_sha256", String(64), nullable=False),
     Column("url", Text, nullable=False),
+    # The SHA-256 of the feed's guid: what the platform calls the page may change, what the feed calls it does not.
+    Column("episode", String(64), nullable=False),
     Column("state", _words(LinkState, 16), nullable=False),
     # One insert's name; how many inserts this link was in.
     Column("send_id", String(64), nullable=False, server_default=""),
@@ -150,7 +153,8 @@ link = Table(
     # What is known of the last send, for a person.
     Column("evidence", Text, nullable=False, server_default=""),
     Column("updated_at", UtcDateTime, nullable=False),
-    UniqueConstraint("request_id", "account_id", "url_sha256", name="likepion_link_once"),
+    # The account first, so that its links under other posts are found as well.
+    UniqueConstraint("account_id", "request_id", "url_sha256", name="likepion_link_once"),
     Index("likepion_link_state", "state", "sent_at"),
 )
 

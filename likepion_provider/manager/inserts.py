@@ -22,7 +22,6 @@ The rules, in the order in which they are applied:
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
@@ -30,15 +29,13 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from likepion_provider.errors import BadRequest
+from likepion_provider.manager.urls import normal_url
 from likepion_provider.models import Credentials
 
 #: How much of a server's message goes into an error.
 MESSAGE_CHARS = 200
 
-_PORTS = {"http": 80, "https": 443}
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
-_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 
 
 class LinkStatus(str, Enum):
@@ -113,52 +110,11 @@ def wire_url(url: str) -> str:
 
 
 def canonical_url(url: str) -> str:
-    """One spelling for all the spellings of a URL that RFC 3986, 6.2.2 and 6.2.3, call equivalent.
+    """As :func:`~likepion_provider.manager.urls.normal_url`, for links on their way to the manager and back.
 
-    Case of scheme, host and escapes, escapes that need not be, dot segments, the default port, an empty path; a comma
-    counts as its escape, as in :func:`wire_url`. What is no URL stays as it is.
+    A comma, and what is not ASCII, counts as its escape, as in :func:`wire_url`.
     """
-    url = url.strip()
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return url
-    if not host or not url.isprintable():
-        return url
-    user, at, _ = parts.netloc.rpartition("@")
-    host = _respelt(host).lower()
-    place = f"[{host}]" if ":" in host else host
-    if port not in (None, _PORTS.get(parts.scheme)):
-        place += f":{port}"
-    path = _without_dots(_respelt(parts.path)) or "/"
-    rest = url[url.index(parts.netloc) + len(parts.netloc) + len(parts.path) :]
-    return f"{parts.scheme}://{user}{at}{place}{path}{_respelt(rest)}"
-
-
-def _respelt(text: str) -> str:
-    """Percent-encoding in one spelling: upper case, and only where it must or may change the meaning."""
-    encoded = quote(text, safe=_ASCII).replace(",", "%2C")
-    return _ESCAPE.sub(_unescaped, encoded)
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    char = chr(int(escape[1], 16))
-    return char if _UNRESERVED.fullmatch(char) else escape[0].upper()
-
-
-def _without_dots(path: str) -> str:
-    """RFC 3986, 5.2.4, of an absolute path."""
-    *folders, last = path.split("/")
-    kept: list[str] = []
-    for segment in folders:
-        if segment == ".." and len(kept) > 1:
-            kept.pop()
-        elif segment not in (".", ".."):
-            kept.append(segment)
-    if last == ".." and len(kept) > 1:
-        kept.pop()
-    return "/".join([*kept, "" if last in (".", "..") else last])
+    return normal_url(quote(url.strip(), safe=_ASCII)).replace(",", "%2C")
 
 
 def writable(text: str) -> str:

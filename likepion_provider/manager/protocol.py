@@ -41,6 +41,7 @@ from likepion_provider.manager.tasks import (
     read_tasks,
 )
 from likepion_provider.manager.tasks import Pulled as Pulled
+from likepion_provider.manager.urls import normal_url as normal_url
 from likepion_provider.models import Account
 
 API_PATH = "/api/v1/podcast"

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
 from likepion_provider.hooks import metrics
-from likepion_provider.hooks.connections import importers, platform_settings
+from likepion_provider.hooks.connections import importers, once_per_account, platform_settings
 from likepion_provider.hooks.masking import BatchMask, mask, printing_masked
 from likepion_provider.hooks.values import flag, name, names, number
 from likepion_provider.manager.client import ManagerClient
@@ -292,6 +292,7 @@ class ImportRssOperator(LikepionOperator):
         options = ImportOptions(
             allow_private_feeds=self._private_feeds,
             report_failures=bool(self._failure_link),
+            once_per_account=once_per_account(),
             dry_run=flag("look_only", self.look_only),
             **self.options,
         )

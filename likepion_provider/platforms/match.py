@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -41,23 +42,30 @@ def bare_url(url: str) -> str:
     return url.split("?")[0].removeprefix("https://").removeprefix("http://")
 
 
-def match(feed: Feed, listed: Sequence[ListedEpisode], target: int) -> list[ListedEpisode]:
-    """The listed episodes that are the feed's, in the feed's order, at most ``target``, each page once.
+def match(feed: Feed, listed: Sequence[ListedEpisode], target: int) -> list[tuple[Episode, ListedEpisode]]:
+    """The feed's episodes that are listed, each with the page that it has there, in the feed's order.
 
-    By guid; else by the media file's URL without its query; else by title and day of publication.
+    By guid; else by the media file's URL without its query; else by title and day of publication. Two episodes share a
+    page only where the platform has no other for them.
 
-    :param target: at least 1.
+    :param target: at most so many episodes; at least 1.
     """
-    by_clue: dict[Any, ListedEpisode] = {}
-    for each in reversed(listed):
+    by_clue: defaultdict[Any, deque[ListedEpisode]] = defaultdict(deque)
+    for each in listed:
         for clue in _clues(each.guid, each.enclosure_url, each.title, each.published_at):
-            by_clue[clue] = each
-    found: dict[str, ListedEpisode] = {}
+            by_clue[clue].append(each)
+    found: list[tuple[Episode, ListedEpisode]] = []
+    taken: set[str] = set()
     for episode in feed.episodes[:target]:
-        hit = next((by_clue[clue] for clue in _episode_clues(episode) if clue in by_clue), None)
-        if hit and hit.url:
-            found.setdefault(hit.url, hit)
-    return list(found.values())
+        hits = next((by_clue[clue] for clue in _episode_clues(episode) if clue in by_clue), None)
+        if hits is None:
+            continue
+        while len(hits) > 1 and hits[0].url in taken:
+            hits.popleft()
+        if hits[0].url:
+            taken.add(hits[0].url)
+            found.append((episode, hits[0]))
+    return found
 
 
 def _episode_clues(episode: Episode) -> list[Any]:

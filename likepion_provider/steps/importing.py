@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from likepion_provider.aio import Gate, all_of, beside, patiently
 from likepion_provider.clock import Clock, Moment
 from likepion_provider.errors import BadRequest, LeaseLost, LikepionError, PlatformChanged, PlatformError, Transient
-from likepion_provider.journal import Journal, Submission
+from likepion_provider.journal import Journal, Prepared, Submission
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.protocol import wire_url
 from likepion_provider.models import Feed, ImportState, Outcome, PostAccount, SecondaryTask
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 #: Episodes that are reported where the manager names no target.
 DEFAULT_TARGET = 1000
-#: A platform that took a feed may hide the show this long before it is handed the feed again.
+#: A platform that took a feed, or may have taken it, can hide the show this long before it is handed the feed again.
 RESUBMIT_AFTER = timedelta(hours=1)
 
 #: Awaited with an account's secrets before anything is done with them, to be masked in logs.
@@ -66,6 +66,8 @@ class ImportOptions:
     :param back_off_s: after a run that did not get through for a lasting reason, no run tries the account again by
         itself for this long; twice as long after each further one, up to ``max_back_off_s``.
     :param allow_private_feeds: read feeds from private and loopback addresses.
+    :param once_per_account: leave out what was reported for the account under another post, the same episode or the
+        same URL.
     :param report_failures: put a report for the manager into the journal where an account is set aside.
     :param dry_run: look, but neither import nor put anything into the journal.
     """
@@ -79,6 +81,7 @@ class ImportOptions:
     feed_timeout_s: float = 60.0
     platform_timeout_s: float = 60.0
     allow_private_feeds: bool = False
+    once_per_account: bool = False
     report_failures: bool = False
     dry_run: bool = False
 
@@ -264,23 +267,33 @@ class BatchImport:
     async def _deliverable(self, platform: Platform, job: Job) -> AccountReport:
         task = job.task
         expected = min(task.target or DEFAULT_TARGET, len(job.feed.episodes))
-        progress, urls = await self._listing(platform, job, expected)
+        progress, pages = await self._listing(platform, job, expected)
         if self._options.dry_run:
             message = f"dry run: would import the feed and report {expected} URLs"
             if progress.state is ImportState.LISTED:
-                message = f"dry run: {len(urls)} of {expected} episodes are listed"
-            return AccountReport(task, Outcome.WAITING, len(urls), message=message)
-        partial = len(urls) < expected
-        message = f"{platform.title} lists {len(urls)} of {expected} episodes so far" if partial else ""
-        if not urls or (partial and not self._partial_will_do(task.key)):
+                message = f"dry run: {len(pages)} of {expected} episodes are listed"
+            return AccountReport(task, Outcome.WAITING, len(pages), message=message)
+        partial = len(pages) < expected
+        message = f"{platform.title} lists {len(pages)} of {expected} episodes so far" if partial else ""
+        if not pages or (partial and not self._partial_will_do(task.key)):
             state = ImportState.IN_REVIEW if progress.state is ImportState.LISTED else progress.state
             await self._note(task.key, state=state, reference=progress.reference, message=message)
-            return AccountReport(task, Outcome.WAITING, len(urls), message=message, cookie=progress.cookie)
-        new = await self._journal.commit(self._journal.links.prepare, task.key, urls, self._clock.now())
+            return AccountReport(task, Outcome.WAITING, len(pages), message=message, cookie=progress.cookie)
+        prepared = await self._prepare(task.key, pages)
         # With a part of its episodes reported, no pull brings the account back: in review, a later run looks again.
         reached = ImportState.IN_REVIEW if partial else ImportState.LISTED
-        await self._note(task.key, state=reached, reference=progress.reference, message=message)
-        return AccountReport(task, Outcome.COLLECTED, len(urls), new, message, cookie=progress.cookie)
+        if prepared.links:
+            await self._note(task.key, state=reached, reference=progress.reference, message=message)
+            return AccountReport(task, Outcome.COLLECTED, len(pages), prepared.new, message, cookie=progress.cookie)
+        # The manager goes on handing the account out: the platform is not asked again each time.
+        message = f"nothing new: {prepared.elsewhere} episodes were reported under another post"
+        until = self._clock.now() + timedelta(seconds=self._options.back_off_s)
+        await self._note(task.key, state=reached, reference=progress.reference, message=message, not_before=until)
+        return AccountReport(task, Outcome.DELIVERED, len(pages), message=message, cookie=progress.cookie)
+
+    async def _prepare(self, key: PostAccount, pages: Sequence[tuple[str, str]]) -> Prepared:
+        put, once = self._journal.links.prepare, self._options.once_per_account
+        return await self._journal.commit(put, key, pages, self._clock.now(), once_per_account=once)
 
     def _partial_will_do(self, key: PostAccount) -> bool:
         known = self._submissions.get(key)
@@ -288,17 +301,17 @@ class BatchImport:
             return False
         return (self._clock.now() - known.submitted_at).total_seconds() >= self._options.partial_after_s
 
-    async def _listing(self, platform: Platform, job: Job, expected: int) -> tuple[Progress, list[str]]:
+    async def _listing(self, platform: Platform, job: Job, expected: int) -> tuple[Progress, list[tuple[str, str]]]:
         """Import where needed, then look until every expected episode is listed or the time is up."""
         give_up_s = self._clock.boot_s() + self._options.collect_timeout_s
         progress = await self._bring_in(platform, job)
         waits = itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1]))
         while True:
-            urls = _public_urls(platform, job, progress)
+            pages = _pages(platform, job, progress)
             wait_s = next(waits)
-            complete = progress.state is ImportState.LISTED and len(urls) >= expected
+            complete = progress.state is ImportState.LISTED and len(pages) >= expected
             if complete or self._options.dry_run or self._clock.boot_s() + wait_s > give_up_s:
-                return progress, urls
+                return progress, pages
             await self._clock.sleep(wait_s)
             self._keeper.check_now(job.task.key)
             progress = await self._look(platform, job, progress)
@@ -321,7 +334,7 @@ class BatchImport:
         return progress
 
     def _may_still_show_up(self, known: Submission) -> bool:
-        if known.state not in (ImportState.SUBMITTED, ImportState.IN_REVIEW) or known.submitted_at is None:
+        if not known.state.is_under_way or known.submitted_at is None:
             return False
         return self._clock.now() - known.submitted_at < RESUBMIT_AFTER
 
@@ -396,14 +409,14 @@ def _refuse_missing(platform: Platform, job: Job) -> None:
         )
 
 
-def _public_urls(platform: Platform, job: Job, progress: Progress) -> list[str]:
-    """The listed pages of the feed's episodes, as the manager stores them: two spellings of one are one.
+def _pages(platform: Platform, job: Job, progress: Progress) -> list[tuple[str, str]]:
+    """The feed's episodes that are listed, by guid, each with its public page as the manager stores it.
 
     :raises PlatformChanged: one is no URL that the manager could store.
     """
-    urls = [each.url for each in match(job.feed, progress.episodes, job.task.target or DEFAULT_TARGET)]
+    listed = match(job.feed, progress.episodes, job.task.target or DEFAULT_TARGET)
     try:
-        return list(dict.fromkeys(wire_url(url) for url in urls))
+        return [(episode.guid, wire_url(each.url.strip())) for episode, each in listed]
     except BadRequest as error:
         raise PlatformChanged(
             f"{platform.title}: {error}", platform=platform.name, url=platform.base_url, field="episode url"

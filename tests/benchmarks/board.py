@@ -79,6 +79,7 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
                 | {
                     "url_sha256": f"{number:058}{n:06}",
                     "url": f"https://site{number % 12}.example/shows/{number}/episodes/{n}",
+                    "episode": f"{number:058}{n:06}",
                     "state": link_state,
                     "sent_at": at,
                 }

@@ -43,7 +43,7 @@ def one_round(journal: Journal, number: int) -> float:
                 journal.submissions.begin(key, "holder", now)
         with journal.database.writing():
             for key in group:
-                journal.links.prepare(key, urls, now.at)
+                journal.links.prepare(key, [(url, url) for url in urls], now.at)
                 journal.submissions.record(key, "holder", now, state=ImportState.LISTED)
         with journal.database.writing():
             sendings = {key: journal.links.begin_send(key, "holder", urls, now) for key in group}
@@ -60,7 +60,7 @@ def grow(journal: Journal, rows: int) -> None:
         with journal.database.writing():
             for account in range(100):
                 key = PostAccount(f"old-{number}", f"old-{number}-{account}")
-                journal.links.prepare(key, [f"https://old.example/{number}/{n}" for n in range(100)], now)
+                journal.links.prepare(key, [(f"{n}", f"https://old.example/{number}/{n}") for n in range(100)], now)
 
 
 def main(*, quick: bool) -> None:

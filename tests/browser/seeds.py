@@ -59,7 +59,7 @@ def _live(journal: Journal, dice: random.Random, task: SecondaryTask, at: dateti
 
 def _deliver(journal: Journal, key: PostAccount, domain: str, now: Moment, stored: bool | None) -> None:
     urls = [f"https://{domain}/{key.account_id}/episodes/{n}" for n in range(1 if stored is None else 12)]
-    journal.links.prepare(key, urls, now.at)
+    journal.links.prepare(key, [(url, url) for url in urls], now.at)
     journal.submissions.record(key, "seed", now, state=ImportState.LISTED)
     sending = journal.links.begin_send(key, "seed", urls, now)
     words = "" if stored else "the manager's answer was lost: ReadTimeout"

@@ -24,6 +24,7 @@ from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 KEY = PostAccount("post", "account")
 TASK = SecondaryTask("account", "post", "group", "tide.example", username="pod", target=2)
@@ -53,7 +54,7 @@ def begin_under_a_claim_of_its_own(journal: Journal, urls: list[str], now: Momen
 
 
 def send(journal: Journal, now: Moment, holder: str = "holder") -> Sending:
-    journal.links.prepare(KEY, URLS, now.at)
+    journal.links.prepare(KEY, episodes(URLS), now.at)
     return journal.links.begin_send(KEY, holder, journal.links.to_send([KEY])[KEY], now)
 
 
@@ -64,15 +65,17 @@ def states(journal: Journal) -> list[LinkState]:
 def test_a_url_is_put_once_whoever_finds_it(journal: Journal, clock: VirtualClock) -> None:
     now = clock.now()
     with ThreadPoolExecutor(8) as pool:
-        new = list(pool.map(lambda _: journal.links.prepare(KEY, [*URLS, *URLS], now), range(16)))
-    assert sum(new) == 2
+        new = list(pool.map(lambda _: journal.links.prepare(KEY, episodes([*URLS, *URLS]), now), range(16)))
+    assert sum(each.new for each in new) == 2
     assert len(journal.links.of_key(KEY)) == 2
-    assert journal.links.prepare(PostAccount("other", "account"), URLS, now) == 2, "another post is another matter"
+    assert journal.links.prepare(PostAccount("other", "account"), episodes(URLS), now).new == 2, (
+        "another post is another matter"
+    )
 
 
 def test_one_of_many_attempts_sends_a_url(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
-    journal.links.prepare(KEY, URLS, now.at)
+    journal.links.prepare(KEY, episodes(URLS), now.at)
     with ThreadPoolExecutor(8) as pool:
         sendings = list(pool.map(lambda _: begin_under_a_claim_of_its_own(journal, URLS, now), range(16)))
     assert sorted(url for sending in sendings for url in sending.urls) == URLS
@@ -136,7 +139,7 @@ def test_an_account_that_is_not_listed_as_a_whole_is_due_for_another_look(
 
 def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, clock: VirtualClock) -> None:
     now = hold(journal, clock)
-    journal.links.prepare(KEY, [f"https://tide.example/{n}" for n in range(40)], now.at)
+    journal.links.prepare(KEY, episodes([f"https://tide.example/{n}" for n in range(40)]), now.at)
     code = (
         "from likepion_provider.clock import Moment\n"
         "from likepion_provider.journal import open_journal\n"
@@ -158,7 +161,7 @@ def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, cl
 def test_no_write_begins_without_a_valid_claim(journal: Journal, clock: VirtualClock, write: str, trouble: str) -> None:
     if trouble != "unknown":
         hold(journal, clock)
-    journal.links.prepare(KEY, URLS, clock.now())
+    journal.links.prepare(KEY, episodes(URLS), clock.now())
     now = Moment.read(clock)
     if trouble == "overtaken":
         journal.claims.take_over("run", "a later attempt", [KEY], now)
@@ -314,7 +317,7 @@ def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock
     sending = send(journal, now)
     if obstacle == "second POST":
         journal.links.fail_send(KEY, sending, P, "", now.at)
-        journal.links.prepare(KEY, ["https://tide.example/3"], now.at)
+        journal.links.prepare(KEY, episodes(["https://tide.example/3"]), now.at)
         journal.links.begin_send(KEY, "holder", URLS[:1], now)
         hold(journal, clock)
         sending = journal.links.begin_send(KEY, "holder", URLS[1:], now)
@@ -367,7 +370,7 @@ def test_a_send_that_nobody_ends_any_more_is_parked_and_still_takes_the_truth(
 
 def test_leftovers_are_those_that_no_pull_brings_back(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
-    journal.links.prepare(PostAccount("post", "untouched"), URLS, now.at)
+    journal.links.prepare(PostAccount("post", "untouched"), episodes(URLS), now.at)
     journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], False)], now.at)
     assert journal.links.leftovers(10) == [KEY]
     assert journal.links.leftovers(0) == []
@@ -453,7 +456,7 @@ def test_pruning_forgets_the_text_and_never_that_it_was_sent(journal: Journal, c
     assert journal.links.prune(now.at) == 0
     assert journal.links.prune(now.at + timedelta(days=1)) == 1, "what is not stored keeps its text"
     assert [link.url for link in journal.links.of_key(KEY)] == ["", URLS[1]]
-    assert journal.links.prepare(KEY, URLS, now.at) == 0
+    assert journal.links.prepare(KEY, episodes(URLS), now.at).new == 0
     assert journal.links.to_send([KEY])[KEY] == [URLS[1]]
     assert journal.settling.resend([KEY], now.at + timedelta(days=1), "run", now.at) == 0
 
@@ -473,7 +476,7 @@ def test_what_is_known_of_an_import_outlives_a_new_pull(journal: Journal, clock:
 
 async def test_group_commit_keeps_one_refusal_apart_from_the_others(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
-    journal.links.prepare(KEY, URLS, now.at)
+    journal.links.prepare(KEY, episodes(URLS), now.at)
     results = await asyncio.gather(
         journal.commit(journal.links.begin_send, KEY, "holder", URLS[:1], now),
         journal.commit(journal.links.begin_send, KEY, "an orphan", URLS[1:], now),

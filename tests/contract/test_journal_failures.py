@@ -18,6 +18,7 @@ from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 KEY = PostAccount("post", "account")
 OTHER = PostAccount("next post", "account")
@@ -155,7 +156,7 @@ def test_another_try_withdraws_what_is_not_there(
 def test_an_account_with_links_is_not_reported(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
     journal.failures.put(KEY, "holder", "wrong password", now)
-    journal.links.prepare(KEY, [URL], now.at)
+    journal.links.prepare(KEY, episodes([URL]), now.at)
     assert journal.failures.to_send(KEY) is None
     assert journal.failures.begin_send(KEY, "holder", now) == ""
 
@@ -177,7 +178,7 @@ def test_links_of_an_account_that_no_pull_brings_back_are_leftovers(
 ) -> None:
     if state:
         send(journal, clock, state)
-    journal.links.prepare(KEY, [URL], clock.now())
+    journal.links.prepare(KEY, episodes([URL]), clock.now())
     assert journal.links.leftovers(10) == left
 
 
@@ -188,7 +189,7 @@ def test_where_the_report_may_be_why_an_account_is_away_its_links_are_not_presum
     if reported:
         send(journal, clock, LinkState.STORED)
     now = hold(journal, clock)
-    journal.links.prepare(KEY, [URL], now.at)
+    journal.links.prepare(KEY, episodes([URL]), now.at)
     sending = journal.links.begin_send(KEY, "holder", [URL], now)
     journal.links.end_send(KEY, sending, [Record(URL, None)], now.at)
     clock.advance(901)

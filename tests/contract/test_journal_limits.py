@@ -20,7 +20,7 @@ from likepion_provider.journal.schema import failure, link, submission
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
-from tests.fakes import Worker, small_manager
+from tests.fakes import Worker, episodes, small_manager
 
 KEY = PostAccount("post", "account")
 URLS = ["https://tide.example/1", "https://tide.example/2"]
@@ -46,7 +46,7 @@ def lose_an_answer(journal: Journal, clock: VirtualClock) -> None:
 
 
 def test_what_reappears_is_sent_however_often_its_answer_was_lost(journal: Journal, clock: VirtualClock) -> None:
-    journal.links.prepare(KEY, URLS, clock.now())
+    journal.links.prepare(KEY, episodes(URLS), clock.now())
     for _ in range(MAX_SENDS + 2):
         lose_an_answer(journal, clock)
         clock.advance(901)
@@ -55,7 +55,7 @@ def test_what_reappears_is_sent_however_often_its_answer_was_lost(journal: Journ
 
 
 def test_send_again_by_a_person_means_it_however_often_it_was_sent(journal: Journal, clock: VirtualClock) -> None:
-    journal.links.prepare(KEY, URLS, clock.now())
+    journal.links.prepare(KEY, episodes(URLS), clock.now())
     for _ in range(MAX_SENDS + 1):
         lose_an_answer(journal, clock)
         for parked in journal.links.of_key(KEY):
@@ -96,7 +96,7 @@ def test_runs_that_meet_the_same_accounts_in_another_order_do_not_block_each_oth
         journal.claims.grant(f"run-{number % 3}", {key: Lease.granted(now) for key in keys[::turn]})
         journal.claims.take_over(f"run-{number % 3}", f"holder-{number}", keys[::turn], now)
         journal.submissions.note([_task(key) for key in keys[::turn]], f"run-{number}", now.at)
-        journal.links.prepare(PostAccount("post", f"account-{number // 8}"), urls[::turn], now.at)
+        journal.links.prepare(PostAccount("post", f"account-{number // 8}"), episodes(urls[::turn]), now.at)
         journal.links.orphaned(keys[::turn], now.at)
 
     with ThreadPoolExecutor(8) as pool:
@@ -135,7 +135,7 @@ async def test_attempts_that_lock_in_a_circle_are_disentangled(
 
 async def test_what_nobody_waits_for_any_more_is_not_begun(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
-    journal.links.prepare(KEY, URLS, now.at)
+    journal.links.prepare(KEY, episodes(URLS), now.at)
     first = asyncio.create_task(journal.commit(time.sleep, 0.2))
     await asyncio.sleep(0.05)
     second = asyncio.create_task(journal.commit(journal.links.begin_send, KEY, "holder", URLS, now))
@@ -188,7 +188,14 @@ def _deliver_earlier(journal: Journal, clock: VirtualClock, posts: int) -> None:
     journal.submissions.note([_task(key) for key in keys], "old", at)
     times = {"updated_at": at, "sent_at": at, "sends": 1}
     rows = [
-        {"request_id": key.request_id, "account_id": key.account_id, "url_sha256": str(number), "url": "", **times}
+        {
+            "request_id": key.request_id,
+            "account_id": key.account_id,
+            "url_sha256": str(number),
+            "url": "",
+            "episode": str(number),
+            **times,
+        }
         for key in keys
         for number in range(10)
     ]

@@ -236,7 +236,7 @@ async def test_a_feed_goes_in_and_every_episode_comes_out(site: str) -> None:
             submitted = await platform.submit(job)
             assert submitted.state is ImportState.SUBMITTED
             listed = await _settled(job, platform)
-        urls = [each.url for each in match(job.feed, listed.episodes, EPISODES)]
+        urls = [each.url for _, each in match(job.feed, listed.episodes, EPISODES)]
         assert len(set(urls)) == EPISODES
         assert all(url.startswith(f"{site}/podcasts/podcasts/{submitted.reference}/episodes/") for url in urls)
         session = requests.Session()
@@ -248,7 +248,7 @@ async def test_a_feed_goes_in_and_every_episode_comes_out(site: str) -> None:
         async with _job(site, feed_url, password="not asked for", cookie=listed.cookie) as job:
             again = await platform.submit(job)
         assert (again.state, again.reference) == (ImportState.LISTED, submitted.reference)
-        assert [each.url for each in match(job.feed, again.episodes, EPISODES)] == urls
+        assert [each.url for _, each in match(job.feed, again.episodes, EPISODES)] == urls
 
         async with _job(site, feed_url, password="wrong") as job:
             with pytest.raises(LoginRefused):
@@ -267,7 +267,7 @@ async def test_the_recipe_alone_brings_the_feed_in(site: str, engine: str, episo
             assert submitted.state is ImportState.SUBMITTED
             listed = await _settled(job, platform)
             assert (await platform.submit(job)).reference == listed.reference, "it is there"
-        urls = [each.url for each in match(job.feed, listed.episodes, episodes)]
+        urls = [each.url for _, each in match(job.feed, listed.episodes, episodes)]
         assert len(set(urls)) == episodes
         session = requests.Session()
         session.headers["Cookie"] = listed.cookie

@@ -119,7 +119,7 @@ def _market(job: Job) -> dict[str, str]:
 
 
 def _agreeing(feed: Feed, listed: Sequence[ListedEpisode]) -> int:
-    return len(match(feed, listed, len(feed.episodes) or 1))
+    return len({each.url for _, each in match(feed, listed, len(feed.episodes) or 1)})
 
 
 def _may_be(feed: Feed, name: str, publisher: str) -> bool:

@@ -223,7 +223,7 @@ class WordpressSsp(Platform):
             if not text.isdigit():
                 raise page.changed("the header X-WP-TotalPages")
             number, pages = number + 1, int(text)
-        ours = {each.url for each in match(job.feed, _episodes(posts), len(job.feed.episodes) or 1)}
+        ours = {each.url for _, each in match(job.feed, _episodes(posts), len(job.feed.episodes) or 1)}
         return [each for each in posts if each.episode.url in ours]
 
     async def _rest(self, job: Job, number: int) -> Page:

@@ -268,7 +268,7 @@ class Case:
 
     def urls(self, progress: Progress, target: int = 0) -> list[str]:
         """What would be reported of it."""
-        return [each.url for each in match(self.server.feed(), progress.episodes, target or 1000)]
+        return [each.url for _, each in match(self.server.feed(), progress.episodes, target or 1000)]
 
     async def bring_in(self, target: int = 0) -> Progress:
         """Submit, where a person need not, and look until the episodes are listed, as the worker does."""

@@ -67,7 +67,7 @@ class Story:
     def send(self, key: PostAccount, *outcomes: bool | None) -> None:
         """Find and send links, each with its outcome."""
         urls = [f"https://tide.example/{key.account_id}/{n}" for n in range(len(outcomes))]
-        self.journal.links.prepare(key, urls, self.now.at)
+        self.journal.links.prepare(key, [(url, url) for url in urls], self.now.at)
         self.journal.submissions.record(key, "holder", self.now, state=ImportState.LISTED)
         sending = self.journal.links.begin_send(key, "holder", urls, self.now)
         records = [Record(url, outcome) for url, outcome in zip(urls, outcomes, strict=True)]

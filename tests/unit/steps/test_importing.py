@@ -170,7 +170,7 @@ async def test_an_attempt_that_was_overtaken_writes_nothing(world: World) -> Non
     with pytest.raises(LeaseLost, match="taken over by a later attempt"):
         await first.check(task.key)
     journal, now = world.worker.journal, Moment.read(world.clock)
-    journal.links.prepare(task.key, ["https://scripted.example/1"], now.at)
+    journal.links.prepare(task.key, [("g1", "https://scripted.example/1")], now.at)
     for write in (
         lambda: journal.submissions.begin(task.key, first.holder, now),
         lambda: journal.links.begin_send(task.key, first.holder, ["https://scripted.example/1"], now),
@@ -187,7 +187,7 @@ async def test_what_an_earlier_attempt_left_between_post_and_answer_is_parked(wo
     keeper = world.worker.keeper("run-1")
     await keeper.take_over([task.key])
     links = world.worker.journal.links
-    links.prepare(task.key, ["https://scripted.example/1"], world.clock.now())
+    links.prepare(task.key, [("g1", "https://scripted.example/1")], world.clock.now())
     links.begin_send(task.key, keeper.holder, ["https://scripted.example/1"], Moment.read(world.clock))
     await world.worker.keeper("run-1").take_over([task.key])
     assert [each.state for each in links.of_key(task.key)] == [LinkState.UNKNOWN]

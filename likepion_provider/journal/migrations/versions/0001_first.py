@@ -89,6 +89,7 @@ def upgrade() -> None:
         _text("account_id", 64, None),
         _text("url_sha256", 64, None),
         _text("url", default=None),
+        _text("episode", 64, None),
         _text("state", 16, None),
         _text("send_id", 64),
         _number("sends"),
@@ -96,7 +97,7 @@ def upgrade() -> None:
         sa.Column("presumed", sa.Boolean, nullable=False, server_default=sa.false()),
         _text("evidence"),
         sa.Column("updated_at", _TIME, nullable=False),
-        sa.UniqueConstraint("request_id", "account_id", "url_sha256", name="likepion_link_once"),
+        sa.UniqueConstraint("account_id", "request_id", "url_sha256", name="likepion_link_once"),
     )
     op.create_index("likepion_link_state", "likepion_link", ["state", "sent_at"])
     op.create_table(
