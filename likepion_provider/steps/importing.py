@@ -286,7 +286,7 @@ class BatchImport:
             await self._note(task.key, state=reached, reference=progress.reference, message=message)
             return AccountReport(task, Outcome.COLLECTED, len(pages), prepared.new, message, cookie=progress.cookie)
         # The manager goes on handing the account out: the platform is not asked again each time.
-        message = f"nothing new: {prepared.elsewhere} episodes were reported under another post"
+        message = f"nothing new: {prepared.elsewhere} episodes were sent under another post"
         until = self._clock.now() + timedelta(seconds=self._options.back_off_s)
         await self._note(task.key, state=reached, reference=progress.reference, message=message, not_before=until)
         return AccountReport(task, Outcome.DELIVERED, len(pages), message=message, cookie=progress.cookie)
