@@ -93,8 +93,10 @@ async def test_a_page_that_was_stored_and_is_renamed_is_not_reported_again(world
 
 async def test_two_episodes_with_one_page_are_one_link_and_hold_nothing_up(world: OneAccount) -> None:
     world.platform.pages["g1"] = PAGES[0]
+    began_s = world.clock.boot_s()
     assert await world.run() == {"account-0": Outcome.DELIVERED}
     assert world.rows() == [PAGES[0], PAGES[2]]
+    assert world.clock.boot_s() - began_s < 10
 
 
 async def test_white_space_around_a_page_does_not_travel(world: OneAccount) -> None:
