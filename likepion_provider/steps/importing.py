@@ -289,7 +289,7 @@ class BatchImport:
         message = f"nothing new: {prepared.elsewhere} episodes were sent under another post"
         until = self._clock.now() + timedelta(seconds=self._options.back_off_s)
         await self._note(task.key, state=reached, reference=progress.reference, message=message, not_before=until)
-        return AccountReport(task, Outcome.DELIVERED, len(pages), message=message, cookie=progress.cookie)
+        return AccountReport(task, Outcome.DELIVERED, message=message, cookie=progress.cookie)
 
     async def _prepare(self, key: PostAccount, pages: Sequence[tuple[str, str]]) -> Prepared:
         put, once = self._journal.links.prepare, self._options.once_per_account

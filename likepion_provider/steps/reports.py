@@ -14,7 +14,7 @@ from likepion_provider.models import Outcome, SecondaryTask
 class AccountReport:
     """How one account came out of a step; public.
 
-    :param found: episodes of the feed that the platform lists.
+    :param found: episodes of the feed that the platform lists, but for those that another post has.
     :param new: those of them that the journal did not have.
     """
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, inspect, text
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import BadRequest, JournalUnusable, LeaseLost, LikepionError
-from likepion_provider.journal import Journal, Sending, open_journal
+from likepion_provider.journal import Journal, Prepared, Sending, open_journal
 from likepion_provider.journal.database import HEAD, Database
 from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.journal.schema import metadata
@@ -480,12 +480,12 @@ async def test_group_commit_keeps_one_refusal_apart_from_the_others(journal: Jou
     results = await asyncio.gather(
         journal.commit(journal.links.begin_send, KEY, "holder", URLS[:1], now),
         journal.commit(journal.links.begin_send, KEY, "an orphan", URLS[1:], now),
-        journal.commit(journal.links.prepare, KEY, ["https://tide.example/3"], now.at),
+        journal.commit(journal.links.prepare, KEY, episodes(["https://tide.example/3"]), now.at),
         return_exceptions=True,
     )
     assert isinstance(results[0], Sending)
     assert isinstance(results[1], LeaseLost)
-    assert results[2] == 1
+    assert results[2] == Prepared(1, 3, 0)
     assert states(journal) == [S, P, P]
 
 
@@ -495,7 +495,7 @@ async def test_a_database_that_fails_fails_every_operation_of_the_group(journal:
         connection.execute(text("DROP TABLE likepion_link"))
     results = await asyncio.gather(
         journal.commit(journal.submissions.begin, KEY, "holder", now),
-        journal.commit(journal.links.prepare, KEY, URLS, now.at),
+        journal.commit(journal.links.prepare, KEY, episodes(URLS), now.at),
         return_exceptions=True,
     )
     assert {type(each) for each in results} == {JournalUnusable}

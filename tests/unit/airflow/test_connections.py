@@ -76,6 +76,17 @@ async def test_failures_are_reported_only_where_it_is_said_with_what_address(
     assert connections.failure_link() == "{link_rss}"
 
 
+async def test_a_url_is_reported_once_per_post_or_once_per_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not connections.once_per_account()
+    for value, is_so in (("post", False), (" account ", True)):
+        monkeypatch.setenv("AIRFLOW__LIKEPION__URL_ONCE_PER", value)
+        assert connections.once_per_account() is is_so
+    monkeypatch.setenv("AIRFLOW__LIKEPION__URL_ONCE_PER", "group")
+    with pytest.raises(BadRequest, match="url_once_per is 'group'") as refused:
+        connections.once_per_account()
+    assert refused.value.remedy == "Set it to post or to account."
+
+
 @pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor,KubernetesExecutor", "team:CeleryExecutor"])
 async def test_a_sqlite_journal_is_refused_under_a_distributed_executor(
     executor: str, monkeypatch: pytest.MonkeyPatch

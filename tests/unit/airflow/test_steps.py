@@ -131,6 +131,16 @@ async def test_an_account_set_aside_is_reported_as_the_settings_say(
     assert (row.status, row.link_post) == ("failed", sandbox.manager.account(key.account_id)["link_rss"])
 
 
+async def test_an_import_reads_what_a_url_is_reported_once_per(
+    start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(build_world(accounts=1, posts=1))
+    (batch,) = await claimed(context)
+    monkeypatch.setenv("AIRFLOW__LIKEPION__URL_ONCE_PER", "group")
+    with pytest.raises(AirflowFailException, match="url_once_per is 'group'. Set it to post or to account"):
+        await asyncio.to_thread(ImportRssOperator(task_id="import_rss", batch=batch).execute, context)
+
+
 async def test_names_may_be_text_or_list(start: Start, context: Context) -> None:
     sandbox = await start()
     ids = list(sandbox.manager.accounts)
