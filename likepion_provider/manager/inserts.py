@@ -114,7 +114,9 @@ def canonical_url(url: str) -> str:
 
     A comma, and what is not ASCII, counts as its escape, as in :func:`wire_url`.
     """
-    return normal_url(quote(url.strip(), safe=_ASCII)).replace(",", "%2C")
+    url = url.strip()
+    # What is no text of a URL stays as it is: a lone surrogate has no escape.
+    return normal_url(quote(url, safe=_ASCII)).replace(",", "%2C") if url.isprintable() else url
 
 
 def writable(text: str) -> str:

@@ -107,16 +107,16 @@ class AskPersonOperator(HITLOperator):
         """Hand on what the person says is done; let go of everything else."""
         done = DONE in super().execute_complete(context, event)["chosen_options"]
         ids = set(left_by(context, self.task_id, ASKED))
+        batch = Batch.from_public(self.batch)
+        tasks = tuple(task for task in batch.tasks if task.account_id in ids)
         with airflow_errors():
             journal = journal_of(find(JOURNAL_CONN_ID))
             if done:
-                journal.settling.forgive(ids, SYSTEM_CLOCK.now())
+                journal.settling.forgive([task.key for task in tasks], SYSTEM_CLOCK.now())
             else:
                 journal.claims.let_go(scope_of(context), ids)
         if not done:
             raise AirflowSkipException("it is not done: the accounts are let go, a later run takes them")
-        batch = Batch.from_public(self.batch)
-        tasks = tuple(task for task in batch.tasks if task.account_id in ids)
         return dataclasses.replace(batch, waits=False, tasks=tasks).to_public()
 
     def _held(self, context: Context, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:

@@ -98,7 +98,9 @@ class Once:
             raise LeaseLost(
                 f"{task.label} is not reported: {why}", remedy="Pull it in this run, and report it in time."
             )
-        await self._journal.commit(self._journal.links.prepare, key, urls, self._clock.now())
+        # A report names no episodes: each URL is one.
+        pages = [(url, url) for url in urls]
+        await self._journal.commit(self._journal.links.prepare, key, pages, self._clock.now())
         keeper = Keeper(self._manager, self._journal, self._clock, self._scope, uuid.uuid4().hex)
         delivery = Delivery(manager=self._manager, journal=self._journal, keeper=keeper, clock=self._clock, like=like)
         for said in await delivery.run([task]):
