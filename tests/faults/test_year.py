@@ -15,3 +15,5 @@ def test_weeks_of_trouble_deliver_everything_once(tmp_path: Path) -> None:
     assert not year.manager.duplicates()
     assert year.lost() == 0
     assert year.parked() == 0
+    assert year.stranger.served
+    assert year.disturbed() == 0

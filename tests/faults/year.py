@@ -106,6 +106,7 @@ class Year:
         self.expected: dict[tuple[str, str], set[str]] = {}
         self.to_correct: dict[str, int] = {}
         self.crashes = self.runs = self.by_hand = 0
+        self.quiet = False
         self.stranger = Stranger(self.manager, limit=5, pages=lambda *key: sorted(self.expected[key[1], key[0]]))
         for group_id in self.groups:
             self.manager.add_group(group_id)
@@ -150,6 +151,11 @@ class Year:
         """Links that wait for a person."""
         return len(self.journal.links.listed(state=LinkState.UNKNOWN, limit=10_000))
 
+    def _others_move(self, steps: int) -> None:
+        """The stranger would take an account again and again and not deliver it: it leaves us a week's second half."""
+        for _ in range(0 if self.quiet else steps):
+            self.stranger.step(self.rng)
+
     def disturbed(self) -> int:
         """What we did to accounts that the stranger held."""
         return len(self.stranger.disturbances())
@@ -168,6 +174,7 @@ class Year:
 
     def _something_happens(self, *, quiet: bool) -> None:
         """Bad days are in a week's first half: what they leave is delivered before the next post replaces this one."""
+        self.quiet = quiet
         self.platform.down = not quiet and self.rng.random() < 0.1
         if not quiet and self.rng.random() < 0.2:
             account_id = self.rng.choice(self.accounts)
@@ -176,8 +183,7 @@ class Year:
 
     def _run(self, risk: float) -> None:
         self.runs += 1
-        for _ in range(12):
-            self.stranger.step(self.rng)
+        self._others_move(12)
         faults = [self.rng.choice(FAULTS) for _ in range(5)] if self.rng.random() < risk else []
         try:
             asyncio.run(self._whole_run(faults))
@@ -204,7 +210,7 @@ class Year:
 
     async def _work(self, worker: Worker, intake: Intake, run: str, tasks: list[SecondaryTask]) -> None:
         for batch in batches(await intake.reaffirm(tasks)):
-            self.stranger.step(self.rng)
+            self._others_move(1)
             await worker.batch(run, feeds=intake.feeds).run(batch.tasks)
-            self.stranger.step(self.rng)
+            self._others_move(1)
             await worker.delivery(run, feeds=intake.feeds).run(batch.tasks)
