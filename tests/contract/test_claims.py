@@ -15,6 +15,7 @@ from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import LinkState, PostAccount
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 KEY = PostAccount("post", "account")
 NEWER = PostAccount("newer post", "account")
@@ -46,7 +47,7 @@ class Scene:
         self.claims.take_over(scope, "holder", [KEY], self.now())
 
     def begun(self) -> Sending:
-        self.journal.links.prepare(KEY, URLS, self.clock.now())
+        self.journal.links.prepare(KEY, episodes(URLS), self.clock.now())
         return self.journal.links.begin_send(KEY, "holder", URLS, self.now())
 
     def ended(self, *stored: bool | None) -> None:
@@ -158,7 +159,7 @@ def test_an_older_insert_that_was_not_sent_gives_no_newer_ones_claim_back(scene:
     scene.pulled()
     older = scene.begun()
     scene.claims.claim_anew("run", "holder", KEY.account_id, scene.lease())
-    scene.journal.links.prepare(KEY, ["https://tide.example/3"], scene.clock.now())
+    scene.journal.links.prepare(KEY, episodes(["https://tide.example/3"]), scene.clock.now())
     scene.journal.links.begin_send(KEY, "holder", ["https://tide.example/3"], scene.now())
     scene.journal.links.fail_send(KEY, older, LinkState.PREPARED, "refused", scene.clock.now())
     assert scene.claims.live("run", [KEY.account_id], scene.now())[KEY.account_id].is_spent

@@ -84,7 +84,7 @@ def test_one_of_many_attempts_sends_a_url(journal: Journal, clock: VirtualClock)
 def test_one_of_many_attempts_begins_an_insert_under_a_claim(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
     urls = [f"https://tide.example/{number}" for number in range(16)]
-    journal.links.prepare(KEY, urls, now.at)
+    journal.links.prepare(KEY, episodes(urls), now.at)
     with ThreadPoolExecutor(8) as pool:
         begun = [pool.submit(journal.links.begin_send, KEY, "holder", [url], now) for url in urls]
     errors = [each.exception() for each in begun if each.exception()]

@@ -22,7 +22,7 @@ from likepion_provider.models import PostAccount
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.waiting import Waits
 from tests.clocks import VirtualClock
-from tests.fakes import Worker, fresh_journal, small_manager
+from tests.fakes import Worker, episodes, fresh_journal, small_manager
 
 
 class Scene:
@@ -199,7 +199,7 @@ async def test_another_runs_claims_are_neither_taken_over_nor_renewed(scene: Sce
 
 def begin_insert(scene: Scene, keeper: Keeper, key: PostAccount) -> None:
     links = scene.worker.journal.links
-    links.prepare(key, ["https://scripted.example/1"], scene.clock.now())
+    links.prepare(key, episodes(["https://scripted.example/1"]), scene.clock.now())
     links.begin_send(key, keeper.holder, ["https://scripted.example/1"], Moment.read(scene.clock))
 
 
