@@ -311,9 +311,14 @@ def test_what_was_confirmed_after_a_pull_proves_nothing_and_stays(
     assert journal.settling.mode() != BY_HAND
 
 
-@pytest.mark.parametrize("obstacle", ["", "pulled", "too early", "claimed", "second POST", "a stored sibling"])
+@pytest.mark.parametrize(
+    "obstacle",
+    ["", "pulled", "too early", "claimed", "second POST", "a stored sibling", "more to send", "more to be listed"],
+)
 def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock: VirtualClock, obstacle: str) -> None:
     now = hold(journal, clock)
+    if obstacle == "more to be listed":
+        journal.submissions.record(KEY, "holder", now, state=ImportState.IN_REVIEW)
     sending = send(journal, now)
     if obstacle == "second POST":
         journal.links.fail_send(KEY, sending, P, "", now.at)
@@ -326,6 +331,8 @@ def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock
         journal.links.end_send(KEY, sending, [Record(URLS[0], True)], now.at)
     else:
         journal.links.fail_send(KEY, sending, U, "reset", now.at)
+    if obstacle == "more to send":
+        journal.links.prepare(KEY, ["https://tide.example/3"], now.at)
     clock.advance(800 if obstacle == "too early" else 901)
     if obstacle == "claimed":
         later = Moment.read(clock)
