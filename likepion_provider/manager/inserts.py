@@ -12,7 +12,7 @@ The rules, in the order in which they are applied:
    - stored, if ``inserted`` is less than they are, or ``failed`` more than the refused and the silent URLs;
    - stored, if the answer as a whole says failure (a status that is not 2xx, a ``success`` that is not true) and no
      ``inserted`` of more than 0 bears them out;
-   - refused, if ``inserted`` is more than the stored and the silent URLs, or ``failed`` less than they are;
+   - refused, if any of the counts does not fit the records: what is taken for refused is sent again;
    - anything, if ``count`` is less than they are or more than the URLs that were sent.
 
    ``success: true`` contradicts nothing: the manager says it of partial inserts, too. A stray counts against
@@ -190,9 +190,9 @@ def _contradicted(
     doubted: set[bool] = set()
     for told, kind in ((inserted, True), (failed, False)):
         if told is not None and told < agreed[kind] + strays[kind]:
-            doubted.add(kind)
+            doubted |= {kind, False}
         if told is not None and told > agreed[kind] + silent:
-            doubted.add(not kind)
+            doubted |= {not kind, False}
     if not accepted and not inserted:
         doubted.add(True)
     if count is not None and not agreed.total() <= count <= sent:

@@ -207,7 +207,7 @@ OK, NO, UN = True, False, None
         ({"success": False, "inserted": 2, "failed": 1, "results": rows_of(OK, OK, NO)}, 200, [OK, OK, NO]),
         ({"success": False, "inserted": 1, "failed": 2, "results": rows_of(OK, NO, NO)}, 422, [OK, NO, NO]),
         ({"success": False, "results": rows_of(OK, NO, NO)}, 200, [UN, NO, NO]),
-        ({"success": False, "inserted": 0, "results": rows_of(OK, OK, NO)}, 400, [UN, UN, NO]),
+        ({"success": False, "inserted": 0, "results": rows_of(OK, OK, NO)}, 400, [UN, UN, UN]),
         ({"success": False, "inserted": 0, "failed": 3, "count": 3, "results": rows_of(NO, NO, NO)}, 400, [NO, NO, NO]),
         ({"success": True, "inserted": 3, "results": rows_of(NO, NO, NO)}, 200, [UN, UN, UN]),
         ({"success": True, "inserted": "3", "failed": "0", "results": rows_of(OK, OK, OK)}, 200, [OK, OK, OK]),
