@@ -16,6 +16,7 @@
         PlatformChanged      the importer is stale
         NoImporter           no importer serves the domain
       JournalUnusable      fix the journal's connection
+      NotJournaled         skip this account, report: the journal does not take its values
       BadRequest           fix what the caller passed
 
 The message of every error is one line for the person who reads the log, ends with what to do, and holds no secret.
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from likepion_provider.models import ImportState, LinkState, Outcome
+from likepion_provider.models import ImportState, LinkState, Outcome, writable
 
 
 class LikepionError(Exception):
@@ -50,10 +51,12 @@ class LikepionError(Exception):
     retry_after_s: float | None = None
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        # A stranger's words can be in it, which must go into logs, XCom and the journal whatever they are.
+        message = writable(message)
         super().__init__(message)
         self.message = message
         if remedy is not None:
-            self.remedy = remedy
+            self.remedy = writable(remedy)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state: subclasses have keyword-only arguments."""
@@ -217,6 +220,13 @@ class JournalUnusable(LikepionError):
     remedy = "Set the Airflow connection likepion_journal to a PostgreSQL database that every worker reaches."
     ends_batch = True
     is_retried = True
+
+
+class NotJournaled(LikepionError):
+    """Skip this account and report it: the journal does not take one of its values; others' are not touched."""
+
+    remedy = "Report it with the task's log: every value should have been checked or cut before it came there."
+    import_state = None
 
 
 class BadRequest(LikepionError):

@@ -143,6 +143,11 @@ class Feed:
     newest_certain: bool = True
 
 
+def writable(text: str) -> str:
+    """The text without what JSON allows but UTF-8 or PostgreSQL does not: lone surrogates and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
 class ImportState(str, Enum):
     """Where an account's import stands on its platform."""
 

@@ -22,7 +22,7 @@ from likepion_provider.board.access import Access, AirflowAccess, Person
 from likepion_provider.board.questions import AccountRow, Filter, Overview, UnknownRow
 from likepion_provider.board.words import next_try_of, seen_again, state_of, trouble_of
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
-from likepion_provider.errors import BadRequest, JournalUnusable
+from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotJournaled
 from likepion_provider.journal import Journal
 from likepion_provider.models import PostAccount, Standing
 
@@ -58,6 +58,7 @@ def create_app(access: Access | None = None) -> FastAPI:
     app.include_router(router)
     app.middleware("http")(_secured)
     app.exception_handler(BadRequest)(_refused)
+    app.exception_handler(NotJournaled)(_refused)
     app.exception_handler(JournalUnusable)(_unusable)
     return app
 
@@ -77,7 +78,7 @@ def _unusable(_: Request, error: Exception) -> JSONResponse:
 
 
 def _advice(error: Exception) -> str:
-    return error.advice if isinstance(error, BadRequest | JournalUnusable) else str(error)
+    return error.advice if isinstance(error, LikepionError) else str(error)
 
 
 async def reader(request: Request) -> Person:

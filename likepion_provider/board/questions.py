@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.keys import key_columns, named, of_key, read_rows, same_key
-from likepion_provider.journal.schema import claim, link, submission
+from likepion_provider.journal.schema import Words, claim, link, submission
 from likepion_provider.journal.submissions import TaskName
 from likepion_provider.journal.tally import state_within_key
 from likepion_provider.models import ImportState, LinkState, PostAccount, Standing
@@ -264,7 +264,7 @@ class Overview:
         if which.text:
             # Not LIKE: what a person types has no wildcards.
             place = func.instr if self._database.engine.dialect.name == "sqlite" else func.strpos
-            conditions.append(place(submission.c.search, func.lower(which.text)) > 0)
+            conditions.append(place(submission.c.search, func.lower(literal(which.text, Words()))) > 0)
         return conditions
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from likepion_provider.aio import Together
-from likepion_provider.errors import JournalUnusable, LikepionError
+from likepion_provider.errors import JournalUnusable, LeaseLost
 from likepion_provider.journal.database import Database
 
 #: Operations of one transaction; a limit to how long it holds SQLite's lock.
@@ -23,13 +23,14 @@ DEADLOCK_TRIES = 5
 class SharedCommit:
     """Runs blocking operations in a thread, those that wait at the same moment in one transaction.
 
-    An operation refuses (:class:`~likepion_provider.errors.LikepionError`) before it writes, so its refusal leaves
-    the others' writes as they are. A failing database fails them all, and nothing of the transaction is kept.
+    An operation that fails, fails alone. A refusal for want of a claim comes before it writes, so the others' writes
+    stay as they are; after any other failure nothing of the transaction is kept, and each gets one of its own. A
+    failing database fails them all.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Together[Callable[[], Any], Any] = Together(self._transaction, MAX_OPERATIONS)
+        self._together: Together[Callable[[], Any], Any] = Together(self._answer, MAX_OPERATIONS)
 
     async def run(self, operation: Callable[[], Any]) -> Any:
         """The operation's result, once it is committed. A caller that is cancelled once it began undoes nothing.
@@ -37,6 +38,25 @@ class SharedCommit:
         :raises LikepionError: the operation's own, or the database's.
         """
         return await self._together.ask(operation)
+
+    def _answer(self, operations: list[Callable[[], Any]]) -> list[Any]:
+        try:
+            return self._transaction(operations)
+        except JournalUnusable:
+            raise
+        except Exception:  # noqa: BLE001 - whose it is comes out now
+            return self._one_by_one(operations)
+
+    def _one_by_one(self, operations: list[Callable[[], Any]]) -> list[Any]:
+        outcomes: list[Any] = []
+        for operation in operations:
+            try:
+                outcomes += self._transaction([operation])
+            except JournalUnusable as error:
+                return outcomes + [error] * (len(operations) - len(outcomes))
+            except Exception as error:  # noqa: BLE001 - who asked for it gets it
+                outcomes.append(error)
+        return outcomes
 
     def _transaction(self, operations: list[Callable[[], Any]]) -> list[Any]:
         for _ in range(DEADLOCK_TRIES - 1):
@@ -60,5 +80,5 @@ def _is_deadlock(error: JournalUnusable) -> bool:
 def _outcome(operation: Callable[[], Any]) -> Any:
     try:
         return operation()
-    except LikepionError as refusal:
+    except LeaseLost as refusal:
         return refusal

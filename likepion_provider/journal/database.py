@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
-from likepion_provider.errors import JournalUnusable
+from likepion_provider.errors import JournalUnusable, NotJournaled
 
 #: The newest file in ``migrations/versions``.
 HEAD = "0001"
@@ -52,6 +52,7 @@ class Database:
         SQLite takes its write lock at the start, so nothing deadlocks.
 
         :raises JournalUnusable: the database failed; nothing of the transaction was kept.
+        :raises NotJournaled: it does not take a value; nothing of the transaction was kept either.
         """
         outer: Connection | None = getattr(self._current, "connection", None)
         if outer is not None:
@@ -142,9 +143,14 @@ def _begin_sqlite(connection: Connection) -> None:
 def _named_failures() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        words = str(error.orig).strip().splitlines()
-        raise JournalUnusable(f"the journal's database failed: {words[0] if words else error}") from error
+    except StatementError as error:
+        words = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
+        if isinstance(error, DataError | IntegrityError) or not isinstance(error, DBAPIError):
+            raise NotJournaled(f"the journal does not take a value: {words}") from error
+        raise JournalUnusable(f"the journal's database failed: {words}") from error
+    except (UnicodeError, OverflowError) as error:
+        # From the driver, about a value.
+        raise NotJournaled(f"the journal does not take a value: {error}") from error
     except NoConnectionLeft as error:
         raise JournalUnusable("the journal's database gave no connection in time") from error
 

@@ -25,7 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy import Enum as EnumType
 
-from likepion_provider.models import ImportState, LinkState, Standing
+from likepion_provider.models import ImportState, LinkState, Standing, writable
+
+#: Where a column of text has no bound of its own: far more than anybody reads, or any URL has.
+MOST_CHARS = 10_000
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -46,6 +49,47 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
         """Name the zone that SQLite dropped."""
         return value and value.replace(tzinfo=timezone.utc) if value and value.tzinfo is None else value
+
+
+class Words(TypeDecorator[str]):
+    """Text for people, whoever wrote it: what no database takes is left out, what is too long ends in an ellipsis.
+
+    :param length: characters that the column holds; without it, the column has no bound, and :data:`MOST_CHARS` is it.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__()
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        """The database's own type."""
+        return dialect.type_descriptor(String(self.length) if self.length else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """Clean and cut."""
+        most = self.length or MOST_CHARS
+        if value is None or (value.isascii() and "\x00" not in value and len(value) <= most):
+            return value
+        clean = writable(value)
+        return clean if len(clean) <= most else f"{clean[: most - 1]}…"
+
+
+class Exact(Words):
+    """Text that something is found by: an id, a domain, a URL. It is kept as it is, or refused."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """Refuse what would have to be changed: it would be another's.
+
+        :raises ValueError: the database cannot hold it, or not as a whole.
+        """
+        if value is not None and value != super().process_bind_param(value, dialect):
+            raise ValueError(f"{value[:80]!a} is too long, or has characters that no database takes")
+        return value
 
 
 def _words(kind: type[Enum], length: int) -> EnumType:
@@ -73,26 +117,26 @@ SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_
 submission = Table(
     "likepion_submission",
     metadata,
-    Column("request_id", String(64), primary_key=True),
-    Column("account_id", String(64), primary_key=True),
-    Column("group_id", String(64), nullable=False),
-    Column("domain", String(255), nullable=False),
-    Column("label", String(320), nullable=False),
+    Column("request_id", Exact(64), primary_key=True),
+    Column("account_id", Exact(64), primary_key=True),
+    Column("group_id", Exact(64), nullable=False),
+    Column("domain", Exact(255), nullable=False),
+    Column("label", Words(320), nullable=False),
     Column("state", _words(ImportState, 32), nullable=False),
     # The platform's own name for the imported show.
-    Column("reference", Text, nullable=False, server_default=""),
+    Column("reference", Words(), nullable=False, server_default=""),
     # Submissions begun, and permanent failures since the last success.
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("failures", Integer, nullable=False, server_default="0"),
     # Runs in a row that did not get through, for whatever lasting reason, and until when no run tries again by itself.
     Column("setbacks", Integer, nullable=False, server_default="0"),
     Column("not_before", UtcDateTime),
-    Column("message", Text, nullable=False, server_default=""),
-    Column("remedy", Text, nullable=False, server_default=""),
+    Column("message", Words(), nullable=False, server_default=""),
+    Column("remedy", Words(), nullable=False, server_default=""),
     # The task that worked it last, for a person who follows it into Airflow; empty until one did.
-    Column("dag_id", String(250), nullable=False, server_default=""),
-    Column("run_id", String(250), nullable=False, server_default=""),
-    Column("task_id", String(250), nullable=False, server_default=""),
+    Column("dag_id", Words(250), nullable=False, server_default=""),
+    Column("run_id", Words(250), nullable=False, server_default=""),
+    Column("task_id", Words(250), nullable=False, server_default=""),
     Column("map_index", Integer, nullable=False, server_default="-1"),
     # Its links by state, kept by what changes them.
     Column("links", Integer, nullable=False, server_default="0"),
@@ -103,7 +147,7 @@ submission = Table(
     Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
     # The newest pull that had it; the day (UTC, YYYY-MM-DD) its newest link was stored.
     Column("pulled_at", UtcDateTime),
-    Column("delivered_on", String(10), nullable=False, server_default=""),
+    Column("delivered_on", Words(10), nullable=False, server_default=""),
     Column("submitted_at", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("likepion_submission_account", "account_id"),
@@ -119,15 +163,15 @@ submission = Table(
 claim = Table(
     "likepion_claim",
     metadata,
-    Column("account_id", String(64), primary_key=True),
-    Column("request_id", String(64), nullable=False),
+    Column("account_id", Exact(64), primary_key=True),
+    Column("request_id", Exact(64), nullable=False),
     # The run that may use the claim, and the task attempt that uses it now; both empty once let go.
-    Column("scope", String(512), nullable=False, server_default=""),
-    Column("holder", String(64), nullable=False, server_default=""),
+    Column("scope", Exact(512), nullable=False, server_default=""),
+    Column("holder", Exact(64), nullable=False, server_default=""),
     # The insert that was begun under it, which ends it at the manager whatever it stores; empty while there was none.
-    Column("insert_id", String(64), nullable=False, server_default=""),
+    Column("insert_id", Exact(64), nullable=False, server_default=""),
     Column("expires_at", UtcDateTime, nullable=False),
-    Column("boot_id", String(64), nullable=False, server_default=""),
+    Column("boot_id", Exact(64), nullable=False, server_default=""),
     Column("boot_expires_s", Float, nullable=False, server_default="0"),
     Index("likepion_claim_scope", "scope"),
 )
@@ -136,22 +180,22 @@ link = Table(
     "likepion_link",
     metadata,
     Column("id", _RowNumber, primary_key=True, autoincrement=True),
-    Column("request_id", String(64), nullable=False),
-    Column("account_id", String(64), nullable=False),
+    Column("request_id", Exact(64), nullable=False),
+    Column("account_id", Exact(64), nullable=False),
     # Of the URL as it is compared; the URL itself is as the platform spells it.
-    Column("url_sha256", String(64), nullable=False),
-    Column("url", Text, nullable=False),
+    Column("url_sha256", Exact(64), nullable=False),
+    Column("url", Exact(), nullable=False),
     # The SHA-256 of the feed's guid: what the platform calls the page may change, what the feed calls it does not.
-    Column("episode", String(64), nullable=False),
+    Column("episode", Exact(64), nullable=False),
     Column("state", _words(LinkState, 16), nullable=False),
     # One insert's name; how many inserts this link was in.
-    Column("send_id", String(64), nullable=False, server_default=""),
+    Column("send_id", Exact(64), nullable=False, server_default=""),
     Column("sends", Integer, nullable=False, server_default="0"),
     Column("sent_at", UtcDateTime),
     # Stored by inference, not by the server's word.
     Column("presumed", Boolean, nullable=False, server_default=false()),
     # What is known of the last send, for a person.
-    Column("evidence", Text, nullable=False, server_default=""),
+    Column("evidence", Words(), nullable=False, server_default=""),
     Column("updated_at", UtcDateTime, nullable=False),
     # The account first, so that its links under other posts are found as well.
     UniqueConstraint("account_id", "request_id", "url_sha256", name="likepion_link_once"),
@@ -161,19 +205,19 @@ link = Table(
 failure = Table(
     "likepion_failure",
     metadata,
-    Column("request_id", String(64), primary_key=True),
-    Column("account_id", String(64), primary_key=True),
-    Column("note", Text, nullable=False),
+    Column("request_id", Exact(64), primary_key=True),
+    Column("account_id", Exact(64), primary_key=True),
+    Column("note", Words(), nullable=False),
     # Never ``sending``
     Column("state", _words(LinkState, 16), nullable=False),
     # One request's name.
-    Column("send_id", String(64), nullable=False, server_default=""),
+    Column("send_id", Exact(64), nullable=False, server_default=""),
     Column("sent_at", UtcDateTime),
 )
 
 setting = Table(
     "likepion_setting",
     metadata,
-    Column("name", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", Exact(64), primary_key=True),
+    Column("value", Exact(), nullable=False),
 )

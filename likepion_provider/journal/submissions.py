@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, Text, bindparam, func, select, update
+from sqlalchemy import Executable, bindparam, func, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
@@ -22,15 +22,12 @@ from likepion_provider.journal.keys import (
     read_rows,
     row_columns,
 )
-from likepion_provider.journal.schema import submission
+from likepion_provider.journal.schema import Words, submission
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
 
 #: Where a platform lists a part of the episodes, how often a run looks for the rest, and for how long since the import.
 LOOK_AGAIN_AFTER = timedelta(hours=3)
 LOOK_AGAIN_FOR = timedelta(days=14)
-
-#: What the column holds; a user name may be longer.
-LABEL_CHARS = 320
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +208,7 @@ _RECORD = (
         remedy=bindparam("advice"),
         not_before=bindparam("until"),
         updated_at=bindparam("at"),
-        reference=func.coalesce(func.nullif(bindparam("known", type_=Text), ""), submission.c.reference),
+        reference=func.coalesce(func.nullif(bindparam("known", type_=Words()), ""), submission.c.reference),
         failures=submission.c.failures * bindparam("keeps") + bindparam("failed"),
         setbacks=submission.c.setbacks * bindparam("keeps") + bindparam("set_back"),
     )
@@ -224,7 +221,7 @@ def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:
         "account_id": task.account_id,
         "group_id": task.group_id,
         "domain": task.domain,
-        "label": task.label[:LABEL_CHARS],
+        "label": task.label,
         "state": ImportState.NEW,
         "run_id": run_id,
         "task_id": "",

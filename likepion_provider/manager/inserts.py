@@ -30,7 +30,7 @@ from urllib.parse import quote, urlsplit
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.manager.urls import normal_url
-from likepion_provider.models import Credentials
+from likepion_provider.models import Credentials, writable
 
 #: How much of a server's message goes into an error.
 MESSAGE_CHARS = 200
@@ -117,11 +117,6 @@ def canonical_url(url: str) -> str:
     url = url.strip()
     # What is no text of a URL stays as it is: a lone surrogate has no escape.
     return normal_url(quote(url, safe=_ASCII)).replace(",", "%2C") if url.isprintable() else url
-
-
-def writable(text: str) -> str:
-    """The text without what JSON allows but UTF-8 or PostgreSQL does not: lone surrogates and NUL."""
-    return text.encode("utf-8", "replace").decode().replace("\x00", "")
 
 
 def words_of(row: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from likepion_provider.errors import (
     Rejected,
     Transient,
 )
-from likepion_provider.manager.inserts import MESSAGE_CHARS, read_records, whole, words_of, writable
+from likepion_provider.manager.inserts import MESSAGE_CHARS, read_records, whole, words_of
 from likepion_provider.manager.inserts import LinkReport as LinkReport
 from likepion_provider.manager.inserts import LinkStatus as LinkStatus
 from likepion_provider.manager.inserts import Record as Record
@@ -42,7 +42,7 @@ from likepion_provider.manager.tasks import (
 )
 from likepion_provider.manager.tasks import Pulled as Pulled
 from likepion_provider.manager.urls import normal_url as normal_url
-from likepion_provider.models import Account
+from likepion_provider.models import Account, writable
 
 API_PATH = "/api/v1/podcast"
 API_KEY_HEADER = "X-API-Key"

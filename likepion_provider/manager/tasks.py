@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from likepion_provider.manager.inserts import writable
-from likepion_provider.models import Account, Credentials, SecondaryTask
+from likepion_provider.models import Account, Credentials, SecondaryTask, writable
 
 #: Bounds of what is read, which the journal and the feeds hold to as well.
 MAX_ID_CHARS = 64

@@ -15,7 +15,15 @@ from typing import Any, Protocol
 
 from likepion_provider.aio import Gate, all_of, beside, patiently
 from likepion_provider.clock import Clock, Moment
-from likepion_provider.errors import BadRequest, LeaseLost, LikepionError, PlatformChanged, PlatformError, Transient
+from likepion_provider.errors import (
+    BadRequest,
+    LeaseLost,
+    LikepionError,
+    NotJournaled,
+    PlatformChanged,
+    PlatformError,
+    Transient,
+)
 from likepion_provider.journal import Journal, Prepared, Submission
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.protocol import wire_url
@@ -200,7 +208,7 @@ class BatchImport:
                 permanent=error.is_permanent,
                 not_before=self._clock.now() + self._back_off(key),
             )
-        except LeaseLost as lost:
+        except (LeaseLost, NotJournaled) as lost:
             log.info("Not noted: %s", lost)
 
     async def _tell_manager(self, key: PostAccount, reason: AccountReport) -> None:
