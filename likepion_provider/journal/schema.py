@@ -66,7 +66,7 @@ class Words(TypeDecorator[str]):
 
     def load_dialect_impl(self, dialect: Any) -> Any:
         """The database's own type."""
-        return dialect.type_descriptor(String(self.length) if self.length else Text())
+        return String(self.length) if self.length else Text()
 
     def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
         """Clean and cut."""
