@@ -170,27 +170,55 @@ def journal_of(connection: Any | None) -> Journal:
 
 
 def journal_url(connection: Any | None) -> str:
-    """The SQLAlchemy URL of the journal.
+    """The SQLAlchemy URL of the journal, with every parameter that the connection has.
 
-    :raises JournalUnusable: the connection is neither PostgreSQL nor SQLite.
+    :raises JournalUnusable: the connection is neither PostgreSQL nor a SQLite file, which its absolute path names.
     """
     if connection is None:
         return f"sqlite:///{default_journal_path()}"
-    if connection.conn_type == "sqlite":
-        return f"sqlite:///{connection.host}"
-    if connection.conn_type not in ("postgres", "postgresql"):
+    if connection.conn_type not in ("postgres", "postgresql", "sqlite"):
         raise JournalUnusable(f"the connection {JOURNAL_CONN_ID} is of type {connection.conn_type!r}")
     from sqlalchemy import URL
 
-    url = URL.create(
-        "postgresql+psycopg",
-        username=connection.login,
-        password=connection.password,
-        host=connection.host,
-        port=connection.port,
-        database=connection.schema,
-    )
+    query = {name: _parameter(name, value) for name, value in connection.extra_dejson.items()}
+    if connection.conn_type == "sqlite":
+        # Airflow's form has the path in host, a URI has it in what Airflow calls schema.
+        url = URL.create("sqlite", database=_absolute(connection.host or connection.schema or ""), query=query)
+    else:
+        url = URL.create(
+            "postgresql+psycopg",
+            username=connection.login,
+            password=connection.password,
+            host=connection.host,
+            port=connection.port,
+            database=connection.schema,
+            query=query,
+        )
     return url.render_as_string(hide_password=False)
+
+
+def _absolute(path: str) -> str:
+    if not Path(path).is_absolute():
+        raise JournalUnusable(
+            f"the connection {JOURNAL_CONN_ID} names the SQLite file {path!r}, which is another file in every folder",
+            remedy="Put the file's absolute path into host; in a URI it has four slashes: sqlite:////folder/file.db.",
+        )
+    return path
+
+
+def _parameter(name: str, value: Any) -> str:
+    """An extra as a URL's parameter: text, a number, on or off, or null.
+
+    :raises JournalUnusable: it is none of these.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, int):
+        return "null" if value is None else str(int(value))
+    raise JournalUnusable(
+        f"the extra {name!r} of the connection {JOURNAL_CONN_ID} is neither text nor a number",
+        remedy="Correct the connection's extras: each is a parameter of its database's driver.",
+    )
 
 
 def default_journal_path() -> Path:
@@ -199,7 +227,9 @@ def default_journal_path() -> Path:
 
 
 def _refuse_sqlite_on_many_machines() -> None:
-    executors = conf.get("core", "executor", fallback="LocalExecutor")
-    names = {each.split(":")[-1].rsplit(".", 1)[-1].strip() for each in executors.split(",")}
+    # ``Executor,alias:Executor;team=Executor,...``
+    teams = conf.get("core", "executor", fallback="LocalExecutor").split(";")
+    executors = [each.strip() for team in teams for each in team.rpartition("=")[2].split(",")]
+    names = {each.split(":")[-1].rsplit(".", 1)[-1] for each in executors if each}
     if distributed := sorted(names - ONE_MACHINE_EXECUTORS):
         raise JournalUnusable(f"a SQLite journal cannot be shared by the machines of {', '.join(distributed)}")

@@ -9,18 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, StatementError
-from sqlalchemy.exc import TimeoutError as NoConnectionLeft
+from sqlalchemy import Connection, Engine, Table, text
 
-from likepion_provider.errors import JournalUnusable, NotJournaled
+from likepion_provider.errors import JournalUnusable
+from likepion_provider.journal.engine import make_engine, named_failures
 
 #: The newest file in ``migrations/versions``.
 HEAD = "0001"
 MIGRATIONS = Path(__file__).parent / "migrations"
-#: How long SQLite waits for another process's transaction, in milliseconds.
-SQLITE_BUSY_MS = 30_000
 
 
 class Database:
@@ -32,13 +28,10 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            self.engine = _engine(url)
-        except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
-            raise JournalUnusable(f"the journal's connection cannot be used: {type(error).__name__}: {error}") from None
+        self.engine = make_engine(url)
         self._current = threading.local()
         try:
-            with _named_failures():
+            with named_failures():
                 if _schema_version(self.engine) != HEAD:
                     _upgrade(self.engine)
         except JournalUnusable:
@@ -58,7 +51,7 @@ class Database:
         if outer is not None:
             yield outer
             return
-        with _named_failures(), self.engine.begin() as connection:
+        with named_failures(), self.engine.begin() as connection:
             self._current.connection = connection
             try:
                 yield connection
@@ -71,7 +64,7 @@ class Database:
 
         :raises JournalUnusable: the database failed.
         """
-        with _named_failures(), self.engine.connect().execution_options(likepion_reading=True) as connection:
+        with named_failures(), self.engine.connect().execution_options(likepion_reading=True) as connection:
             yield connection
 
     def close(self) -> None:
@@ -110,49 +103,6 @@ def _insert(dialect: str) -> Any:
     from sqlalchemy.dialects.postgresql import insert
 
     return insert
-
-
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
-    if parsed.get_backend_name() != "sqlite":
-        raise ArgumentError(f"{parsed.get_backend_name()} is neither PostgreSQL nor SQLite")
-    if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN would come too late
-    for pragma in (f"busy_timeout={SQLITE_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    reading = connection.get_execution_options().get("likepion_reading")
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
-@contextlib.contextmanager
-def _named_failures() -> Iterator[None]:
-    try:
-        yield
-    except StatementError as error:
-        words = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
-        if isinstance(error, DataError | IntegrityError) or not isinstance(error, DBAPIError):
-            raise NotJournaled(f"the journal does not take a value: {words}") from error
-        raise JournalUnusable(f"the journal's database failed: {words}") from error
-    except (UnicodeError, OverflowError) as error:
-        # From the driver, about a value.
-        raise NotJournaled(f"the journal does not take a value: {error}") from error
-    except NoConnectionLeft as error:
-        raise JournalUnusable("the journal's database gave no connection in time") from error
 
 
 def _schema_version(engine: Engine) -> str | None:
