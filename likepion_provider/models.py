@@ -179,6 +179,8 @@ class Standing(str, Enum):
     FAILED = "failed"
     #: Links are parked: an insert's answer was lost.
     UNKNOWN = "unknown"
+    #: Its post has not run for two weeks: what was left of it is asked for no more.
+    RETIRED = "retired"
 
 
 class LinkState(str, Enum):

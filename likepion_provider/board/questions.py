@@ -228,13 +228,14 @@ class Overview:
 
         :return: how many there are in all, and the page.
         """
-        parked = link.c.state == LinkState.UNKNOWN
+        # A person need not look after what is retired.
+        parked = and_(link.c.state == LinkState.UNKNOWN, func.coalesce(submission.c.retired, 0) == 0)
         same = same_key(link, submission)
         page = _UNKNOWN.outerjoin(submission, same).where(parked).order_by(link.c.sent_at, link.c.id)
-        number = select(func.count()).select_from(link).where(parked)
+        number = select(func.count()).select_from(link).outerjoin(submission, same).where(parked)
         if group_id:
             page = page.where(submission.c.group_id == group_id)
-            number = number.join(submission, same).where(submission.c.group_id == group_id)
+            number = number.where(submission.c.group_id == group_id)
         with self._database.reading() as connection:
             total = connection.execute(number).scalar_one()
             return total, read_rows(connection, page.offset(offset).limit(limit), UnknownRow)

@@ -23,6 +23,8 @@ _IMPORT = {
 
 def state_of(row: AccountRow) -> str:
     """One short sentence."""
+    if row.standing is Standing.RETIRED:
+        return f"Retired: its post has not run for two weeks; {row.stored} of {_links(row.links)} reported"
     if row.standing is Standing.UNKNOWN:
         return f"The answer for {_links(row.parked)} was lost"
     if _was_refused(row):
@@ -47,6 +49,8 @@ def next_try_of(row: AccountRow, now: datetime) -> datetime | None:
 
 def trouble_of(row: AccountRow) -> tuple[str, str]:
     """The last trouble and its remedy; both empty where there was none."""
+    if row.standing is Standing.RETIRED:
+        return state_of(row), "Nothing to do: should its post run again, the account goes on where it stopped."
     if row.standing is Standing.UNKNOWN:
         return state_of(row), OutcomeUnknown.remedy
     if _was_refused(row):

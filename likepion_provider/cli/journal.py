@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="links, newest first")
     listing.add_argument("--state", choices=[state.value for state in LinkState], help="only these")
     listing.add_argument("--group", default="", metavar="GROUP_ID", help="only this group's")
+    listing.add_argument("--retired", action="store_true", help="only those whose post has not run for two weeks")
     listing.add_argument("--limit", type=int, default=50, help="at most this many (50)")
     showing = actions.add_parser("show", help="one account: its imports and links")
     showing.add_argument("account_id")
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(journal: Journal, args: argparse.Namespace) -> None:
     state = LinkState(args.state) if args.state else None
-    links = journal.links.listed(state=state, group_id=args.group, limit=args.limit)
+    links = journal.links.listed(state=state, group_id=args.group, limit=args.limit, retired=args.retired)
     for link in links:
         print(_line(link))
     print(f"{len(links)} links")
@@ -69,6 +70,8 @@ def _show(journal: Journal, args: argparse.Namespace) -> None:
     for each in submissions:
         print(f"{each.label}  post {each.key.request_id}  group {each.group_id}")
         print(f"  {each.state.value}, {each.attempts} submissions, {each.failures} failures, {each.updated_at:%F %T}Z")
+        if each.retired:
+            print("  retired: its post has not run for two weeks, so nothing is asked for any more")
         if each.message:
             print(f"  {each.message.rstrip('.')}. {each.remedy}")
         for link in journal.links.of_key(each.key):

@@ -19,6 +19,7 @@ from likepion_provider.journal.links import Link, Links, Prepared, Sending
 from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.settling import Settling
 from likepion_provider.journal.submissions import Submission, Submissions, TaskName
+from likepion_provider.journal.unfinished import Unfinished
 
 __all__ = ["Journal", "Link", "Prepared", "Sending", "Submission", "TaskName", "open_journal"]
 
@@ -38,6 +39,7 @@ class Journal:
         self.submissions = Submissions(database)
         self.links = Links(database)
         self.failures = Failures(database)
+        self.unfinished = Unfinished(database)
         self.settling = Settling(database)
         self.settings = Settings(database)
 

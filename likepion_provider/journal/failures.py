@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require, spend, unspend
 from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.keys import each_named, key_columns, named, of_key, read_keys, same_key
-from likepion_provider.journal.schema import failure, link
+from likepion_provider.journal.schema import LONG_AGO, failure, link, submission
 from likepion_provider.models import LinkState, PostAccount
 
 
@@ -56,6 +56,7 @@ class Failures:
             begun = connection.execute(_BEGIN_SEND, named(key) | {"send": send_id, "at": now.at})
             if begun.rowcount:
                 spend(connection, key.account_id, send_id)
+                _note_reported(connection, [key])
         return send_id if begun.rowcount else ""
 
     def end_send(self, key: PostAccount, send_id: str, state: LinkState) -> None:
@@ -67,6 +68,7 @@ class Failures:
             if state is LinkState.PREPARED:
                 unspend(connection, key.account_id, send_id)
             connection.execute(_END_SEND, named(key) | {"send": send_id, "to": state})
+            _note_reported(connection, [key])
 
 
 def withdraw(connection: Connection, keys: Collection[PostAccount]) -> None:
@@ -88,15 +90,22 @@ def send_again(connection: Connection, keys: Collection[PostAccount], sent_until
     again = each_named(set(keys).intersection(read_keys(connection, select(*key_columns(failure)).where(due))))
     if again:
         connection.execute(update(failure).where(_OF_KEY, due).values(state=LinkState.PREPARED), again)
+        _note_reported(connection, [PostAccount(each["request"], each["account"]) for each in again])
 
 
-def is_reported() -> ColumnElement[bool]:
-    """Of a link: whether its account may be reported as failed, so that no pull brings it back for that post."""
-    may_be_there = failure.c.state.in_((LinkState.UNKNOWN, LinkState.STORED))
-    return exists().where(same_key(failure, link), may_be_there)
+def _note_reported(connection: Connection, keys: Collection[PostAccount]) -> None:
+    """File with the submission whether a report may be at the manager, so that no pull brings the account back."""
+    connection.execute(_NOTE_REPORTED, each_named(keys))
 
 
 _OF_KEY = of_key(failure)
+_MAY_BE_THERE = or_(failure.c.state == LinkState.UNKNOWN, failure.c.state == LinkState.STORED)
+_NUMBER = select(func.count()).select_from(failure).where(same_key(failure, submission), _MAY_BE_THERE)
+_NOTE_REPORTED = (
+    update(submission)
+    .where(of_key(submission))
+    .values(reported=_NUMBER.correlate(submission).scalar_subquery(), ask_after=LONG_AGO)
+)
 # Not in_(): a statement that is run for many keys takes no list.
 _IS_ABSENT = or_(failure.c.state == LinkState.PREPARED, failure.c.state == LinkState.REFUSED)
 _WITHDRAW = delete(failure).where(_OF_KEY, _IS_ABSENT)

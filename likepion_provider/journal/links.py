@@ -15,13 +15,12 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import lock, require, spend, unspend
 from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.episodes import Known, Page, Plan, plan
-from likepion_provider.journal.failures import is_reported
 from likepion_provider.journal.keys import (
     among,
     each_named,
@@ -33,10 +32,10 @@ from likepion_provider.journal.keys import (
     row_columns,
     same_key,
 )
-from likepion_provider.journal.schema import link, submission
+from likepion_provider.journal.schema import LONG_AGO, link, submission
 from likepion_provider.journal.tally import state_within_key, tally
 from likepion_provider.manager.protocol import Record, normal_url
-from likepion_provider.models import LinkState, PostAccount
+from likepion_provider.models import LinkState, PostAccount, Standing
 
 #: How often a link that the manager refuses is offered to it before a person must look, and what that person does.
 MAX_SENDS = 5
@@ -201,22 +200,11 @@ class Links:
 
     # --- questions of the steps ---
 
-    def leftovers(self, limit: int) -> list[PostAccount]:
-        """Accounts with a stored link, or reported as failed, and something left to send, oldest first.
-
-        The manager does not hand them out again for that post, so nobody else works them either.
-
-        :param limit: at most this many.
-        """
-        query = (
-            select(*_KEY)
-            .where(_MAY_BE_SENT, or_(_has_stored(), is_reported()))
-            .group_by(*_KEY)
-            .order_by(func.min(link.c.id))
-            .limit(limit)
-        )
+    def leftovers(self, keys: Collection[PostAccount]) -> set[PostAccount]:
+        """Those of some accounts that have something left to send."""
         with self._database.reading() as connection:
-            return read_keys(connection, query)
+            query = select(*_KEY).where(_MAY_BE_SENT_OF_KEY).distinct()
+            return {key for part in among(link, keys) for key in read_keys(connection, query.where(part))}
 
     def states(self, keys: Collection[PostAccount]) -> dict[PostAccount, Counter[LinkState]]:
         """How many links each account has in each state."""
@@ -248,13 +236,23 @@ class Links:
 
     # --- questions of people ---
 
-    def listed(self, *, state: LinkState | None = None, group_id: str = "", limit: int = 100) -> list[Link]:
-        """Rows, newest first."""
+    def listed(
+        self, *, state: LinkState | None = None, group_id: str = "", limit: int = 100, retired: bool = False
+    ) -> list[Link]:
+        """Rows, newest first.
+
+        :param retired: only those of accounts that were retired; which links of unknown outcome are otherwise not.
+        """
         query = select(*LINK).order_by(link.c.id.desc()).limit(limit)
         if state:
             query = query.where(link.c.state == state)
         if group_id:
             query = query.join(submission, same_key(link, submission)).where(submission.c.group_id == group_id)
+        if retired or state is LinkState.UNKNOWN:
+            # From the submission on: there are few, and its index knows them.
+            of_retired = select(link.c.id).join(submission, same_key(link, submission))
+            found = link.c.id.in_(of_retired.where(submission.c.standing == Standing.RETIRED))
+            query = query.where(found if retired else ~found)
         with self._database.reading() as connection:
             return read_rows(connection, query, Link)
 
@@ -323,11 +321,6 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _has_stored() -> ColumnElement[bool]:
-    other = link.alias()
-    return exists().where(same_key(other, link), state_within_key(other) == LinkState.STORED)
-
-
 _KEY = key_columns(link)
 _OF_KEY = of_key(link)
 LINK = row_columns(link, Link)
@@ -337,10 +330,16 @@ UNSETTLED = link.c.state.in_((LinkState.SENDING, LinkState.UNKNOWN))
 _MAY_BE_SENT = or_(
     link.c.state == LinkState.PREPARED, and_(link.c.state == LinkState.REFUSED, link.c.sends < MAX_SENDS)
 )
+_MAY_BE_SENT_OF_KEY = or_(
+    state_within_key(link) == LinkState.PREPARED,
+    and_(state_within_key(link) == LinkState.REFUSED, link.c.sends < MAX_SENDS),
+)
 _BEING_SENT = select(*_KEY).where(link.c.state == LinkState.SENDING).distinct()
 
 # Made once, as of_key() says why.
-_MORE_LINKS = update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"))
+_MORE_LINKS = (
+    update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"), ask_after=LONG_AGO)
+)
 _KNOWN_OF_ACCOUNT = select(*(link.c[name] for name in Known._fields)).where(link.c.account_id == bindparam("account"))
 _KNOWN = _KNOWN_OF_ACCOUNT.where(link.c.request_id == bindparam("request"))
 _IS_ROW = link.c.id == bindparam("row")

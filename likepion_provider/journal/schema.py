@@ -104,12 +104,25 @@ _RowNumber = BigInteger().with_variant(Integer, "sqlite")
 
 #: Derived by the database itself so that no writer can forget it.
 STANDING = (
-    "CASE WHEN parked > 0 THEN 'unknown'"
+    "CASE WHEN retired > 0 THEN 'retired'"
+    " WHEN parked > 0 THEN 'unknown'"
     " WHEN state = 'needs_verification' THEN 'needs_person'"
     " WHEN state IN ('failed', 'locked') OR refused > 0 THEN 'failed'"
     " WHEN links > 0 AND stored = links THEN 'delivered'"
     " ELSE 'waiting' END"
 )
+
+#: Why a run asks about an account that no pull brings back, as :class:`~likepion_provider.journal.unfinished.Left`
+#: numbers it; 0 where it does not.
+LEFT = (
+    "CASE WHEN retired > 0 OR NOT (parked > 0 OR (stored + reported > 0"
+    " AND (links > stored OR state IN ('submitting', 'submitted', 'in_review')))) THEN 0"
+    " WHEN asked > 0 THEN 3"
+    " WHEN stored + reported > 0 THEN 1"
+    " ELSE 2 END"
+)
+#: Before everything.
+LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 #: What a person may type to find an account: its name, or an id of its own, its group's or its post's.
 SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_id)"
@@ -143,6 +156,14 @@ submission = Table(
     Column("stored", Integer, nullable=False, server_default="0"),
     Column("parked", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
+    # Whether a report of its failure may be at the manager.
+    Column("reported", Integer, nullable=False, server_default="0"),
+    # How often, and since when, its post did not run when it was asked about; not before when it is asked about again.
+    Column("asked", Integer, nullable=False, server_default="0"),
+    Column("asked_since", UtcDateTime),
+    Column("ask_after", UtcDateTime, nullable=False, server_default="1970-01-01 00:00:00+00:00"),
+    Column("retired", Integer, nullable=False, server_default="0"),
+    Column("left", Integer, Computed(LEFT, persisted=True), nullable=False),
     Column("standing", _words(Standing, 16), Computed(STANDING, persisted=True), nullable=False),
     Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
     # The newest pull that had it; the day (UTC, YYYY-MM-DD) its newest link was stored.
@@ -156,6 +177,7 @@ submission = Table(
     # With the key, so that a far page is counted off in the index alone.
     Index("likepion_submission_standing", "standing", "updated_at", "request_id", "account_id"),
     Index("likepion_submission_newest", "updated_at", "request_id", "account_id"),
+    Index("likepion_submission_left", "left", "ask_after", "request_id", "account_id"),
     Index("likepion_submission_run", "run_id", "map_index"),
     Index("likepion_submission_delivered", "delivered_on", "domain", "stored"),
 )

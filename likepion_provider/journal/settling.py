@@ -35,7 +35,8 @@ from likepion_provider.journal.links import LINK, UNSETTLED, Link, park
 from likepion_provider.journal.schema import link, submission
 from likepion_provider.journal.settings import get, put
 from likepion_provider.journal.tally import state_within_key, tally
-from likepion_provider.manager.protocol import CLAIM_TTL_S
+from likepion_provider.journal.unfinished import Left, due, put_off
+from likepion_provider.manager.protocol import CLAIM_TTL_S, MAX_PULL
 from likepion_provider.models import ImportState, LinkState, PostAccount
 
 #: The setting that says how unknown outcomes are settled.
@@ -97,15 +98,15 @@ class Settling:
                 return 0, proof
             over = _over_since(pulled_at)
             silent = [row for key, rows in sent.items() if not confirmed[key] for row in rows]
-            due = [row.id for row in silent if row.sent_at <= over and row.url]
+            absent = [row.id for row in silent if row.sent_at <= over and row.url]
             evidence = f"handed out again at {_shown(pulled_at)}: was not stored"
-            for part in in_parts(due):
+            for part in in_parts(absent):
                 # Nothing is there, so the next insert counts as the account's first: see presumable().
                 again = _filed(LinkState.PREPARED, evidence, pulled_at)
                 connection.execute(update(link).where(link.c.id.in_(part)).values(sends=0, **again))
             tally(connection, sent, pulled_at)
             failures.send_again(connection, pulled, over)
-            return len(due), proof
+            return len(absent), proof
 
     def presumable(self, pulled: Collection[PostAccount], pulled_at: datetime) -> list[PostAccount]:
         """Accounts whose unknown links an *exhaustive* pull speaks for by not having them.
@@ -114,20 +115,24 @@ class Settling:
         claim of ours nor a report of failure can be why the account was not handed out. The caller still has to see
         that the post is active. Where more is to be sent, a person has to say: an inference lets nobody claim the
         account, and no pull brings it back.
+
+        Those whose turn it is come first; what the pull does not speak for waits for another.
         """
-        with self._database.reading() as connection:
+        with self._database.writing() as connection:
             if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return []
-            open_keys = read_keys(connection, select(*_KEY).where(UNSETTLED, ~failures.is_reported()).distinct())
-            absent = set(open_keys).difference(pulled)
+            asked = due(connection, Left.OUTCOME, MAX_PULL, pulled_at)
+            absent = set(asked).difference(pulled)
             absent -= _has_more_to_come(connection, absent)
             sent = _sent(connection, absent, link.c.sends > 0)
             busy = claimed(connection, {key.account_id for key in absent}, pulled_at)
-        return sorted(
-            key
-            for key in absent
-            if key.account_id not in busy and _is_one_first_insert(sent[key], _over_since(pulled_at))
-        )
+            silent = {
+                key
+                for key in absent
+                if key.account_id not in busy and _is_one_first_insert(sent[key], _over_since(pulled_at))
+            }
+            put_off(connection, set(asked) - silent, pulled_at + timedelta(seconds=CLAIM_TTL_S))
+        return sorted(silent)
 
     def presume(self, key: PostAccount, at: datetime) -> None:
         """Take an account's unknown links for stored: see :meth:`presumable`."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, func, select, update
+from sqlalchemy import Executable, and_, bindparam, func, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
@@ -64,6 +64,8 @@ class Submission:
     remedy: str
     submitted_at: datetime | None
     updated_at: datetime
+    #: 1 where its post has not run for so long that nobody asks for it any more.
+    retired: int = 0
 
 
 class Submissions:
@@ -135,27 +137,20 @@ class Submissions:
         """The rows of some keys; unknown ones are missing."""
         return {each.key: each for each in self._rows(*map(_ROWS.where, among(submission, keys)))}
 
-    def incomplete(self, limit: int, now: datetime) -> list[PostAccount]:
-        """Accounts that were reported with a part of their episodes and are due for another look, the oldest first.
+    def incomplete(self, keys: Collection[PostAccount], now: datetime) -> set[PostAccount]:
+        """Those of some accounts that were reported with a part of their episodes and are due for another look.
 
-        :param limit: at most this many.
         :param now: aware.
         """
-        since = now - LOOK_AGAIN_FOR
-        query = (
-            select(*_KEY)
-            .where(
-                submission.c.state.in_([state for state in ImportState if state.is_under_way]),
-                submission.c.stored > 0,
-                submission.c.submitted_at >= since,
-                # Follows from the line before, but has an index.
-                submission.c.updated_at.between(since, now - LOOK_AGAIN_AFTER),
-            )
-            .order_by(submission.c.updated_at)
-            .limit(limit)
+        is_due = and_(
+            submission.c.state.in_([state for state in ImportState if state.is_under_way]),
+            submission.c.stored > 0,
+            submission.c.submitted_at >= now - LOOK_AGAIN_FOR,
+            submission.c.updated_at <= now - LOOK_AGAIN_AFTER,
         )
         with self._database.reading() as connection:
-            return read_keys(connection, query)
+            queries = [select(*_KEY).where(part, is_due) for part in among(submission, keys)]
+            return {key for query in queries for key in read_keys(connection, query)}
 
     def looked_at(self, keys: Collection[PostAccount], now: datetime) -> None:
         """Put the next look :data:`LOOK_AGAIN_AFTER` off, whatever becomes of this one.

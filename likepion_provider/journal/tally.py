@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from likepion_provider.journal.keys import each_named, of_key, same_key
-from likepion_provider.journal.schema import link, submission
+from likepion_provider.journal.schema import LONG_AGO, link, submission
 from likepion_provider.models import LinkState, PostAccount
 
 
@@ -58,5 +58,7 @@ _TALLY = (
         refused=_number(_state == LinkState.REFUSED),
         delivered_on=case((submission.c.stored < _STORED, bindparam("day")), else_=submission.c.delivered_on),
         updated_at=bindparam("at"),
+        # It has changed, so a run may have something to do.
+        ask_after=LONG_AGO,
     )
 )

@@ -11,22 +11,26 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from likepion_provider.aio import Gate, all_of, patiently
 from likepion_provider.clock import Clock, Moment
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
 from likepion_provider.journal.claims import HANDED_OVER
+from likepion_provider.journal.submissions import LOOK_AGAIN_AFTER
+from likepion_provider.journal.unfinished import ASK_AFTER, Left
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.lease import Lease
-from likepion_provider.manager.protocol import MAX_PULL
+from likepion_provider.manager.protocol import CLAIM_TTL_S, MAX_PULL
 from likepion_provider.models import Account, LinkState, PostAccount, SecondaryTask
 
 log = logging.getLogger(__name__)
 
 #: Accounts read side by side.
 READS = 16
+#: Accounts of posts that did not run, and accounts of unknown outcomes, that one run asks about.
+DOUBTFUL = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Intake:
         tasks = await self._asked_for(ids, choice)
         if pulls:
             await self._journal.commit(self._journal.settling.forgive, [task.key for task in tasks], self._clock.now())
+            posts = {task.request_id for task in tasks if task.request_id}
+            await self._journal.commit(self._journal.unfinished.revive, posts)
         done = set() if choice.resend_before else await self._done(tasks)
         open_tasks = [task for task in tasks if task.request_id and task.key not in done]
         taken, busy = await self.take(open_tasks, confirmed_counts=pulls and not choice.resend_before, asks=pulls)
@@ -300,6 +306,7 @@ class Intake:
         await self._journal.commit(claims.grant, self._scope, {task.key: lease for task in ours})
         await self._journal.commit(claims.grant, HANDED_OVER, {task.key: lease for task in beside})
         await self._journal.commit(submissions.note, pulled, self._run_id, asked.at, pulled=True)
+        await self._journal.commit(self._journal.unfinished.revive, {task.request_id for task in pulled})
         if resend_before:
             # Before the pull is taken for a proof: that these were handed out is what the person said.
             await self._resend(ours, resend_before)
@@ -330,32 +337,98 @@ class Intake:
             )
         if not exhaustive:
             return
-        silent = await asyncio.to_thread(settling.presumable, keys, asked.at)
-        for account in await self._read([key.account_id for key in silent[:MAX_PULL]], strict=False):
-            if account.task.key in silent:
-                await self._journal.commit(settling.presume, account.task.key, asked.at)
-                log.warning("%s: links with an unknown outcome are taken for stored", account.task.label)
+        silent = await self._journal.commit(settling.presumable, keys, asked.at)
+        active, _ = await self._running(silent, {}, ())
+        for task in active:
+            await self._journal.commit(settling.presume, task.key, asked.at)
+            log.warning("%s: links with an unknown outcome are taken for stored", task.label)
 
     async def _leftovers(
         self, adopted: Sequence[SecondaryTask], pulled: Sequence[SecondaryTask]
     ) -> list[SecondaryTask]:
         """Accounts with a stored link and something left to send or to find: no pull brings them back for that post."""
-        keys = await asyncio.to_thread(self._journal.links.leftovers, MAX_PULL)
-        submissions, now = self._journal.submissions, self._clock.now()
-        incomplete = await asyncio.to_thread(submissions.incomplete, MAX_PULL, now)
-        await self._journal.commit(submissions.looked_at, incomplete, now)
-        busy = {task.account_id for task in [*adopted, *pulled]}
+        now = self._clock.now()
+        told = {task.account_id: task for task in [*adopted, *pulled]}
         running = {task.request_id for task in pulled}
-        wanted = {key.account_id: key for key in [*keys, *incomplete] if key.account_id not in busy}
-        accounts = await self._read(wanted, strict=False)
-        # By its account's own word, or by the pull's: of the next post, an account may be anybody's.
-        tasks = [
-            _of_post(account.task, key.request_id)
-            for account in accounts
-            if (key := wanted[account.task.account_id]).request_id in {account.task.request_id, *running}
-        ]
-        taken, _ = await self.take(tasks)
+        await self._look_after_doubtful(told, running, now)
+        tasks: dict[str, SecondaryTask] = {}
+        reads = 0
+        # Dead posts are found by the first of their accounts, and must not keep the living ones waiting behind them.
+        while keys := await asyncio.to_thread(self._journal.unfinished.due, Left.REST, MAX_PULL, now):
+            found, read = await self._rest(keys, told, running, now)
+            # An account that is worked already, or is left over of two posts, is worked for one of them at a time.
+            tasks |= {task.account_id: task for task in found if task.account_id not in told}
+            reads += read
+            if reads >= MAX_PULL or len(tasks) >= MAX_PULL:
+                break
+        taken, _ = await self.take(list(tasks.values()))
         return _beside(taken, pulled)
+
+    async def _rest(
+        self, keys: Sequence[PostAccount], told: Mapping[str, SecondaryTask], running: Collection[str], now: datetime
+    ) -> tuple[list[SecondaryTask], int]:
+        """Those of some accounts that a run can do something for; and how many were read."""
+        journal = self._journal
+        incomplete = await asyncio.to_thread(journal.submissions.incomplete, keys, now)
+        to_do = incomplete | await asyncio.to_thread(journal.links.leftovers, keys)
+        await journal.commit(journal.submissions.looked_at, incomplete, now)
+        # Whose turn it was stands behind the others now; where nothing is to be done, for longer.
+        await journal.commit(journal.unfinished.put_off, to_do - incomplete, now + timedelta(seconds=1))
+        await journal.commit(journal.unfinished.put_off, incomplete, now + LOOK_AGAIN_AFTER)
+        await journal.commit(journal.unfinished.put_off, {*keys} - to_do, now + ASK_AFTER)
+        asked = {key.request_id: key for key in keys}.values()
+        wanted = [key for key in keys if key in to_do]
+        wanted += [key for key in asked if key.request_id not in {each.request_id for each in wanted}]
+        found, read = await self._running(wanted, told, running)
+        return [task for task in found if task.key in to_do], read
+
+    async def _look_after_doubtful(
+        self, told: Mapping[str, SecondaryTask], running: Collection[str], now: datetime
+    ) -> None:
+        """Ask whether posts run by now that did not, and those of unknown outcomes; a few, in turn."""
+        unfinished = self._journal.unfinished
+        doubtful = await asyncio.to_thread(unfinished.due, Left.DOUBTFUL, DOUBTFUL, now)
+        outcomes = await asyncio.to_thread(unfinished.due, Left.OUTCOME, DOUBTFUL, now)
+        await self._journal.commit(unfinished.put_off, outcomes, now + timedelta(seconds=CLAIM_TTL_S))
+        speakers = {key.request_id: key for key in [*doubtful, *outcomes]}
+        found, _ = await self._running(list(speakers.values()), told, running)
+        runs = {task.request_id for task in found}
+        await self._journal.commit(unfinished.revive, runs.intersection(key.request_id for key in doubtful))
+
+    async def _running(
+        self, keys: Sequence[PostAccount], told: Mapping[str, SecondaryTask], running: Collection[str]
+    ) -> tuple[list[SecondaryTask], int]:
+        """Those of some accounts whose post runs, by a pull's word or by the account's own; and how many were read.
+
+        One account speaks for its post: the manager names each account's newest post. Of that one, an account may be
+        anybody's.
+
+        :param told: what was heard of accounts already.
+        :param running: posts that are known to run.
+        """
+        speakers = {key.request_id: key.account_id for key in keys if key.request_id not in running}
+        heard = await self._heard({*speakers.values()} - told.keys())
+        read = len({*speakers.values()} - told.keys())
+        heard |= told
+        over = {post for post, each in speakers.items() if each in heard and heard[each].request_id != post}
+        others = {key.account_id for key in keys if key.request_id not in over} - heard.keys() - {*speakers.values()}
+        heard |= await self._heard(others)
+        runs = [
+            key
+            for key in keys
+            if key.account_id in heard and key.request_id in {heard[key.account_id].request_id, *running}
+        ]
+        lost = {key for key in keys if key.request_id not in over}.difference(runs)
+        retired = await self._journal.commit(self._journal.unfinished.in_vain, over, lost, self._clock.now())
+        for post, number in retired.items():
+            reason = "its post has not run for two weeks, so what was left of it is retired"
+            name = f"{number} account{'' if number == 1 else 's'} of post {post}"
+            self.refusals.append(Refusal(name, "", reason))
+            log.warning("%s: %s", name, reason)
+        return [_of_post(heard[key.account_id], key.request_id) for key in runs], read + len(others)
+
+    async def _heard(self, account_ids: Iterable[str]) -> dict[str, SecondaryTask]:
+        return {each.task.account_id: each.task for each in await self._read(sorted(account_ids), strict=False)}
 
 
 def _of_post(task: SecondaryTask, request_id: str) -> SecondaryTask:

@@ -20,6 +20,7 @@ from likepion_provider.journal.database import HEAD, Database
 from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.journal.schema import metadata
 from likepion_provider.journal.settling import BY_HAND
+from likepion_provider.journal.unfinished import Left
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
@@ -127,14 +128,16 @@ def test_an_account_that_is_not_listed_as_a_whole_is_due_for_another_look(
     journal.submissions.record(KEY, "holder", now, state=state)
     sending = send(journal, now)
     at = now.at + timedelta(hours=hours)
-    assert journal.submissions.incomplete(10, at) == [], "nothing is stored, so a pull brings it back"
+    assert journal.submissions.incomplete([KEY], at) == set(), "nothing is stored, so a pull brings it back"
     journal.links.end_send(KEY, sending, [Record(url, True) for url in URLS], now.at)
-    assert journal.submissions.incomplete(10, at) == [KEY] * due
-    assert journal.submissions.incomplete(0, at) == []
+    assert journal.submissions.incomplete([KEY], at) == ({KEY} if due else set())
+    assert journal.submissions.incomplete([], at) == set()
     journal.submissions.looked_at([KEY], at)
-    assert journal.submissions.incomplete(10, at + timedelta(hours=1)) == []
+    assert journal.submissions.incomplete([KEY], at + timedelta(hours=1)) == set()
     journal.submissions.looked_at([KEY], now.at + timedelta(days=14))
-    assert journal.submissions.incomplete(10, now.at + timedelta(days=14, hours=4)) == [], "looked for long enough"
+    assert journal.submissions.incomplete([KEY], now.at + timedelta(days=14, hours=4)) == set(), (
+        "looked for long enough"
+    )
 
 
 def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, clock: VirtualClock) -> None:
@@ -379,8 +382,9 @@ def test_leftovers_are_those_that_no_pull_brings_back(journal: Journal, clock: V
     now = hold(journal, clock)
     journal.links.prepare(PostAccount("post", "untouched"), episodes(URLS), now.at)
     journal.links.end_send(KEY, send(journal, now), [Record(URLS[0], True), Record(URLS[1], False)], now.at)
-    assert journal.links.leftovers(10) == [KEY]
-    assert journal.links.leftovers(0) == []
+    assert journal.links.leftovers([KEY]) == {KEY}
+    assert journal.unfinished.due(Left.REST, 10, now.at) == [KEY]
+    assert journal.unfinished.due(Left.REST, 0, now.at) == []
 
 
 def test_failures_are_counted_until_a_listing_or_a_person_clears_them(journal: Journal, clock: VirtualClock) -> None:

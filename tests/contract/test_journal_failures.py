@@ -14,6 +14,7 @@ from likepion_provider.errors import LeaseLost
 from likepion_provider.journal import Journal
 from likepion_provider.journal.keys import named, of_key
 from likepion_provider.journal.schema import failure
+from likepion_provider.journal.unfinished import Left
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
@@ -169,7 +170,7 @@ def test_a_report_is_counted_nowhere(journal: Journal, clock: VirtualClock) -> N
     assert Overview(journal.database).unknown() == (0, [])
     assert journal.links.listed() == []
     assert journal.links.states([KEY])[KEY].total() == 0
-    assert journal.links.leftovers(10) == []
+    assert journal.unfinished.due(Left.REST, 10, clock.now()) == []
 
 
 @pytest.mark.parametrize(("state", "left"), [(LinkState.STORED, [KEY]), (LinkState.UNKNOWN, [KEY]), (None, [])])
@@ -179,7 +180,7 @@ def test_links_of_an_account_that_no_pull_brings_back_are_leftovers(
     if state:
         send(journal, clock, state)
     journal.links.prepare(KEY, episodes([URL]), clock.now())
-    assert journal.links.leftovers(10) == left
+    assert journal.unfinished.due(Left.REST, 10, clock.now()) == left
 
 
 @pytest.mark.parametrize(("reported", "presumed"), [(True, []), (False, [KEY])])

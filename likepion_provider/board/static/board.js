@@ -2,6 +2,7 @@
 
 const NAMES = {
   delivered: "Delivered", waiting: "Waiting", needs_person: "Needs a person", failed: "Failed", unknown: "Unknown outcome",
+  retired: "Retired",
 };
 const ACCOUNTS_A_PAGE = 50;
 const GROUPS_A_PAGE = 7;

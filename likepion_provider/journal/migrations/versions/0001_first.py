@@ -10,11 +10,19 @@ down_revision = None
 
 _TIME = sa.DateTime(timezone=True)
 _STANDING = (
-    "CASE WHEN parked > 0 THEN 'unknown'"
+    "CASE WHEN retired > 0 THEN 'retired'"
+    " WHEN parked > 0 THEN 'unknown'"
     " WHEN state = 'needs_verification' THEN 'needs_person'"
     " WHEN state IN ('failed', 'locked') OR refused > 0 THEN 'failed'"
     " WHEN links > 0 AND stored = links THEN 'delivered'"
     " ELSE 'waiting' END"
+)
+_LEFT = (
+    "CASE WHEN retired > 0 OR NOT (parked > 0 OR (stored + reported > 0"
+    " AND (links > stored OR state IN ('submitting', 'submitted', 'in_review')))) THEN 0"
+    " WHEN asked > 0 THEN 3"
+    " WHEN stored + reported > 0 THEN 1"
+    " ELSE 2 END"
 )
 _SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_id)"
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -53,6 +61,12 @@ def upgrade() -> None:
         _number("stored"),
         _number("parked"),
         _number("refused"),
+        _number("reported"),
+        _number("asked"),
+        sa.Column("asked_since", _TIME),
+        sa.Column("ask_after", _TIME, nullable=False, server_default="1970-01-01 00:00:00+00:00"),
+        _number("retired"),
+        sa.Column("left", sa.Integer, sa.Computed(_LEFT, persisted=True), nullable=False),
         sa.Column("standing", sa.String(16), sa.Computed(_STANDING, persisted=True), nullable=False),
         sa.Column("search", sa.Text, sa.Computed(_SEARCH, persisted=True), nullable=False),
         sa.Column("pulled_at", _TIME),
@@ -66,6 +80,7 @@ def upgrade() -> None:
         ("domain", ["domain", "standing"]),
         ("standing", ["standing", "updated_at", "request_id", "account_id"]),
         ("newest", ["updated_at", "request_id", "account_id"]),
+        ("left", ["left", "ask_after", "request_id", "account_id"]),
         ("run", ["run_id", "map_index"]),
         ("delivered", ["delivered_on", "domain", "stored"]),
     ):
