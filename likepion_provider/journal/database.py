@@ -7,16 +7,23 @@ import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy import Connection, Engine, Table, select, text
 
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal.engine import make_engine, named_failures
+from likepion_provider.journal.schema import setting
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 #: The newest file in ``migrations/versions``.
 HEAD = "0001"
 MIGRATIONS = Path(__file__).parent / "migrations"
+#: The setting that says which versions may use the schema as it is: :data:`HEAD` of each. What brings the journal to a
+#: newer schema writes it, so that older workers go on beside newer ones.
+_TAKES = "schema_takes"
 
 
 class Database:
@@ -24,7 +31,7 @@ class Database:
 
     :param url: an SQLAlchemy URL; SQLite or PostgreSQL.
     :raises JournalUnusable: the URL cannot be read, the database cannot be reached, or its schema is newer than
-        this package.
+        this package, by more than additions.
     """
 
     def __init__(self, url: str) -> None:
@@ -32,7 +39,7 @@ class Database:
         self._current = threading.local()
         try:
             with named_failures():
-                if _schema_version(self.engine) != HEAD:
+                if not _is_usable(self.engine):
                     _upgrade(self.engine)
         except JournalUnusable:
             self.close()
@@ -105,18 +112,29 @@ def _insert(dialect: str) -> Any:
     return insert
 
 
-def _schema_version(engine: Engine) -> str | None:
+def _schema_version(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "likepion_journal_version"):
+        return None
+    version: str | None = connection.execute(text("SELECT version_num FROM likepion_journal_version")).scalar()
+    return version
+
+
+def _is_usable(engine: Engine) -> bool:
+    """Whether the schema is this version's, or a later one that still takes what this version reads and writes."""
     with engine.connect() as connection:
-        if not engine.dialect.has_table(connection, "likepion_journal_version"):
-            return None
-        version: str | None = connection.execute(text("SELECT version_num FROM likepion_journal_version")).scalar()
-        return version
+        version = _schema_version(connection)
+        if version is None or version == HEAD:
+            return version == HEAD
+        known = connection.execute(select(setting.c.value).where(setting.c.name == _TAKES)).scalar() or ""
+        # The newest stands first: of another schema, it says nothing.
+        return known.split()[:1] == [version] and HEAD in known.split()
 
 
 def _upgrade(engine: Engine) -> None:
     # Late: Alembic costs a tenth of a second, and is needed once per release.
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
     config = Config()
@@ -132,6 +150,16 @@ def _upgrade(engine: Engine) -> None:
                 f"the journal's schema is not one that this version knows: {error}",
                 remedy="Update airflow-provider-likepion on every machine to the newest version in use.",
             ) from None
+        takes = {"name": _TAKES, "value": " ".join(_takes(ScriptDirectory.from_config(config)))}
+        connection.execute(put_fresh(connection, setting, "value"), takes)
+
+
+def _takes(script: ScriptDirectory) -> Iterator[str]:
+    """The revisions whose versions may use the newest schema: back to the last one that was more than an addition."""
+    for each in script.walk_revisions():
+        yield each.revision
+        if not getattr(each.module, "additive", False):
+            return
 
 
 @functools.lru_cache(maxsize=4)

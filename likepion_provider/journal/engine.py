@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import stat
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -154,8 +156,13 @@ def _keep_private(path: Path) -> None:
     :raises OSError: it cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not open() and chmod(): nobody may come between.
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if not path.exists():
+        # Made closed, and elsewhere: whoever closes a file drops the locks that SQLite has on it in the same process.
+        handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        with contextlib.suppress(FileExistsError):
+            os.link(made, path)
+        Path(made).unlink()
     for each in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
         # Another user's, or gone with its last connection.
         with contextlib.suppress(FileNotFoundError, PermissionError):
@@ -166,8 +173,18 @@ def _keep_private(path: Path) -> None:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN would come too late
-    for pragma in (f"busy_timeout={SQLITE_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
+    for pragma in (f"busy_timeout={SQLITE_BUSY_MS}", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
+    # Where two make the file at once, one switches to WAL; the other's switch fails without waiting.
+    for _ in range(SQLITE_BUSY_MS // 50):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except connection.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+        time.sleep(0.05)
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:
