@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, String, and_, case, func, literal, or_, select, type_coerce
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
@@ -112,7 +113,7 @@ class UnknownRow:
 
 @dataclasses.dataclass(frozen=True)
 class DeliveryDay:
-    """Links of the accounts that were completed on one day (UTC).
+    """Links that were stored on one day (UTC).
 
     :param day: ``YYYY-MM-DD``.
     """
@@ -242,15 +243,33 @@ class Overview:
 
     def delivered(self, since: date) -> list[DeliveryDay]:
         """Links delivered, per day and domain."""
-        day = submission.c.delivered_on
-        query = (
-            select(day, submission.c.domain, func.sum(submission.c.stored).label("links"))
-            .where(day >= since.isoformat())
+        day, first = submission.c.delivered_on, submission.c.delivered_first
+        # Most accounts have all their links on one day, which an index tells; only the others' links are read.
+        at_once = (
+            select(day, submission.c.domain, func.sum(submission.c.stored))
+            .where(day >= since.isoformat(), day == first)
             .group_by(day, submission.c.domain)
-            .order_by(day, submission.c.domain)
         )
+        its_day = self._day_of(link.c.updated_at)
+        one_by_one = (
+            select(its_day, submission.c.domain, func.count())
+            .select_from(submission)
+            .join(link, same_key(link, submission))
+            .where(day >= since.isoformat(), day != first, state_within_key(link) == LinkState.STORED)
+            .where(its_day >= since.isoformat())
+            .group_by(its_day, submission.c.domain)
+        )
+        found: Counter[tuple[str, str]] = Counter()
         with self._database.reading() as connection:
-            return [DeliveryDay(row.delivered_on, row.domain, int(row.links)) for row in connection.execute(query)]
+            for query in (at_once, one_by_one):
+                for on, domain, number in connection.execute(query):
+                    found[on, domain] += int(number)
+        return [DeliveryDay(on, domain, number) for (on, domain), number in sorted(found.items()) if number]
+
+    def _day_of(self, time: ColumnElement[datetime]) -> ColumnElement[str]:
+        if self._database.engine.dialect.name == "sqlite":
+            return func.substr(type_coerce(time, String), 1, 10)
+        return func.to_char(func.timezone("UTC", time), "YYYY-MM-DD")
 
     def _conditions(self, which: Filter) -> list[ColumnElement[bool]]:
         wanted: dict[ColumnElement[Any], Any] = {

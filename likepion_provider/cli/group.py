@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_known(groups: list[str]) -> None:
-    known = {each.group_id for each in configured_journal().submissions.of_groups(groups)}
+    known = configured_journal().submissions.known_groups(groups)
     if unknown := [group_id for group_id in groups if group_id not in known]:
         raise BadRequest(
             f"the journal has never seen group {', '.join(unknown)}; no run was started",

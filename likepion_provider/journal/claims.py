@@ -11,11 +11,11 @@ handed out to nobody. Everything else comes from a pull. :meth:`Claims.reserve` 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Executable, bindparam, case, false, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, Select, bindparam, case, false, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
@@ -130,12 +130,9 @@ class Claims:
 
     def ours(self, account_ids: Collection[str], now: Moment) -> list[PostAccount]:
         """The accounts that a claim of ours still holds, whichever run has it, and under which no insert began."""
-        found: list[PostAccount] = []
         with self._database.reading() as connection:
-            for part in in_parts(sorted(account_ids)):
-                rows = _read(connection, select(claim).where(claim.c.account_id.in_(part), claim.c.insert_id == ""))
-                found += [row.key for row in rows if row.lease.holds(now)]
-        return found
+            rows = _read_of(connection, select(claim).where(claim.c.insert_id == ""), account_ids)
+        return [row.key for row in rows if row.lease.holds(now)]
 
     def served(self, keys: Collection[PostAccount]) -> set[PostAccount]:
         """The accounts of which the manager has confirmed a record for their post: they are handed out to nobody."""
@@ -148,21 +145,20 @@ class Claims:
         :return: the claims, also those that an insert has ended; an account that is missing must not be touched.
         """
         wanted = set(keys)
-        ids = sorted({key.account_id for key in wanted})
-        query = select(claim).where(claim.c.account_id.in_(ids), claim.c.scope == scope)
+        query = select(claim).where(claim.c.scope == scope).order_by(claim.c.account_id).with_for_update()
         with self._database.writing() as connection:
             # As _in_order() has them.
-            rows = _read(connection, query.order_by(claim.c.account_id).with_for_update())
+            rows = _read_of(connection, query, (key.account_id for key in wanted))
             held = {row.key: row for row in rows if row.key in wanted and row.lease.holds(now)}
-            ids = [key.account_id for key in held]
-            connection.execute(update(claim).where(claim.c.account_id.in_(ids)).values(holder=holder))
+            for ours in _of_accounts(key.account_id for key in held):
+                connection.execute(update(claim).where(ours).values(holder=holder))
         return held
 
     def leases(self, scope: str, keys: Collection[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
         """The leases that the scope still has."""
-        query = select(claim).where(claim.c.account_id.in_([key.account_id for key in keys]), claim.c.scope == scope)
+        query = select(claim).where(claim.c.scope == scope)
         with self._database.reading() as connection:
-            rows = _read(connection, query)
+            rows = _read_of(connection, query, (key.account_id for key in keys))
             found = {row.key: row.lease for row in rows if row.lease.holds(now) and not row.is_spent}
         return {key: found[key] for key in keys if key in found}
 
@@ -171,17 +167,18 @@ class Claims:
 
         :param holder: the attempt that asks; None asks for the scope as a whole.
         """
-        query = select(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
+        query = select(claim).where(claim.c.scope == scope)
         if holder is not None:
             query = query.where(claim.c.holder == holder)
         with self._database.reading() as connection:
-            return {row.account_id: row for row in _read(connection, query) if row.lease.holds(now)}
+            rows = _read_of(connection, query, account_ids)
+            return {row.account_id: row for row in rows if row.lease.holds(now)}
 
     def refusals(self, keys: Collection[PostAccount], holder: str, now: Moment) -> list[LeaseLost | None]:
         """Why ``holder`` may not write, for each of the keys; None where it may."""
-        query = select(claim).where(claim.c.account_id.in_([key.account_id for key in keys]))
         with self._database.reading() as connection:
-            rows = {row.account_id: row for row in _read(connection, query)}
+            found = _read_of(connection, select(claim), (key.account_id for key in keys))
+            rows = {row.account_id: row for row in found}
         return [_refusal(rows.get(key.account_id), key, holder, now) for key in keys]
 
     def extend(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
@@ -203,20 +200,22 @@ class Claims:
     def _note(
         self, scope: str, account_ids: Iterable[str], values: dict[str, Any], *which: ColumnElement[bool]
     ) -> None:
-        mine = (claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope, *which)
+        statement = update(claim).where(claim.c.scope == scope, *which).values(values)
         with self._database.writing() as connection:
-            connection.execute(update(claim).where(*mine).values(values))
+            for mine in _of_accounts(account_ids):
+                connection.execute(statement.where(mine))
 
     def let_go(self, scope: str, account_ids: Iterable[str], holder: str | None = None) -> None:
         """Stop working accounts: another run of ours may have them; to the rest of the world the claim just lapses.
 
         :param holder: the attempt that ends; what a later one took over stays as it is. None speaks for the scope.
         """
-        statement = update(claim).where(claim.c.account_id.in_(list(account_ids)), claim.c.scope == scope)
+        statement = update(claim).where(claim.c.scope == scope).values(scope="", holder="")
         if holder is not None:
             statement = statement.where(claim.c.holder == holder)
         with self._database.writing() as connection:
-            connection.execute(statement.values(scope="", holder=""))
+            for mine in _of_accounts(account_ids):
+                connection.execute(statement.where(mine))
 
 
 def require(connection: Connection, key: PostAccount, holder: str, now: Moment) -> None:
@@ -250,8 +249,8 @@ def claimed(connection: Connection, account_ids: Collection[str], at: datetime) 
     :param at: aware.
     """
     found: set[str] = set()
-    for part in in_parts(sorted(account_ids)):
-        query = select(claim.c.account_id).where(claim.c.account_id.in_(part), claim.c.expires_at > at)
+    for theirs in _of_accounts(account_ids):
+        query = select(claim.c.account_id).where(theirs, claim.c.expires_at > at)
         found.update(connection.execute(query).scalars())
     return found
 
@@ -278,6 +277,15 @@ def _served(connection: Connection, keys: Collection[PostAccount]) -> set[PostAc
 
 def _read(connection: Connection, query: Executable) -> list[Claim]:
     return [Claim(*row) for row in connection.execute(query)]
+
+
+def _of_accounts(account_ids: Iterable[str]) -> Iterator[ColumnElement[bool]]:
+    """Conditions, one per statement, that together name the claims of some accounts, in the order of all writers."""
+    return (claim.c.account_id.in_(part) for part in in_parts(sorted({*account_ids})))
+
+
+def _read_of(connection: Connection, query: Select[Any], account_ids: Iterable[str]) -> list[Claim]:
+    return [row for theirs in _of_accounts(account_ids) for row in _read(connection, query.where(theirs))]
 
 
 def _refusal(row: Claim | None, key: PostAccount, holder: str, now: Moment) -> LeaseLost | None:

@@ -179,11 +179,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for _ in range(SQLITE_BUSY_MS // 50):
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            return
         except connection.OperationalError as error:
             if "locked" not in str(error):
                 raise
-        time.sleep(0.05)
+            time.sleep(0.05)
+        else:
+            return
     connection.execute("PRAGMA journal_mode=WAL")
 
 

@@ -166,8 +166,9 @@ submission = Table(
     Column("left", Integer, Computed(LEFT, persisted=True), nullable=False),
     Column("standing", _words(Standing, 16), Computed(STANDING, persisted=True), nullable=False),
     Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
-    # The newest pull that had it; the day (UTC, YYYY-MM-DD) its newest link was stored.
+    # The newest pull that had it; the days (UTC, YYYY-MM-DD) its first and its newest link were stored.
     Column("pulled_at", UtcDateTime),
+    Column("delivered_first", Words(10), nullable=False, server_default=""),
     Column("delivered_on", Words(10), nullable=False, server_default=""),
     Column("submitted_at", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -179,7 +180,7 @@ submission = Table(
     Index("likepion_submission_newest", "updated_at", "request_id", "account_id"),
     Index("likepion_submission_left", "left", "ask_after", "request_id", "account_id"),
     Index("likepion_submission_run", "run_id", "map_index"),
-    Index("likepion_submission_delivered", "delivered_on", "domain", "stored"),
+    Index("likepion_submission_delivered", "delivered_on", "delivered_first", "domain", "stored"),
 )
 
 claim = Table(

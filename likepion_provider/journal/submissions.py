@@ -7,14 +7,16 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, and_, bindparam, func, select, update
+from sqlalchemy import Executable, and_, bindparam, case, func, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require
 from likepion_provider.journal.database import Database, put_fresh
 from likepion_provider.journal.keys import (
+    IDS_PER_QUERY,
     among,
     each_named,
+    in_parts,
     key_columns,
     named,
     of_key,
@@ -23,7 +25,7 @@ from likepion_provider.journal.keys import (
     row_columns,
 )
 from likepion_provider.journal.schema import Words, submission
-from likepion_provider.models import ImportState, PostAccount, SecondaryTask
+from likepion_provider.models import ImportState, PostAccount, SecondaryTask, Standing
 
 #: Where a platform lists a part of the episodes, how often a run looks for the rest, and for how long since the import.
 LOOK_AGAIN_AFTER = timedelta(hours=3)
@@ -166,13 +168,29 @@ class Submissions:
         """Every row of an account, newest first."""
         return self._rows(_NEWEST_FIRST.where(submission.c.account_id == account_id))
 
-    def of_groups(self, group_ids: Collection[str]) -> list[Submission]:
-        """Every row of some groups, newest first."""
-        return self._rows(_NEWEST_FIRST.where(submission.c.group_id.in_(list(group_ids))))
+    def account_ids(self, *, group_id: str = "", domains: Collection[str] = (), limit: int) -> list[str]:
+        """The accounts of a group or of some platforms, each once: those with something left to do first, the newest.
 
-    def of_domains(self, domains: Collection[str]) -> list[Submission]:
-        """Every row of some platforms, newest first."""
-        return self._rows(_NEWEST_FIRST.where(submission.c.domain.in_(list(domains))))
+        :param limit: at most this many.
+        """
+        which = (
+            submission.c.group_id == group_id if group_id else submission.c.domain.in_(list(domains)[:IDS_PER_QUERY])
+        )
+        is_done = case((submission.c.standing == Standing.DELIVERED, 1), else_=0)
+        query = (
+            select(submission.c.account_id)
+            .where(which)
+            .group_by(submission.c.account_id)
+            .order_by(func.min(is_done), func.max(submission.c.updated_at).desc(), submission.c.account_id)
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query.limit(limit)).scalars())
+
+    def known_groups(self, group_ids: Collection[str]) -> set[str]:
+        """Those of some groups that a run has had accounts of."""
+        with self._database.reading() as connection:
+            ids = [submission.c.group_id.in_(part) for part in in_parts(list(group_ids))]
+            return {each for part in ids for each in connection.execute(_GROUPS.where(part)).scalars()}
 
     def _rows(self, *queries: Executable) -> list[Submission]:
         with self._database.reading() as connection:
@@ -182,6 +200,7 @@ class Submissions:
 _KEY = key_columns(submission)
 _OF_KEY = of_key(submission)
 _ROWS = select(*row_columns(submission, Submission))
+_GROUPS = select(submission.c.group_id).distinct()
 _NEWEST_FIRST = _ROWS.order_by(submission.c.updated_at.desc(), *_KEY)
 #: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _BEGIN = (

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     FromClause,
     ScalarSelect,
+    and_,
     bindparam,
     case,
     func,
@@ -56,6 +57,10 @@ _TALLY = (
         stored=_STORED,
         parked=_number(_state == LinkState.UNKNOWN),
         refused=_number(_state == LinkState.REFUSED),
+        delivered_first=case(
+            (and_(submission.c.stored < _STORED, submission.c.delivered_first == ""), bindparam("day")),
+            else_=submission.c.delivered_first,
+        ),
         delivered_on=case((submission.c.stored < _STORED, bindparam("day")), else_=submission.c.delivered_on),
         updated_at=bindparam("at"),
         # It has changed, so a run may have something to do.

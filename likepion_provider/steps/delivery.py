@@ -88,7 +88,8 @@ class Delivery:
             if trouble and trouble.ends_batch:
                 raise trouble
         states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
-        return [self._report(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
+        found = [(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
+        return await asyncio.to_thread(lambda: [self._report(*each) for each in found])
 
     async def _deliver(self, task: SecondaryTask, urls: Sequence[str], progress: StepCounter) -> LikepionError | None:
         async with self._gate.passage():

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Accounts read side by side.
 READS = 16
+#: Accounts, or domains, that a person may choose for one run.
+MAX_CHOICE = 1000
 #: Accounts of posts that did not run, and accounts of unknown outcomes, that one run asks about.
 DOUBTFUL = 50
 
@@ -111,11 +113,16 @@ class Intake:
         :param limit: of the pull, 1 to 1,000.
         :param pulls: False for a dry run, which asks the manager for no claim: it takes only what a claim of ours holds
             already, and forgives and resends nothing.
-        :raises BadRequest: links are to be sent again, but neither a group nor accounts are named; or neither journal
-            nor pull knows the group or the domain; or the manager knows no such account.
+        :raises BadRequest: more than :data:`MAX_CHOICE` are named; links are to be sent again, but neither a group nor
+            accounts are named; or neither journal nor pull knows the group or the domain; or the manager knows no such
+            account.
         """
         if choice.resend_before and not (choice.group_id or choice.account_ids):
             raise BadRequest("resend needs group_id or account_ids", remedy="Name whose links are missing.")
+        for what, named in (("account_ids", choice.account_ids), ("domains", choice.domains)):
+            if len(named) > MAX_CHOICE:
+                message = f"{what} names {len(named)}, and a run takes at most {MAX_CHOICE}"
+                raise BadRequest(message, remedy="Name fewer, in several runs.")
         ids = await asyncio.to_thread(self._known_ids, choice)
         tasks = await self._asked_for(ids, choice)
         if pulls:
@@ -200,9 +207,14 @@ class Intake:
     def _known_ids(self, choice: Choice) -> list[str]:
         if choice.account_ids:
             return list(dict.fromkeys(choice.account_ids))
-        submissions = self._journal.submissions
-        known = submissions.of_groups([choice.group_id]) if choice.group_id else submissions.of_domains(choice.domains)
-        return list(dict.fromkeys(each.key.account_id for each in known))
+        known = self._journal.submissions.account_ids(
+            group_id=choice.group_id, domains=choice.domains, limit=MAX_CHOICE + 1
+        )
+        if len(known) > MAX_CHOICE:
+            log.warning(
+                "The journal knows more than %d such accounts: the next such run takes more of them", MAX_CHOICE
+            )
+        return known[:MAX_CHOICE]
 
     async def _asked_for(self, ids: Sequence[str], choice: Choice) -> list[SecondaryTask]:
         """The accounts with the post that they are worked for: the one of our claim, else their group's newest."""

@@ -70,6 +70,7 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
             "links": LINKS_AN_ACCOUNT,
             "stored": stored,
             "parked": LINKS_AN_ACCOUNT if link_state == "unknown" else 0,
+            "delivered_first": f"{at:%Y-%m-%d}" if stored else "",
             "delivered_on": f"{at:%Y-%m-%d}" if stored else "",
         }
         yield (

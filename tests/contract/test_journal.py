@@ -480,8 +480,9 @@ def test_what_is_known_of_an_import_outlives_a_new_pull(journal: Journal, clock:
     journal.submissions.note([TASK], "run-2", now.at)
     known = journal.submissions.get([KEY])[KEY]
     assert (known.state, known.reference, known.attempts) == (ImportState.IN_REVIEW, "show-1", 1)
-    assert [each.key for each in journal.submissions.of_groups(["group"])] == [KEY]
-    assert [each.key for each in journal.submissions.of_domains(["tide.example"])] == [KEY]
+    assert journal.submissions.account_ids(group_id="group", limit=9) == ["account"]
+    assert journal.submissions.account_ids(domains=["tide.example"], limit=9) == ["account"]
+    assert journal.submissions.known_groups(["group", "another"]) == {"group"}
     assert [each.key for each in journal.submissions.of_account("account")] == [KEY]
 
 

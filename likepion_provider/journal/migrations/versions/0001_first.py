@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("standing", sa.String(16), sa.Computed(_STANDING, persisted=True), nullable=False),
         sa.Column("search", sa.Text, sa.Computed(_SEARCH, persisted=True), nullable=False),
         sa.Column("pulled_at", _TIME),
+        _text("delivered_first", 10),
         _text("delivered_on", 10),
         sa.Column("submitted_at", _TIME),
         sa.Column("updated_at", _TIME, nullable=False),
@@ -82,7 +83,7 @@ def upgrade() -> None:
         ("newest", ["updated_at", "request_id", "account_id"]),
         ("left", ["left", "ask_after", "request_id", "account_id"]),
         ("run", ["run_id", "map_index"]),
-        ("delivered", ["delivered_on", "domain", "stored"]),
+        ("delivered", ["delivered_on", "delivered_first", "domain", "stored"]),
     ):
         op.create_index(f"likepion_submission_{name}", "likepion_submission", columns)
     op.create_table(
