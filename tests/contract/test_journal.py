@@ -335,7 +335,7 @@ def test_an_exhaustive_pull_speaks_only_for_a_first_post(journal: Journal, clock
     else:
         journal.links.fail_send(KEY, sending, U, "reset", now.at)
     if obstacle == "more to send":
-        journal.links.prepare(KEY, ["https://tide.example/3"], now.at)
+        journal.links.prepare(KEY, episodes(["https://tide.example/3"]), now.at)
     clock.advance(800 if obstacle == "too early" else 901)
     if obstacle == "claimed":
         later = Moment.read(clock)

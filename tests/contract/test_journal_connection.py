@@ -19,6 +19,7 @@ from likepion_provider.journal.engine import remedy_of
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import PostAccount
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 URLS = [f"https://tide.example/{'x' * 5000}/{number}" for number in range(50)]
 
@@ -118,7 +119,7 @@ def test_a_full_disk_a_lock_and_a_damaged_file_are_told_apart(tmp_path: Path, mo
     other.close()
     event.listen(database.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA max_page_count=1"))
     with pytest.raises(JournalUnusable, match="is full") as error:
-        Journal(database).links.prepare(PostAccount("post", "account"), URLS, VirtualClock().now())
+        Journal(database).links.prepare(PostAccount("post", "account"), episodes(URLS), VirtualClock().now())
     assert "Free space" in error.value.advice
     database.close()
     path.write_bytes(b"x" * 5000)

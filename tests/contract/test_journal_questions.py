@@ -14,6 +14,7 @@ from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 DAY_S = 24 * 3600
 URLS = [f"https://tide.example/{number}" for number in range(4)]
@@ -33,7 +34,7 @@ def deliver(journal: Journal, clock: VirtualClock, account: str, *urls: str, dom
     journal.submissions.note([task(account, domain=domain)], "run", now.at)
     journal.claims.grant("run", {key: Lease.granted(now)})
     journal.claims.take_over("run", "holder", [key], now)
-    journal.links.prepare(key, urls, now.at)
+    journal.links.prepare(key, episodes(urls), now.at)
     sending = journal.links.begin_send(key, "holder", urls, now)
     journal.links.end_send(key, sending, [Record(url, True) for url in urls], now.at)
 

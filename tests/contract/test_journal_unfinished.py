@@ -15,6 +15,7 @@ from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask, Standing
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 URLS = ["https://tide.example/1", "https://tide.example/2"]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -34,7 +35,7 @@ def deliver(
     journal.submissions.note([SecondaryTask(account, post, "group", "tide.example")], "run", now.at)
     journal.claims.grant("run", {key: Lease.granted(now)})
     journal.claims.take_over("run", "holder", [key], now)
-    journal.links.prepare(key, URLS, now.at)
+    journal.links.prepare(key, episodes(URLS), now.at)
     sending = journal.links.begin_send(key, "holder", URLS, now)
     first = None if second is None else True
     journal.links.end_send(key, sending, [Record(URLS[0], first), Record(URLS[1], second)], now.at)

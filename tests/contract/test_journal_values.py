@@ -19,6 +19,7 @@ from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 #: A lone surrogate, NUL, and what a terminal or a reader may find odd but a database takes.
 ODD = "bad \ud83d\x00 ok \u202e \U0001f600 é"
@@ -50,7 +51,7 @@ def test_any_words_are_kept_as_far_as_a_database_takes_them(journal: Journal, cl
     assert known.remedy == CLEAN
     journal.failures.put(KEY, "holder", ODD, now)
     assert journal.failures.to_send(KEY) == CLEAN
-    journal.links.prepare(KEY, ["https://tide.example/1"], now.at)
+    journal.links.prepare(KEY, episodes(["https://tide.example/1"]), now.at)
     sending = journal.links.begin_send(KEY, "holder", ["https://tide.example/1"], now)
     journal.links.end_send(KEY, sending, [Record("https://tide.example/1", None, ODD)], now.at)
     (link,) = journal.links.of_key(KEY)
@@ -76,7 +77,7 @@ def test_an_id_is_refused_rather_than_changed(journal: Journal, clock: VirtualCl
     writes: list[Callable[[], Any]] = [
         lambda: journal.submissions.note([task], "run", now.at),
         lambda: journal.claims.grant("run", {key: Lease.granted(now)}),
-        lambda: journal.links.prepare(key, ["https://tide.example/1"], now.at),
+        lambda: journal.links.prepare(key, episodes(["https://tide.example/1"]), now.at),
     ]
     for write in writes:
         with pytest.raises(NotJournaled, match="too long, or has characters"):
@@ -96,7 +97,7 @@ def odd_reference(journal: Journal, now: Moment) -> Callable[[], None]:
 
     def operation() -> None:
         journal.submissions.record(KEYS[3], "holder", now, state=ImportState.SUBMITTED, message="kept by nobody")
-        journal.links.prepare(KEYS[3], [f"https://tide.example/{'x' * MOST_CHARS}"], now.at)
+        journal.links.prepare(KEYS[3], episodes([f"https://tide.example/{'x' * MOST_CHARS}"]), now.at)
 
     return operation
 
@@ -166,7 +167,7 @@ async def test_a_failing_database_fails_all_that_come_after(journal: Journal, cl
 def test_a_value_that_is_not_taken_says_so_to_a_person(tmp_path: Path) -> None:
     journal = open_journal(f"sqlite:///{tmp_path / 'journal.db'}")
     with pytest.raises(LikepionError) as error:
-        journal.links.prepare(PostAccount("post", "x" * 65), ["https://tide.example/1"], VirtualClock().now())
+        journal.links.prepare(PostAccount("post", "x" * 65), episodes(["https://tide.example/1"]), VirtualClock().now())
     assert not error.value.ends_batch
     assert error.value.link_state is LinkState.UNKNOWN
     assert "too long" in error.value.advice

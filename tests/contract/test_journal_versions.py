@@ -16,6 +16,7 @@ from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
 from tests.clocks import VirtualClock
+from tests.fakes import episodes
 
 REVISION = """
 import sqlalchemy as sa
@@ -79,7 +80,7 @@ def work(journal: Journal) -> None:
     journal.claims.take_over("run", "holder", [KEY], now)
     journal.submissions.begin(KEY, "holder", now)
     journal.submissions.record(KEY, "holder", now, state=ImportState.LISTED)
-    journal.links.prepare(KEY, [URL], now.at)
+    journal.links.prepare(KEY, episodes([URL]), now.at)
     sending = journal.links.begin_send(KEY, "holder", [URL], now)
     journal.links.end_send(KEY, sending, [Record(URL, True)], now.at)
     assert [each.state for each in journal.links.of_key(KEY)] == [LinkState.STORED]
