@@ -214,7 +214,7 @@ class Intake:
             log.warning(
                 "The journal knows more than %d such accounts: the next such run takes more of them", MAX_CHOICE
             )
-        return known[:MAX_CHOICE]
+        return sorted(known[:MAX_CHOICE])
 
     async def _asked_for(self, ids: Sequence[str], choice: Choice) -> list[SecondaryTask]:
         """The accounts with the post that they are worked for: the one of our claim, else their group's newest."""
