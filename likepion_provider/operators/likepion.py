@@ -201,7 +201,8 @@ class PullSecondaryTasksOperator(LikepionOperator):
             self.log.info("Nothing to do")
             below = set(self.get_flat_relative_ids(upstream=False)) if self.has_dag() else set()  # type: ignore[no-untyped-call]
             return sorted(below - {self.report_task_id} if self._intake.refusals else below)
-        needless = [*names("leave_out", self.leave_out)]
+        # A run with assist leaves nothing out.
+        needless = [*names("leave_out", self.leave_out or None)]
         if self.wait_task_id and all(task.feed_ready for task in tasks):
             needless.append(self.wait_task_id)
         return needless

@@ -111,14 +111,19 @@ def test_a_feed_that_is_not_set_in_time_leaves_the_run_green_and_a_later_run_del
     assert sorted(world.rows()["accounts"].values()) == [5, 5]
 
 
-def test_named_accounts_are_taken_without_a_pull(airflow: Airflow, sandbox: SandboxFactory) -> None:
+def test_named_accounts_alone_are_worked_without_a_pull_where_a_claim_of_ours_holds(
+    airflow: Airflow, sandbox: SandboxFactory
+) -> None:
     world = sandbox("--world", "built", "--accounts", "3", "--posts", "1")
     airflow.use(world)
-    one = world.state()["accounts"][1]["account_id"]
-    _, state = airflow.run(account_ids=[one])
-    assert state == "success"
-    assert list(world.rows()["accounts"]) == [one]
-    assert [event["kind"] for event in world.call("GET", "/sandbox/log")["events"]].count("pull") == 0
+    one, two, _ = (each["account_id"] for each in world.state()["accounts"])
+    worked = []
+    for account_id in (one, two):
+        worked.append(account_id)
+        assert airflow.run(account_ids=[account_id])[1] == "success"
+        assert sorted(world.rows()["accounts"]) == sorted(worked)
+        # The first run's pull brings the second account beside.
+        assert [event["kind"] for event in world.call("GET", "/sandbox/log")["events"]].count("pull") == 1
 
 
 def test_dry_run_sends_and_imports_nothing(airflow: Airflow, sandbox: SandboxFactory) -> None:
