@@ -184,6 +184,11 @@ async def test_what_a_run_does_without_is_skipped_and_the_accounts_are_returned(
     assert len(context["ti"].xcoms[None, "return_value", -1]) == 3
 
 
+async def test_a_run_that_does_without_nothing_skips_nothing(start: Start, context: Context) -> None:
+    await start()
+    assert len(await run(PullSecondaryTasksOperator(task_id="pull_tasks", limit=10, leave_out=[]), context)) == 3
+
+
 @pytest.mark.parametrize(
     ("again", "outcome", "words"),
     [
