@@ -537,7 +537,11 @@ class _InsertReader:
     reports: tuple[LinkReport, ...]
 
     def __call__(self, answer: Answer) -> list[tuple[Record, ...]]:
-        payload = _object(answer) or {}
+        payload = _object(answer)
+        if payload is None and answer.body.lstrip().startswith((b"{", b"[")):
+            # Whatever its status: the part that is missing may be the records.
+            raise _unclear(Endpoint.INSERT, f"insert: the answer is JSON that ends early ({len(answer.body)} bytes)")
+        payload = payload or {}
         results = payload.get("results")
         accepted = 200 <= answer.status < 300 and payload.get("success") is True
         if not (isinstance(results, list) and results):

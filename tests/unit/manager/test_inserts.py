@@ -459,3 +459,14 @@ def test_any_answer_gives_a_result_or_a_named_error(seed: int) -> None:
             body = body[: rng.randrange(len(body))]
         came_out.update(each.value for each in outcome(reports, Answer(rng.choice(STATUSES), {}, body)))
     assert min(came_out[each] for each in ("stored", "refused", "unknown")) > 500, came_out
+
+
+@pytest.mark.parametrize("status", [200, 400, 422, 500])
+def test_json_that_ends_early_may_have_lost_the_records(status: int) -> None:
+    call = protocol.insert(LinkReport("post", "account", ("https://a.example/1",)))
+    body = b'{"success": false, "results": [{"index": 0, "link_index": 0, "link_post": "https://a.exa'
+    with pytest.raises(OutcomeUnknown):
+        call.read(Answer(status, {}, body))
+    if status in (400, 422):
+        with pytest.raises(Rejected):
+            call.read(Answer(status, {}, b"<html>Bad request</html>"))
