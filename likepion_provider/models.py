@@ -130,7 +130,7 @@ class Feed:
     url: str = dataclasses.field(repr=False)
     display_url: str
     title: str
-    #: Newest first where the feed's dates allow it, else in feed order.
+    #: Those with a file, newest first; an undated one stands beside its neighbour in the feed.
     episodes: tuple[Episode, ...]
     #: ``podcast:locked``; the owner's address beside it, empty where none is named.
     locked: bool = False
@@ -139,8 +139,10 @@ class Feed:
     author: str = ""
     #: Where the host says the feed has moved for good (301, 308); empty where it has not.
     moved_to: str = dataclasses.field(default="", repr=False)
-    #: False where episodes may be missing: reading on for the newest, or for those with a file, passed the bounds.
+    #: False where newer episodes may be missing: the feed was not read to its end.
     newest_certain: bool = True
+    #: Items that could not be taken, and why the reading stopped, in words.
+    left_out: tuple[str, ...] = ()
 
 
 def writable(text: str) -> str:

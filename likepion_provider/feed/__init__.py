@@ -1,10 +1,23 @@
-"""Feeds: fetched safely, cut early, parsed by feedparser.
+"""Feeds: fetched safely, read in a process of their own, by expat and feedparser.
 
-Importing this package is cheap; aiohttp and feedparser come with the first :func:`read_feed`.
+Importing this package is cheap, also for that process: what it needs comes with the first use.
 """
 
 from __future__ import annotations
 
-from likepion_provider.feed.read import read_feed
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["read_feed"]
+if TYPE_CHECKING:
+    from likepion_provider.feed.process import readers
+    from likepion_provider.feed.read import read_feed
+
+__all__ = ["read_feed", "readers"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    homes = {"read_feed": "read", "readers": "process"}
+    if name not in homes:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"likepion_provider.feed.{homes[name]}"), name)

@@ -4,59 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 
+_MB = 1024 * 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """What a feed may cost; a refusal names the bound that was passed.
+    """Past these the reading stops, and the feed is not certain; past CPU and memory the reader's process ends.
 
-    Weight counts elements: each weighs one plus its number of attributes.
+    How many bytes of a document are fetched at most is said by :class:`likepion_provider.web.fetch.Limits`.
     """
 
-    #: Attributes of one element.
-    attributes: int = 128
-    #: Elements inside each other.
-    depth: int = 64
-    #: Bytes of one tag, comment or declaration; stops a tag of 300,000 attributes before expat has built it.
-    markup_bytes: int = 512 * 1024
-    #: Weight of what stands before or between items.
-    head_weight: int = 30_000
-    #: Weight of one item.
-    item_weight: int = 5_000
-    #: Weight before the items asked for are complete: a base, and a share for each of them.
-    kept_weight: int = 20_000
-    kept_weight_per_item: int = 500
-    #: Weight of all that is read while the newest items are looked for.
-    weight: int = 500_000
-    #: Items that are read while the newest are looked for.
-    items: int = 30_000
-    #: Bytes that may be kept: a base, and a share for each item asked for.
-    kept_bytes: int = 4 * 1024 * 1024
-    kept_bytes_per_item: int = 64 * 1024
-    #: Bytes kept of a feed that is no well-formed XML, which feedparser reads at a quarter of the speed.
-    tolerant_bytes: int = 2 * 1024 * 1024
-    #: Characters of one declared entity; nested ones are refused.
-    entity_characters: int = 256
-
-    def kept_bytes_of(self, items: int) -> int:
-        """How many bytes may be kept for that many items."""
-        return self.kept_bytes + self.kept_bytes_per_item * items
-
-    def kept_weight_of(self, items: int) -> int:
-        """How much all that is kept for that many items may weigh."""
-        return self.kept_weight + self.kept_weight_per_item * items
+    #: Items of one document.
+    items: int = 100_000
+    #: Bytes of one item; a larger one is left out, and named.
+    item_bytes: int = _MB
+    #: Bytes of all that stands outside of items.
+    frame_bytes: int = 2 * _MB
+    #: Bytes of the items that are kept to be chosen from.
+    kept_bytes: int = 64 * _MB
+    #: Bytes of a document that is no well-formed XML, which feedparser reads as a whole.
+    tolerant_bytes: int = 4 * _MB
+    #: Characters of a guid or an address; an item with a longer one is left out, and named.
+    address_characters: int = 16 * 1024
+    #: Bytes of items that feedparser is handed at a time.
+    batch_bytes: int = 4 * _MB
+    #: Bytes of memory beyond what the reader's process has when it is ready. macOS does not hold it to that.
+    memory_bytes: int = 256 * _MB
+    #: Seconds of CPU: for each document; for each MB of it; for each item, and for each malformed MB, parsed.
+    cpu_s: float = 2.0
+    cpu_s_per_mb: float = 0.125
+    cpu_s_per_item: float = 0.005
+    cpu_s_per_malformed_mb: float = 2.0
 
 
 DEFAULT_BOUNDS = Bounds()
 
 
 class Refused(Exception):
-    """A bound was passed.
-
-    :param why: which bound, in words that end a sentence.
-    :param where: the place in the feed, e.g. ``item 3``; empty until somebody knows it.
-    """
-
-    def __init__(self, why: str, where: str = "") -> None:
-        super().__init__(why, where)
-        self.why = why
-        self.where = where
+    """A bound was passed; the message says which, in words that end a sentence."""

@@ -1,336 +1,331 @@
-"""expat over a feed's bytes: where its items begin and end, and what feedparser would lose.
+"""expat over a document's bytes: keeps its newest items, and forgets the others.
 
-Only positions and a few short texts are kept. Names are matched as feedparser matches them: by namespace where the
-prefix is declared, by the usual prefix where it is not.
+What makes an item new, and one with another, is told as feedparser tells it: its own reading of dates, the names of
+elements by namespace where the prefix is declared and by the usual prefix where it is not.
 """
 
 from __future__ import annotations
 
-import codecs
-import contextlib
+import calendar
 import dataclasses
-import re
+import heapq
 from typing import Any
 from xml.parsers import expat
 
 from likepion_provider.feed.bounds import Bounds, Refused
+from likepion_provider.feed.links import choose_file
 
-_BOMS = (
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (b"<\0\0\0", "utf-32-le"),
-    (b"\0\0\0<", "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-    (b"<\0", "utf-16-le"),
-    (b"\0<", "utf-16-be"),
-)
-_SNIFFED_BYTES = 4
-#: Namespaces, compared without scheme and in lower case.
-_PODCAST = ("podcastindex.org/namespace/1.0", "github.com/podcastindex-org/podcast-namespace/")
-#: Those whose names count without their prefix: feeds' own, and Dublin Core for its dates.
-_PLAIN = (
-    "backend.userland.com/rss",
-    "blogs.law.harvard.edu/tech/rss",
-    "channel.netscape.com/rdf/simple/0.9",
-    "my.netscape.com/",
-    "purl.org/atom/",
-    "purl.org/dc/",
-    "purl.org/net/rss1.1",
-    "purl.org/rss/1.0/",
-    "www.w3.org/2005/atom",
-)
-_USUAL_PREFIXES = {"podcast": "podcastindex.org/namespace/1.0", "atom": "www.w3.org/2005/atom", "dc": "purl.org/dc/"}
+#: Namespaces by the prefix that stands for them here, compared without scheme and in lower case.
+_SPACES = {
+    "backend.userland.com/rss": "",
+    "blogs.law.harvard.edu/tech/rss": "",
+    "my.netscape.com/": "",
+    "channel.netscape.com/rdf/simple/0.9": "",
+    "purl.org/atom/": "",
+    "purl.org/net/rss1.1": "",
+    "purl.org/rss/1.0/": "",
+    "www.w3.org/2005/atom": "",
+    "purl.org/dc/": "dc:",
+    "podcastindex.org/namespace/1.0": "podcast:",
+    "github.com/podcastindex-org/podcast-namespace/": "podcast:",
+}
+_USUAL_PREFIXES = {"": "", "atom": "", "dc": "dc:", "dcterms": "dc:", "podcast": "podcast:"}
 _PARENTS = frozenset({"rss", "rdf", "channel", "feed"})
 _ITEMS = frozenset({"item", "entry"})
-#: An item's own date beats the date of its last change.
-_DATES = {"pubdate": 2, "published": 2, "issued": 2, "date": 1, "updated": 1, "modified": 1}
+#: The texts that are noted of an item's own children; the last of each counts, but of titles the first.
+_ITEM_TEXTS = {
+    **dict.fromkeys(("guid", "id"), "guid"),
+    **dict.fromkeys(("pubdate", "published", "issued", "dc:issued"), "published"),
+    **dict.fromkeys(("updated", "modified", "lastbuilddate", "dc:date", "dc:modified"), "updated"),
+    "title": "title",
+}
 _CHANNEL_TEXTS = {"title": "title", "podcast:locked": "locked"}
-_MAX_TEXT = 1000
+_MAX_TEXT = 64 * 1024
 _MAX_NAMES = 2000
 
 
-@dataclasses.dataclass
-class Channel:
-    """What a channel's XML says where feedparser loses it; texts are stripped, at most 1,000 characters."""
+def timestamp(*dates: Any) -> float | None:
+    """The first of feedparser's dates that is one, as seconds since 1970 in UTC.
 
-    #: feedparser takes the title of a ``podcast:liveItem`` for the channel's.
-    title: str = ""
-    locked: str = ""
-    locked_owner: str = ""
+    :param dates: nine numbers each, or None.
+    """
+    for date in filter(None, dates):
+        try:
+            return float(calendar.timegm(date))
+        except (ValueError, OverflowError, TypeError):
+            continue
+    return None
 
 
 @dataclasses.dataclass
 class Item:
-    """One item by its positions in the stream, in bytes; it is open while ``end`` is -1."""
+    """One item of the document."""
 
+    number: int
+    #: Where it begins in the document, in bytes, and how many elements are around it.
     start: int
-    #: Tags of the elements around it, from outside in.
-    around: tuple[str, ...]
-    end: int = -1
-    #: As the feed writes it, at most 1,000 characters.
-    date: str = ""
-    #: How much the date counts beside others of the same item.
-    date_rank: int = 0
-
-
-@dataclasses.dataclass
-class _Text:
-    """The text of an element that is open."""
-
-    #: The element's depth.
     depth: int
-    #: Where the text goes once the element ends.
-    into: Channel | Item
-    field: str
-    characters: str = ""
+    texts: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: Address and media type of each enclosure.
+    links: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    data: bytes = b""
+    #: When it was published, or the item beside it, in seconds since 1970; None where no item before it has a date.
+    rank: float | None = None
 
+    @property
+    def name(self) -> str:
+        """The item for people."""
+        return f"item {self.number} ({self.texts.get('title', '')[:80] or self.texts.get('guid', '')[:80]!r})"
 
-class _Names(dict[str, str]):
-    """Names in lower case by tags as the feed writes them.
-
-    Prefixes are left out in the namespaces of :data:`_PLAIN`; Podcasting 2.0 always has ``podcast:``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._spaces = dict(_USUAL_PREFIXES)
-
-    def declare(self, attribute: str, uri: str) -> None:
-        """Take an ``xmlns`` attribute; it holds from here on, not in its element alone."""
-        prefix, space = attribute[6:], uri.lower().partition("://")[2] or uri.lower()
-        if self._spaces.get(prefix) != space:
-            self._spaces[prefix] = space
-            self.clear()
-
-    def __missing__(self, tag: str) -> str:
-        prefix, _, local = tag.rpartition(":")
-        space = self._spaces.get(prefix, prefix)
-        name = tag.lower()
-        if space.startswith(_PODCAST):
-            name = "podcast:" + local.lower()
-        elif not prefix or space.startswith(_PLAIN):
-            name = local.lower()
-        if len(self) < _MAX_NAMES:
-            self[tag] = name
-        return name
-
-
-class _Scale:
-    """Weighs elements: all of them, and those of one part, which is an item or what stands between items.
-
-    :param limit: what all may weigh.
-    """
-
-    def __init__(self, bounds: Bounds, limit: int) -> None:
-        self.limit = limit
-        self._bounds = bounds
-        self._weight = 0
-        self.begin_part(bounds.head_weight)
-
-    def begin_part(self, limit: int) -> None:
-        self._part_weight, self._part_limit = 0, limit
-
-    def add(self, attributes: int) -> None:
-        """Weigh an element.
-
-        :raises Refused: it has too many attributes, or a limit was passed.
-        """
-        if attributes > self._bounds.attributes:
-            raise Refused(f"an element has more than {self._bounds.attributes} attributes")
-        self._weight += 1 + attributes
-        self._part_weight += 1 + attributes
-        if self._part_weight > self._part_limit or self._weight > self.limit:
-            raise Refused("it has more elements and attributes than a feed needs")
+    def __lt__(self, other: Item) -> bool:
+        """Whether it is the older one; of one age, the later in the document."""
+        return ((self.rank or 0.0), -self.number) < ((other.rank or 0.0), -other.number)
 
 
 class Walker:
-    """Keeps a stream's bytes and finds the items in them.
+    """Takes a document in UTF-8, in pieces of any size, and keeps its newest usable items.
 
-    :param bounds: what the feed may cost.
-    :param max_weight: what all that is read may weigh.
+    An item is usable if it has a file, and is no repetition of one before it. An undated one stands with the dated one
+    before it, those at the top with the first dated one.
+
+    :param want: how many items to keep.
+    :param url: what relative addresses are joined to.
     """
 
-    def __init__(self, bounds: Bounds, max_weight: int) -> None:
-        #: The stream's bytes from position :attr:`base` on.
-        self.data = bytearray()
-        self.base = 0
-        self.channel = Channel()
-        #: Complete items, in order; whoever has dealt with them may take them away.
-        self.items: list[Item] = []
+    def __init__(self, want: int, *, url: str, bounds: Bounds) -> None:
+        # Here, since it takes long to import.
+        from feedparser.datetimes import _parse_date
+
+        self._parse_date = _parse_date
+        self._want = want
+        self._url = url
         self._bounds = bounds
-        self._scale = _Scale(bounds, max_weight)
-        self._names = _Names()
-        #: Of the document; empty until it has begun.
-        self._encoding = ""
-        #: Tags of the elements that are open.
+        #: What stands outside of items, and how much of it before the first.
+        self.frame = bytearray()
+        self.head_bytes = -1
+        #: Texts of the channel that feedparser loses.
+        self.channel: dict[str, str] = {}
+        #: How many items the document has, as far as it was read.
+        self.items = 0
+        self.ended = False
+        #: Whether the dated items come newest first.
+        self.newest_first = True
+        #: Items that are too large.
+        self.left_out: list[Item] = []
+        #: Whether usable items were let go for newer ones.
+        self.chose = False
+        self._kept: list[Item] = []
+        self._kept_bytes = 0
+        #: Usable items before the first dated one.
+        self._leading: list[Item] = []
+        self._rank: float | None = None
+        self._seen: set[int] = set()
+        #: The document's bytes from position ``base`` on.
+        self._data = bytearray()
+        self._base = 0
         self._stack: list[str] = []
-        #: The item and the text that are open, if any are.
+        self._names: dict[str, str] = {}
+        self._prefixes = dict(_USUAL_PREFIXES)
         self._item: Item | None = None
-        self._text: _Text | None = None
-        #: Ended the walk: expat would go on without a word.
-        self._failure: Refused | expat.ExpatError | None = None
-        self._parser = expat.ParserCreate()
+        #: What the text that is open is for.
+        self._text: tuple[int, dict[str, str], str] | None = None
+        self._characters: list[str] = []
+        self._heard = 0
+        self._parser = expat.ParserCreate("utf-8")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
-        self._parser.CharacterDataHandler = self._characters
-        self._parser.XmlDeclHandler = self._declaration
-        self._parser.EntityDeclHandler = self._entity
 
-    @property
-    def found(self) -> int:
-        """How many items are complete, without those that were taken away."""
-        return len(self.items)
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; once that has failed it fails again.
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes.
 
         :raises Refused: a bound was passed.
-        :raises xml.parsers.expat.ExpatError: the XML is malformed.
+        :raises xml.parsers.expat.ExpatError: it is malformed.
         """
-        self.data += chunk
-        if self._failure:
-            raise self._failure
+        if self.ended:
+            return
+        self._data += data
         try:
-            self._parse(chunk if self._encoding else self._begin())
-        except Refused as failure:
-            failure.where = failure.where or self._where()
-            self._failure = failure
-            raise
-        except expat.ExpatError as failure:
-            self._failure = failure
-            raise
+            self._parser.Parse(data, False)
+        except expat.ExpatError:
+            if not self.ended:  # what follows the document is no part of it
+                raise
+        else:
+            self._forget()
 
     def finish(self) -> None:
-        """Parse what expat (from 2.6 on) puts off until more bytes come. A document that is cut off is no error."""
-        if not self._failure:
-            with contextlib.suppress(Refused, expat.ExpatError):
+        """Tell that there is no more: from 2.6 on, expat puts off what may go on."""
+        if not self.ended:
+            try:
                 self._parser.Parse(b"", True)
+            except expat.ExpatError:
+                return
 
-    def allow(self, max_weight: int) -> None:
-        """Change what all that is read may weigh."""
-        self._scale.limit = max_weight
+    def kept(self) -> list[Item]:
+        """The newest items, in the document's order."""
+        for item in self._leading:
+            self._keep(item)
+        self._leading = []
+        return sorted(self._kept, key=lambda item: item.number)
 
-    def between(self, start: int, end: int) -> bytes:
-        """The bytes between two positions in the stream, which must not be forgotten yet."""
-        return bytes(memoryview(self.data)[start - self.base : end - self.base])
+    def closing_tags(self) -> bytes:
+        """What ends the document where it stands."""
+        around = self._stack[: self._item.depth] if self._item else self._stack
+        return "".join(f"</{tag}>" for tag in reversed(around)).encode()
 
-    def closing_tags(self, item: Item) -> bytes:
-        """What closes the elements around an item, in the document's encoding."""
-        return "".join(f"</{tag}>" for tag in reversed(item.around)).encode(self._encoding, "replace")
-
-    def forget(self) -> None:
-        """Drop the bytes before the open item, or before the last event where none is open."""
-        start = self._item.start if self._item else self._parser.CurrentByteIndex
-        if start > self.base:
-            del self.data[: start - self.base]
-            self.base = start
-
-    def _begin(self) -> bytes:
-        """Drop what may precede the document: white space before ``<?xml`` is common, and no XML.
-
-        :return: the bytes to begin with; empty until the encoding can be told.
-        """
-        bom = codecs.BOM_UTF8 if self.data.startswith(codecs.BOM_UTF8) else b""
-        body = self.data[len(bom) :].lstrip(b" \t\r\n")
-        if len(body) < _SNIFFED_BYTES:
-            self.data = bytearray(bom) + body
-            return b""
-        self.data = body
-        self._encoding = sniff(body)
-        return bytes(body)
-
-    def _parse(self, chunk: bytes) -> None:
-        self._parser.Parse(chunk, False)
-        # expat holds an unfinished tag back: its index stays where that tag began.
-        unfinished_bytes = self.base + len(self.data) - self._parser.CurrentByteIndex
-        if unfinished_bytes > self._bounds.markup_bytes + len(chunk):
-            raise Refused(f"one tag or comment is longer than {self._bounds.markup_bytes} bytes")
-
-    def _where(self) -> str:
-        if self._item:
-            return f"item {len(self.items) + 1}"
-        return "channel" if self._stack else "start of the document"
-
-    def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
-        if encoding and self._encoding == "utf-8":
-            with contextlib.suppress(LookupError):
-                self._encoding = codecs.lookup(encoding).name
-
-    def _entity(self, name: str, parameter: int, value: str | None, *_ids: Any) -> None:
-        """Refuse an entity of entities, and one so long that repeating it is the attack."""
-        if value is None:
-            return
-        nested = parameter or "<" in value or re.search(r"[&%][^#\s]", value)
-        if nested or len(value) > self._bounds.entity_characters:
-            raise Refused(f"the entity {name[:40]!r} is nested, holds markup or is too long", "document type")
+    # --- expat's events ---
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        self._scale.add(len(attributes))
         self._stack.append(tag)
-        depth = len(self._stack)
-        if depth > self._bounds.depth:
-            raise Refused(f"elements are nested more than {self._bounds.depth} deep")
-        for attribute in attributes:
-            if attribute.startswith("xmlns"):
-                self._names.declare(attribute, attributes[attribute])
-        name = self._names[tag]
-        if self._item:
-            if name in _DATES and depth == len(self._item.around) + 2:
-                self._note_date(self._item, _DATES[name])
-        elif depth <= 3:
-            if name in _ITEMS and all(_local(parent) in _PARENTS for parent in self._stack[:-1]):
-                self._open_item()
-            elif name in _CHANNEL_TEXTS:
-                self._note_text(_CHANNEL_TEXTS[name], attributes)
+        for name in attributes:
+            if name.startswith("xmlns"):
+                self._declare(name[6:], attributes[name].lower())
+        name = self._names.get(tag) or self._name(tag)
+        item, depth = self._item, len(self._stack)
+        if item is None:
+            if depth <= 3 and name in _ITEMS and all(_local(each) in _PARENTS for each in self._stack[:-1]):
+                self._open(attributes)
+            elif depth <= 3 and name in _CHANNEL_TEXTS and _CHANNEL_TEXTS[name] not in self.channel:
+                self._note(self.channel, _CHANNEL_TEXTS[name])
+                if name == "podcast:locked":
+                    self.channel["owner"] = attributes.get("owner", "")[:_MAX_TEXT]
+        elif depth == item.depth + 2 and name in _ITEM_TEXTS:
+            self._note(item.texts, _ITEM_TEXTS[name])
+        elif name in ("enclosure", "link"):
+            given = {key.lower(): value for key, value in attributes.items()}
+            if name == "enclosure" or given.get("rel", "").lower() == "enclosure":
+                href = given.get("url", given.get("uri", given.get("href", "")))
+                item.links.append((href, given.get("type", "")))
 
     def _end(self, tag: str) -> None:
-        if self._text and self._text.depth == len(self._stack):
-            setattr(self._text.into, self._text.field, self._text.characters.strip())
-            self._text = None
+        depth = len(self._stack)
+        if self._text and self._text[0] == depth:
+            _, into, field = self._text
+            text = "".join(self._characters).strip()
+            if field != "title" or not into.get(field):
+                into[field] = text
+            self._text = self._parser.CharacterDataHandler = None
         self._stack.pop()
-        if self._item and len(self._stack) == len(self._item.around):
-            self._close_item(self._item, tag)
+        if self._item and depth == self._item.depth + 1:
+            self._close(self._item, self._end_of(tag))
+        self.ended = depth == 1
+        if self.ended:
+            self._outside(self._end_of(tag))
 
-    def _characters(self, data: str) -> None:
-        if self._text:
-            self._text.characters = (self._text.characters + data)[:_MAX_TEXT]
+    def _hear(self, text: str) -> None:
+        if self._heard < _MAX_TEXT:
+            self._characters.append(text[:_MAX_TEXT])
+            self._heard += len(text)
 
-    def _open_item(self) -> None:
-        self._item = Item(self._parser.CurrentByteIndex, tuple(self._stack[:-1]))
-        self._scale.begin_part(self._bounds.item_weight)
+    def _note(self, into: dict[str, str], field: str) -> None:
+        self._text, self._characters, self._heard = (len(self._stack), into, field), [], 0
+        self._parser.CharacterDataHandler = self._hear
 
-    def _close_item(self, item: Item, tag: str) -> None:
-        item.end = self._end_of(tag)
-        self.items.append(item)
+    def _open(self, attributes: dict[str, str]) -> None:
+        start = self._parser.CurrentByteIndex
+        self._outside(start)
+        if self.head_bytes < 0:
+            self.head_bytes = len(self.frame)
+        self.items += 1
+        self._item = Item(self.items, start, len(self._stack) - 1, {"guid": attributes.get("rdf:about", "")})
+        if self.items > self._bounds.items:
+            raise Refused(f"it has more than {self._bounds.items} items")
+
+    def _close(self, item: Item, end: int) -> None:
         self._item = None
-        self._scale.begin_part(self._bounds.head_weight)
+        self._place(item)
+        if item.start < self._base or end - item.start > self._bounds.item_bytes:
+            self.left_out.append(item)
+        elif file := choose_file(item.links, self._url):
+            key = hash(item.texts.get("guid") or f"{file} {item.texts.get('title', '')}")
+            if key not in self._seen:
+                self._seen.add(key)
+                item.data = bytes(memoryview(self._data)[item.start - self._base : end - self._base])
+                self._offer(item)
+        self._drop(end)
+
+    # --- choosing ---
+
+    def _place(self, item: Item) -> None:
+        texts = item.texts
+        published = timestamp(self._parse_date(texts.get("published")), self._parse_date(texts.get("updated")))
+        if published is not None:
+            self.newest_first = self.newest_first and (self._rank is None or published <= self._rank)
+            self._rank = published
+        item.rank = self._rank
+
+    def _offer(self, item: Item) -> None:
+        self._kept_bytes += len(item.data)
+        if item.rank is not None:
+            for each in self._leading:
+                each.rank = item.rank
+                self._keep(each)
+            self._leading = []
+            self._keep(item)
+        elif len(self._leading) < self._want:
+            self._leading.append(item)
+        else:
+            self._let_go(item)
+        if self._kept_bytes > self._bounds.kept_bytes:
+            raise Refused(f"its newest {self._want} items fill more than {self._bounds.kept_bytes} bytes")
+
+    def _keep(self, item: Item) -> None:
+        heapq.heappush(self._kept, item)
+        if len(self._kept) > self._want:
+            self._let_go(heapq.heappop(self._kept))
+
+    def _let_go(self, item: Item) -> None:
+        self._kept_bytes -= len(item.data)
+        self.chose = True
+
+    # --- bytes ---
+
+    def _outside(self, end: int) -> None:
+        """Keep what stands outside of items, up to a position."""
+        self.frame += memoryview(self._data)[: max(0, end - self._base)]
+        self._drop(end)
+        if len(self.frame) > self._bounds.frame_bytes:
+            raise Refused(f"what stands outside of its items fills more than {self._bounds.frame_bytes} bytes")
+
+    def _forget(self) -> None:
+        """Drop what was dealt with: expat's index stays where an unfinished tag began."""
+        done = self._parser.CurrentByteIndex
+        if self._item is None:
+            self._outside(done)
+        elif done - self._item.start > self._bounds.item_bytes:
+            self._drop(done)
+
+    def _drop(self, end: int) -> None:
+        if end > self._base:
+            del self._data[: end - self._base]
+            self._base = end
 
     def _end_of(self, tag: str) -> int:
         """Where the element that is just being closed ends: expat stands before its end tag, or behind an empty one."""
         position = self._parser.CurrentByteIndex
-        end_tag, sign = f"</{tag}".encode(self._encoding, "replace"), ">".encode(self._encoding)
-        if not self.data.startswith(end_tag, position - self.base):
+        end_tag = f"</{tag}".encode()
+        if not self._data.startswith(end_tag, position - self._base):
             return position
-        return self.base + self.data.index(sign, position - self.base + len(end_tag)) + len(sign)
+        return self._base + self._data.index(b">", position - self._base + len(end_tag)) + 1
 
-    def _note_date(self, item: Item, rank: int) -> None:
-        if rank > item.date_rank:
-            item.date_rank = rank
-            self._text = _Text(len(self._stack), item, "date")
+    # --- names ---
 
-    def _note_text(self, field: str, attributes: dict[str, str]) -> None:
-        if not getattr(self.channel, field):
-            if field == "locked":
-                self.channel.locked_owner = attributes.get("owner", "")[:_MAX_TEXT]
-            self._text = _Text(len(self._stack), self.channel, field)
+    def _declare(self, prefix: str, uri: str) -> None:
+        """Take an ``xmlns`` attribute; it holds from here on, not in its element alone."""
+        space = uri.partition("://")[2] or uri
+        known = next((short for start, short in _SPACES.items() if space.startswith(start)), None)
+        short = known if known is not None else f"{prefix}:" if prefix else ""
+        if self._prefixes.get(prefix) != short:
+            self._prefixes[prefix] = short
+            self._names.clear()
+
+    def _name(self, tag: str) -> str:
+        prefix, _, local = tag.rpartition(":")
+        name = (self._prefixes.get(prefix, f"{prefix}:") + local).lower()
+        if len(self._names) < _MAX_NAMES:
+            self._names[tag] = name
+        return name
 
 
 def _local(tag: str) -> str:
     return tag.rpartition(":")[2].lower()
-
-
-def sniff(start: bytes | bytearray) -> str:
-    """A document's encoding by its first four bytes; ``utf-8`` stands for all that extend ASCII."""
-    return next((name for bom, name in _BOMS if start.startswith(bom)), "utf-8")
