@@ -125,7 +125,7 @@ class Reader:
         try:
             await asyncio.wait_for(pump(), within_s)
         except asyncio.TimeoutError:
-            return TimeUp(f"the feed {shown} was not there after {within_s:g} s")
+            return TimeUp(f"the feed {shown} came too slowly to be read to its end")
         except (FeedInvalid, Transient) as error:
             return error
         return None

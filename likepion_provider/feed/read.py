@@ -52,7 +52,7 @@ async def read_feed(url: str, *, target: int, allow_private: bool = False, timeo
         reading = _Reading(reader, fetcher, url, target, timeout_s)
         try:
             return await asyncio.wait_for(reading.feed(), timeout_s)
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, TimeUp):
             raise Transient(f"the feed {redact(url)} was not there after {timeout_s:g} s") from None
 
 

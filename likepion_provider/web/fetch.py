@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -27,6 +29,7 @@ from likepion_provider.web.redact import redact
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PERMANENT = frozenset({301, 308})
 _TRANSIENT = frozenset({408, 425, 429})
+_WITHOUT_BODY = frozenset({204, 205})
 _CONNECT_TIMEOUT_S = 15.0
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ACCEPT = "application/rss+xml, application/atom+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.5"
@@ -40,9 +43,11 @@ class Limits:
 
     redirects: int = 8
     #: Bytes of one body as they come from the wire.
-    wire_bytes: int = 48 * 1024 * 1024
+    wire_bytes: int = 256 * 1024 * 1024
     #: Bytes of one body once it is inflated.
-    body_bytes: int = 64 * 1024 * 1024
+    body_bytes: int = 256 * 1024 * 1024
+    #: Bytes of one line of an answer's head; curl takes 100 KB, Python's own client 64 KB.
+    header_bytes: int = 64 * 1024
 
 
 DEFAULT_LIMITS = Limits()
@@ -75,8 +80,8 @@ class FeedResponse:
         :raises FeedInvalid: the body is larger than :class:`Limits` allows, or not encoded as announced.
         """
         body_bytes = 0
+        engine = inflater(self._response.headers.get("Content-Encoding", ""))
         try:
-            engine = inflater(self._response.headers.get("Content-Encoding", ""))
             async for data in self._response.content.iter_any():
                 self.wire_bytes += len(data)
                 for piece in engine.feed(data):
@@ -84,6 +89,8 @@ class FeedResponse:
                     self._check_size(body_bytes)
                     yield piece
                 self._check_size(body_bytes)
+            for piece in engine.finish():
+                yield piece
         except ValueError as error:
             raise _invalid(f"cannot be read: {error}", self.final_url, "body", remedy=None) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -127,7 +134,10 @@ class Fetcher:
             auto_decompress=False,
             # Neither proxies nor netrc: a proxy would connect to addresses that nobody has checked.
             trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            # This feed's own: a host may send a cookie along with a redirect, and ask for it.
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            max_line_size=self._limits.header_bytes,
+            max_field_size=self._limits.header_bytes,
             # The caller sets the deadline for everything; a server that drips would outwait any other.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S),
         )
@@ -154,29 +164,48 @@ class Fetcher:
             response.close()
 
     async def _follow(self, url: str) -> tuple[aiohttp.ClientResponse, str, str]:
-        current, where, moved_to, permanent = _parse(url, url, "address"), "address", "", True
-        seen = {current}
+        first = current = _parse(url, url, "address")
+        where, moved_to, permanent = "address", "", True
+        seen = {(current, "")}
         for hop in range(self._limits.redirects + 1):
             response = await self._get(current, where)
             if response.status not in _REDIRECTS:
+                if hop and _is_gone(response) and (again := await self._ask_again(first)):
+                    return again, str(first), ""
                 _check_status(response, str(current), where)
                 return response, str(current), moved_to
             where = f"redirect {hop + 1}"
             permanent = permanent and response.status in _PERMANENT
             target = _target(current, response.headers.get("Location", ""), where)
             response.close()
-            if target in seen:
+            step = (target, self._cookies(target))
+            if step in seen:
                 raise _invalid("redirects in a circle", str(target), where, remedy=_GONE_REMEDY)
-            seen.add(target)
+            seen.add(step)
             current, moved_to = target, str(target) if permanent else moved_to
         raise _invalid(f"redirects more than {self._limits.redirects} times", str(current), where, remedy=_GONE_REMEDY)
 
-    async def _get(self, url: URL, where: str) -> aiohttp.ClientResponse:
+    async def _ask_again(self, first: URL) -> aiohttp.ClientResponse | None:
+        """The first address's own answer, where what it led to is gone: hosts take back redirects, also permanent ones."""
+        response = await self._get(first, "address")
+        if _is_success(response):
+            return response
+        response.close()
+        return None
+
+    def _cookies(self, url: URL) -> str:
+        """What would be sent there, to tell a circle from a host that waits for its cookie."""
+        return self._open_session().cookie_jar.filter_cookies(url).output()
+
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("a Fetcher is used inside 'async with'")
+        return self._session
+
+    async def _get(self, url: URL, where: str) -> aiohttp.ClientResponse:
         self._refused_address = ""
         try:
-            return await self._session.get(url, headers=_headers(), allow_redirects=False)
+            return await self._open_session().get(url, headers=_headers(), allow_redirects=False)
         except aiohttp.InvalidURL:
             raise _invalid("is no address that can be called", str(url), where, remedy=_GONE_REMEDY) from None
         except aiohttp.ClientConnectorCertificateError:
@@ -228,19 +257,27 @@ def is_public(address: str) -> bool:
 
 def _parse(url: str, shown: str, where: str) -> URL:
     try:
-        parsed = URL(url.strip())
-        valid = parsed.scheme in ("http", "https") and bool(parsed.host)
+        parts = urlsplit(url.strip())
+        user, at, host = parts.netloc.rpartition("@")
+        if parts.scheme in ("http", "https") and (origin := URL(f"{parts.scheme}://{host}")).host:
+            # As it was given: hosts that sign addresses compare them letter by letter (RFC 3986, 2.2).
+            authority = _quoted(user) + at + origin.raw_authority
+            rest = _quoted(parts.path) or "/", _quoted(parts.query), ""
+            return URL(urlunsplit((parts.scheme, authority, *rest)), encoded=True)
     except ValueError:
-        valid = False
-    if not valid:
-        raise _invalid("is no http or https address", shown, where, remedy=_GONE_REMEDY)
-    return parsed.with_fragment(None)
+        pass
+    raise _invalid("is no http or https address", shown, where, remedy=_GONE_REMEDY)
+
+
+def _quoted(part: str) -> str:
+    """A part of an address as it is; only what may not stand in one is escaped."""
+    return re.sub(r"[^\x21-\x7e]|[\"<>\\^`{|}]", lambda found: quote(found[0], safe="", errors="surrogateescape"), part)
 
 
 def _target(current: URL, location: str, where: str) -> URL:
     """Where a redirect leads; credentials go along only within the same origin."""
     try:
-        joined = str(current.join(URL(location))) if location else ""
+        joined = urljoin(str(current), location) if location else ""
     except ValueError:
         joined = ""
     target = _parse(joined, joined or location, where)
@@ -264,7 +301,7 @@ def carry_credentials(url: str, target: str) -> str:
     :param target: an absolute http(s) address that the feed names.
     :raises FeedInvalid: the feed names no http(s) address.
     """
-    return str(_target(URL(url), target, "next page"))
+    return str(_target(URL(url, encoded=True), target, "next page"))
 
 
 def _headers() -> dict[str, str]:
@@ -275,9 +312,17 @@ def _headers() -> dict[str, str]:
     }
 
 
+def _is_success(response: aiohttp.ClientResponse) -> bool:
+    return 200 <= response.status < 300 and response.status not in _WITHOUT_BODY
+
+
+def _is_gone(response: aiohttp.ClientResponse) -> bool:
+    return 400 <= response.status < 500 and response.status not in _TRANSIENT
+
+
 def _check_status(response: aiohttp.ClientResponse, url: str, where: str) -> None:
     status = response.status
-    if status == 200:
+    if _is_success(response):
         return
     response.close()
     if status >= 500 or status in _TRANSIENT:

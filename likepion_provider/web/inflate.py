@@ -7,6 +7,7 @@ does not know as if it were content.
 from __future__ import annotations
 
 import importlib
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -14,6 +15,10 @@ from typing import Any, Protocol
 #: Bytes that one step gives at most.
 STEP = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
+#: What is written into ``Content-Encoding``, and changes nothing about the body.
+_NO_CODINGS = frozenset({"", "identity", "none", "binary", "8bit", "7bit", "aws-chunked", "utf-8", "utf8"})
+_SNIFFED_BYTES = 16
+_PLAIN = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE|!--|rss|feed|rdf:RDF)", re.IGNORECASE)
 
 
 class Inflater(Protocol):
@@ -26,14 +31,21 @@ class Inflater(Protocol):
         """
         ...
 
+    def finish(self) -> Iterator[bytes]:
+        """Tell that there are no more.
 
-class _Identity:
+        :raises ValueError: as for :meth:`feed`.
+        """
+        yield from ()
+
+
+class _Identity(Inflater):
     def feed(self, data: bytes) -> Iterator[bytes]:
         for start in range(0, len(data), STEP):
             yield data[start : start + STEP]
 
 
-class _Zlib:
+class _Zlib(Inflater):
     """gzip, of any number of members, and deflate with or without zlib's header."""
 
     def __init__(self) -> None:
@@ -83,7 +95,7 @@ def _window_bits(start: bytes) -> int:
     return 15 if has_zlib_header else -15
 
 
-class _Brotli:
+class _Brotli(Inflater):
     def __init__(self, module: Any) -> None:
         self._error = module.error
         self._engine = module.Decompressor()
@@ -118,15 +130,43 @@ def accepted() -> str:
 def inflater(encoding: str) -> Inflater:
     """The inflater for a ``Content-Encoding``.
 
-    :param encoding: the header's value; empty means none.
-    :raises ValueError: the encoding is none that was offered, or more than one.
+    Hosts and caches say what is not so: what begins as gzip is gzip, what begins as XML is that, whatever is said.
+
+    :param encoding: the header's value; empty means none. What is no coding of its own, such as ``aws-chunked``, is
+        left out.
     """
-    name = encoding.strip().lower()
-    if name in ("", "identity"):
-        return _Identity()
-    if name in ("gzip", "x-gzip", "deflate"):
+    return _Sniffing(encoding)
+
+
+class _Sniffing(Inflater):
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._start = b""
+        self._engine: Inflater | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._engine is None:
+            self._start += data
+            if len(self._start) < _SNIFFED_BYTES and not self._start.startswith(_GZIP_MAGIC):
+                return
+            self._engine, data = _told(self._encoding, self._start), self._start
+        yield from self._engine.feed(data)
+
+    def finish(self) -> Iterator[bytes]:
+        if self._engine is None and self._start:
+            yield from _told(self._encoding, self._start).feed(self._start)
+
+
+def _told(encoding: str, start: bytes) -> Inflater:
+    """The inflater for a body by its first bytes, and else by what is said of it."""
+    names = [name for each in encoding.split(",") if (name := each.strip().lower()) not in _NO_CODINGS]
+    if start.startswith(_GZIP_MAGIC):
         return _Zlib()
-    module = _brotli() if name == "br" else None
+    if not names or _PLAIN.match(start):
+        return _Identity()
+    if len(names) == 1 and names[0] in ("gzip", "x-gzip", "deflate"):
+        return _Zlib()
+    module = _brotli() if names == ["br"] else None
     if module is None:
-        raise ValueError(f"the content encoding {name[:40]!r} was not offered")
+        raise ValueError(f"the content encoding {', '.join(names)[:40]!r} was not offered")
     return _Brotli(module)
