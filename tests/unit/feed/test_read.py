@@ -14,7 +14,7 @@ import pytest
 
 from likepion_provider.errors import FeedInvalid
 from likepion_provider.feed import read_feed
-from likepion_provider.feed.entries import safe_url
+from likepion_provider.feed.links import safe_url
 from likepion_provider.models import Feed
 
 from ..site import Site, rss
@@ -100,14 +100,25 @@ async def test_oldest_first_pages_are_all_read(site: Site) -> None:
 async def test_a_page_that_is_gone_ends_the_feed(site: Site) -> None:
     for target in ("/gone", "file:///etc/passwd", "http://[x"):
         url = site.serve("/1", rss([2, 1], channel=f"<atom:link rel='next' href='{target}'/>"))
-        assert await guids(url) == ["g2", "g1"]
+        feed = await read(url)
+        assert [each.guid for each in feed.episodes] == ["g2", "g1"]
+        assert feed.newest_certain == (target != "/gone")  # what is no address is no page
 
 
 async def test_endless_pages_are_bounded(site: Site) -> None:
     for page in range(40):
         site.serve(f"/{page}", rss([1], channel=f"<atom:link rel='next' href='/{page + 1}'/>"))
-    assert await guids(site.url + "/0") == ["g1"]
-    assert len(site.requests) == 20
+    feed = await read(site.url + "/0")
+    assert [each.guid for each in feed.episodes] == ["g1"]
+    assert not feed.newest_certain
+    assert len(site.requests) == 4
+
+
+async def test_pages_that_lead_back_are_all_of_the_feed(site: Site) -> None:
+    site.serve("/1", rss([2], channel="<atom:link rel='next' href='/2'/>"))
+    site.serve("/2", rss([1], channel="<atom:link rel='next' href='/1'/>"))
+    feed = await read(site.url + "/1")
+    assert (len(feed.episodes), feed.newest_certain) == (2, True)
 
 
 async def test_credentials_go_to_pages_of_the_same_host_only(site: Site) -> None:
@@ -154,7 +165,7 @@ async def test_what_cannot_serve_says_where_and_what_to_do(site: Site, body: byt
     assert caught.value.remedy in caught.value.advice
 
 
-@pytest.mark.parametrize("text", ["javascript:alert(1)", "file:///x", "data:,x", "http://", "http://[x", "a\nb", ""])
+@pytest.mark.parametrize("text", ["javascript:alert(1)", "file:///x", "data:,x", "http://", "http://[x", "a\0b", ""])
 def test_unsafe_links_are_dropped(text: str) -> None:
     assert safe_url(text, "http://a.example/") == ""
 
