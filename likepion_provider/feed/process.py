@@ -14,12 +14,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from likepion_provider.aio import Shared
 from likepion_provider.errors import FeedInvalid, LikepionError, Transient
-from likepion_provider.feed.document import Read
 from likepion_provider.feed.frames import CUT, END, LENGTH_BYTES, MAX_ANSWER_BYTES, frame, json_frame, length
+
+if TYPE_CHECKING:
+    from likepion_provider.feed.document import Read
 
 #: What a Python needs of its environment to start.
 _KEPT = ("LD_LIBRARY_PATH", "PATH", "LC_ALL", "LANG")
@@ -58,6 +60,11 @@ class Reader:
         except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
             raise _no_process(f"{type(error).__name__}: {error}") from error
         return cls(process)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs, as far as is known."""
+        return self._process.returncode is None
 
     async def close(self) -> None:
         """End the process, whatever it does."""
@@ -106,7 +113,7 @@ class Reader:
         self.is_free = "refused" not in found
         if not self.is_free:
             raise _refused(shown, found["refused"])
-        return cast(Read, found), ended
+        return cast("Read", found), ended
 
     async def _hand_on(
         self, chunks: AsyncIterator[bytes], answer: asyncio.Future[Any], within_s: float, shown: str
@@ -175,10 +182,13 @@ class Readers:
         """
         async with self._slots:
             reader = self._free.pop() if self._free else await Reader.start()
+            if not reader.is_alive:
+                await reader.close()
+                reader = await Reader.start()
             try:
                 yield reader
             finally:
-                if reader.is_free:
+                if reader.is_free and reader.is_alive:
                     self._free.append(reader)
                 else:
                     await reader.close()

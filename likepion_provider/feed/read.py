@@ -159,7 +159,10 @@ def _episode(entry: Entry) -> Episode:
 
 
 def _useless(document: Read, shown: str) -> FeedInvalid:
-    """Why a feed can serve no account: it is none, has no items, or none with a file."""
+    """Why a feed can serve no account: it was not read, is none, has no items, or none with a file."""
+    if document["notes"]:
+        message = f"the feed {shown} cannot be read: {document['notes'][0]} (document)"
+        return FeedInvalid(message, url=shown, where="document")
     if not document["known"]:
         remedy = "Put the address of the RSS feed itself, not of a web page, into the post at the primary site."
         return FeedInvalid(f"what {shown} serves is no feed (document)", url=shown, where="document", remedy=remedy)

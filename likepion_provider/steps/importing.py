@@ -164,7 +164,9 @@ class BatchImport:
             progress.step(f"{task.label}: {report.outcome.value}, {words}")
             return report
 
-        async with connections() as self._connector, beside(self._keeper.keep()):
+        from likepion_provider.feed import readers  # late: a DAG file reads no feed
+
+        async with connections() as self._connector, readers(), beside(self._keeper.keep()):
             try:
                 return await all_of(work(task) for task in tasks)
             finally:
@@ -281,8 +283,10 @@ class BatchImport:
             if progress.state is ImportState.LISTED:
                 message = f"dry run: {len(pages)} of {expected} episodes are listed"
             return AccountReport(task, Outcome.WAITING, len(pages), message=message)
-        partial = len(pages) < expected
-        message = f"{platform.title} lists {len(pages)} of {expected} episodes so far" if partial else ""
+        lacking = [f"{platform.title} lists {len(pages)} of {expected} episodes so far"] if len(pages) < expected else []
+        message = "; ".join([*lacking, *_doubts(job.feed)])
+        # A feed that was not read to its end may be whole the next time.
+        partial = bool(lacking) or not job.feed.newest_certain
         if not pages or (partial and not self._partial_will_do(task.key)):
             state = ImportState.IN_REVIEW if progress.state is ImportState.LISTED else progress.state
             await self._note(task.key, state=state, reference=progress.reference, message=message)
@@ -405,6 +409,12 @@ async def _read_feed(url: str, *, target: int, allow_private: bool, timeout_s: f
     from likepion_provider.feed import read_feed  # late: a DAG file reads no feed
 
     return await read_feed(url, target=target, allow_private=allow_private, timeout_s=timeout_s)
+
+
+def _doubts(feed: Feed) -> list[str]:
+    """What may be missing of a feed, in words."""
+    doubts = [] if feed.newest_certain else ["the feed was not read to its end, so newer episodes may be missing"]
+    return [*doubts, *feed.left_out[:3]]
 
 
 def _refuse_missing(platform: Platform, job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -17,14 +18,14 @@ from likepion_provider.errors import (
     Transient,
 )
 from likepion_provider.manager.protocol import Endpoint
-from likepion_provider.models import Account, LinkState, Outcome, SecondaryTask
+from likepion_provider.models import Account, Feed, LinkState, Outcome, SecondaryTask
 from likepion_provider.platforms import Job
 from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.batches import Batch, batches
 from likepion_provider.steps.intake import Choice
 from likepion_provider.steps.waiting import Waits
 from tests.clocks import VirtualClock
-from tests.fakes import Worker, fresh_journal, small_manager
+from tests.fakes import Worker, feed_of, fresh_journal, small_manager
 
 
 class World:
@@ -236,6 +237,22 @@ async def test_what_a_partial_report_left_out_is_looked_for_every_three_hours_fo
     world.clock.advance(4 * 3600)
     assert await world.run("run-7") == {}
     assert world.worker.platform.submissions["account-0"] == 1
+
+
+async def test_a_feed_that_was_not_read_to_its_end_is_said_and_read_again(world: World) -> None:
+    async def read_feed(url: str, **_: object) -> Feed:
+        return dataclasses.replace(feed_of(url, 2), newest_certain=False, left_out=("item 3 ('Long') is too large",))
+
+    whole, world.worker.read_feed = world.worker.read_feed, read_feed  # type: ignore[method-assign]
+    assert set((await world.run(collect_timeout_s=20)).values()) == {Outcome.WAITING}
+    assert "not read to its end, so newer episodes may be missing" in world.messages["account-0"]
+    assert "'Long'" in world.messages["account-0"]
+    world.clock.advance(24 * 3600)
+    assert set((await world.run("run-2")).values()) == {Outcome.DELIVERED}
+    world.worker.read_feed = whole  # type: ignore[method-assign]
+    world.clock.advance(3 * 3600)
+    await world.run("run-3")
+    assert world.stored() == {"account-0": 3, "account-1": 3}
 
 
 async def test_what_a_partial_report_left_out_is_looked_for_at_once_by_hand(world: World) -> None:
