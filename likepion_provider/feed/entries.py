@@ -89,7 +89,7 @@ def _entry(entry: Any, url: str) -> Entry:
     file = choose_file(((_text(link.get("href")), _text(link.get("type"))) for link in links), url)
     title = _text(entry.get("title"))
     # Not by .get(): feedparser answers one date's key with the other's value and warns about it.
-    published = timestamp(dict.get(entry, "published_parsed"), dict.get(entry, "updated_parsed"))
+    published = timestamp(dict.get(entry, name) for name in ("published_parsed", "updated_parsed"))
     guid = _text(entry.get("id")) or f"{file} {title}".strip()
     return Entry(guid=guid, title=title[:_MAX_SHOWN], url=file, published=published, rank=published)
 

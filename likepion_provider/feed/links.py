@@ -8,6 +8,8 @@ from urllib.parse import urljoin, urlsplit
 
 _PLAYED = re.compile(r"\.(?:aac|flac|m4[abv]|mkv|mov|mp[34]|oga|ogg|ogv|opus|wav|webm)$", re.IGNORECASE)
 _SHOWN = re.compile(r"\.(?:avif|bmp|gif|jpe?g|pdf|png|svg|webp)$", re.IGNORECASE)
+#: What needs no second look; nearly all addresses are such.
+_PLAIN = re.compile(r"https?://[\w.-]+(?::[0-9]{1,4})?(?:/[\x21-\x7e]*)?", re.ASCII)
 _NOT_PLAYED = ("image/", "text/", "application/pdf")
 
 
@@ -17,7 +19,10 @@ def safe_url(text: str, base: str) -> str:
     :param text: as the feed writes it, perhaps relative; line breaks in it are left out, as browsers do.
     :param base: the document's address.
     """
-    text = re.sub(r"[\t\r\n]", "", text.strip())
+    text = text.strip()
+    if _PLAIN.fullmatch(text):
+        return text
+    text = re.sub(r"[\t\r\n]", "", text)
     if not text or re.search(r"[\x00-\x1f\x7f]", text):
         return ""
     try:
@@ -38,7 +43,9 @@ def choose_file(links: Iterable[tuple[str, str]], base: str) -> str:
     :return: empty where no address is usable.
     """
     usable = [(address, kind) for href, kind in links if (address := safe_url(href, base))]
-    return min(usable, key=lambda link: _unfitness(*link), default=("", ""))[0]
+    if len(usable) > 1:
+        usable.sort(key=lambda link: _unfitness(*link))
+    return usable[0][0] if usable else ""
 
 
 def _unfitness(address: str, kind: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import dataclasses
 import heapq
+from collections.abc import Iterable
 from typing import Any
 from xml.parsers import expat
 
@@ -44,7 +45,7 @@ _MAX_TEXT = 64 * 1024
 _MAX_NAMES = 2000
 
 
-def timestamp(*dates: Any) -> float | None:
+def timestamp(dates: Iterable[Any]) -> float | None:
     """The first of feedparser's dates that is one, as seconds since 1970 in UTC.
 
     :param dates: nine numbers each, or None.
@@ -120,9 +121,9 @@ class Walker:
         self._leading: list[Item] = []
         self._rank: float | None = None
         self._seen: set[int] = set()
-        #: The document's bytes from position ``base`` on.
+        #: The document's bytes from position ``base`` on; those before ``done`` are dealt with.
         self._data = bytearray()
-        self._base = 0
+        self._base = self._done = 0
         self._stack: list[str] = []
         self._names: dict[str, str] = {}
         self._prefixes = dict(_USUAL_PREFIXES)
@@ -163,9 +164,7 @@ class Walker:
 
     def kept(self) -> list[Item]:
         """The newest items, in the document's order."""
-        for item in self._leading:
-            self._keep(item)
-        self._leading = []
+        self._settle_leading()
         return sorted(self._kept, key=lambda item: item.number)
 
     def closing_tags(self) -> bytes:
@@ -234,7 +233,7 @@ class Walker:
     def _close(self, item: Item, end: int) -> None:
         self._item = None
         self._place(item)
-        if item.start < self._base or end - item.start > self._bounds.item_bytes:
+        if item.start < self._done or end - item.start > self._bounds.item_bytes:
             self.left_out.append(item)
         elif file := choose_file(item.links, self._url):
             key = hash(item.texts.get("guid") or f"{file} {item.texts.get('title', '')}")
@@ -242,25 +241,22 @@ class Walker:
                 self._seen.add(key)
                 item.data = bytes(memoryview(self._data)[item.start - self._base : end - self._base])
                 self._offer(item)
-        self._drop(end)
+        self._done = end
 
     # --- choosing ---
 
     def _place(self, item: Item) -> None:
         texts = item.texts
-        published = timestamp(self._parse_date(texts.get("published")), self._parse_date(texts.get("updated")))
+        published = timestamp(self._parse_date(texts.get(name)) for name in ("published", "updated"))
         if published is not None:
             self.newest_first = self.newest_first and (self._rank is None or published <= self._rank)
             self._rank = published
+            self._settle_leading()
         item.rank = self._rank
 
     def _offer(self, item: Item) -> None:
         self._kept_bytes += len(item.data)
         if item.rank is not None:
-            for each in self._leading:
-                each.rank = item.rank
-                self._keep(each)
-            self._leading = []
             self._keep(item)
         elif len(self._leading) < self._want:
             self._leading.append(item)
@@ -268,6 +264,12 @@ class Walker:
             self._let_go(item)
         if self._kept_bytes > self._bounds.kept_bytes:
             raise Refused(f"its newest {self._want} items fill more than {self._bounds.kept_bytes} bytes")
+
+    def _settle_leading(self) -> None:
+        for item in self._leading:
+            item.rank = self._rank
+            self._keep(item)
+        self._leading = []
 
     def _keep(self, item: Item) -> None:
         heapq.heappush(self._kept, item)
@@ -282,8 +284,9 @@ class Walker:
 
     def _outside(self, end: int) -> None:
         """Keep what stands outside of items, up to a position."""
-        self.frame += memoryview(self._data)[: max(0, end - self._base)]
-        self._drop(end)
+        if end > self._done:
+            self.frame += memoryview(self._data)[self._done - self._base : end - self._base]
+            self._done = end
         if len(self.frame) > self._bounds.frame_bytes:
             raise Refused(f"what stands outside of its items fills more than {self._bounds.frame_bytes} bytes")
 
@@ -293,12 +296,9 @@ class Walker:
         if self._item is None:
             self._outside(done)
         elif done - self._item.start > self._bounds.item_bytes:
-            self._drop(done)
-
-    def _drop(self, end: int) -> None:
-        if end > self._base:
-            del self._data[: end - self._base]
-            self._base = end
+            self._done = done
+        del self._data[: self._done - self._base]
+        self._base = self._done
 
     def _end_of(self, tag: str) -> int:
         """Where the element that is just being closed ends: expat stands before its end tag, or behind an empty one."""

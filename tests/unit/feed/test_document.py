@@ -90,7 +90,7 @@ def whole(data: bytes, want: int) -> list[str]:
         sanitize_html=False,
         resolve_relative_uris=False,
     )
-    dates = [timestamp(dict.get(e, "published_parsed"), dict.get(e, "updated_parsed")) for e in parsed.entries]
+    dates = [timestamp(dict.get(e, name) for name in ("published_parsed", "updated_parsed")) for e in parsed.entries]
     rank = next((date for date in dates if date is not None), 0.0)
     unique: dict[str, float] = {}
     for entry, date in zip(parsed.entries, dates, strict=True):
