@@ -173,7 +173,7 @@ class Document:
         return start
 
     def _parse_kept(self, kept: list[Item]) -> Parsed:
-        """feedparser's reading of the items that were kept, each with its rank."""
+        """Feedparser's reading of the items that were kept, each with its rank."""
         walker, url = self._walker, self._url
         self._spend(self._bounds.cpu_s_per_item * len(kept))
         head, rest = walker.frame[: max(0, walker.head_bytes)], walker.frame[max(0, walker.head_bytes) :]

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from likepion_provider.aio import Shared
@@ -49,7 +48,7 @@ class Reader:
 
         :raises LikepionError: no process can be had.
         """
-        paths = [str(Path(each).absolute()) for each in sys.path if each]
+        paths = [os.path.join(os.getcwd(), each) for each in sys.path if each]  # noqa: PTH109, PTH118
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         try:
             process = await asyncio.create_subprocess_exec(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from likepion_provider.models import Enclosure, Episode, Feed
 from likepion_provider.web.redact import redact
 
 if TYPE_CHECKING:
-    from likepion_provider.web.fetch import Fetcher, FeedResponse
+    from likepion_provider.web.fetch import FeedResponse, Fetcher
 
 log = logging.getLogger(__name__)
 MAX_TARGET = 10_000
@@ -119,7 +118,9 @@ class _Reading:
         self._oldest = min(ranks, default=self._oldest)
         self._notes += document["notes"]
         if not document["certain"]:
-            self._doubt(ended.message if ended and not document["complete"] else "")
+            self._certain = False
+            if not document["complete"] and not document["notes"]:
+                self._doubt(ended.message if ended else "the end of the document is missing")
         return len(self._episodes) > before
 
     async def _pages(self, base: str, next_page: str) -> None:
@@ -129,21 +130,23 @@ class _Reading:
         seen, idle = {base}, 0
         while next_page and next_page not in seen:
             if self._newest_first and len(self._episodes) >= self._target:
-                return
+                break
             if len(seen) >= _MAX_PAGES or idle >= _MAX_IDLE_PAGES:
-                return self._doubt(f"it goes on after {len(seen)} pages")
+                self._doubt(f"it goes on after {len(seen)} pages")
+                break
             seen.add(next_page)
             try:
                 async with self._fetcher.open(carry_credentials(base, next_page)) as response:
                     page, ended = await self._document(response)
             except FeedInvalid as error:  # the pages before it serve all the same
-                return self._doubt(error.message)
+                self._doubt(error.message)
+                break
             idle = 0 if self._take(page, ended) else idle + 1
             next_page = page["next_page"]
 
     def _doubt(self, why: str) -> None:
         self._certain = False
-        self._notes += filter(None, [why])
+        self._notes.append(why)
 
 
 def _rank(entry: Entry) -> float:

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import resource
-import sys
 import time
 from typing import Any, BinaryIO
 

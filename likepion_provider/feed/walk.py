@@ -7,6 +7,7 @@ elements by namespace where the prefix is declared and by the usual prefix where
 from __future__ import annotations
 
 import calendar
+import contextlib
 import dataclasses
 import heapq
 from collections.abc import Iterable
@@ -43,6 +44,8 @@ _ITEM_TEXTS = {
 _CHANNEL_TEXTS = {"title": "title", "podcast:locked": "locked"}
 _MAX_TEXT = 64 * 1024
 _MAX_NAMES = 2000
+#: Near enough to 1970 to be a date: some two thousand years.
+_MAX_S = 6e10
 
 
 def timestamp(dates: Iterable[Any]) -> float | None:
@@ -51,10 +54,9 @@ def timestamp(dates: Iterable[Any]) -> float | None:
     :param dates: nine numbers each, or None.
     """
     for date in filter(None, dates):
-        try:
-            return float(calendar.timegm(date))
-        except (ValueError, OverflowError, TypeError):
-            continue
+        with contextlib.suppress(ValueError, OverflowError, TypeError):
+            if abs(seconds := calendar.timegm(date)) < _MAX_S:
+                return float(seconds)
     return None
 
 

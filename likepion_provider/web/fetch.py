@@ -186,7 +186,7 @@ class Fetcher:
         raise _invalid(f"redirects more than {self._limits.redirects} times", str(current), where, remedy=_GONE_REMEDY)
 
     async def _ask_again(self, first: URL) -> aiohttp.ClientResponse | None:
-        """The first address's own answer, where what it led to is gone: hosts take back redirects, also permanent ones."""
+        """The first address's own answer, where what it led to is gone: hosts take back even permanent redirects."""
         response = await self._get(first, "address")
         if _is_success(response):
             return response

@@ -19,7 +19,8 @@ def redact(url: str) -> str:
     """Show where a URL points without what could open it.
 
     User info and fragment are left out; of the query only the names stay; path segments and names of hosts that look
-    like a token, and segments that follow one such as ``private``, become ``***``. It would rather hide a harmless segment than show a secret.
+    like a token, and segments that follow one such as ``private``, become ``***``. It would rather hide a harmless
+    segment than show a secret.
 
     :param url: any string; what is no http(s) URL keeps its scheme and host at most.
     :return: one line of at most 200 characters.

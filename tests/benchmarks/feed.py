@@ -1,7 +1,7 @@
 """The newest 20 episodes of ever longer feeds: feedparser, podcastparser and ours, side by side in one run.
 
-Each figure is taken in a process of its own, after its imports; ours with the start of the reader's process. Peak memory
-of ours is what the asking process grew by, and the reader's beside it.
+Each figure is taken in a process of its own, after its imports; ours with the start of the reader's process. Memory is
+what the asking process grew by, and the reader's whole.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def ours():
                 while chunk := file.read(65536):
                     yield chunk
         reader = await Reader.start()
-        found, _ = await reader.read(body(), url="http://example.com/feed", shown="", want=wanted, charset="", within_s=120)
+        url = "http://example.com/feed"
+        found, _ = await reader.read(body(), url=url, shown="", want=wanted, charset="", within_s=120)
         await reader.close()
         assert found["certain"]
         return newest((episode["rank"], episode["guid"]) for episode in found["episodes"])
@@ -74,7 +75,8 @@ took = time.perf_counter() - start
 cpu = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime
           for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) - cpu
 reader_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 if way == "ours" else 0
-print(json.dumps({"s": took, "cpu_s": cpu, "grown_mb": status("VmHWM") - before, "reader_mb": reader_mb, "found": found}))
+grown_mb = status("VmHWM") - before
+print(json.dumps({"s": took, "cpu_s": cpu, "grown_mb": grown_mb, "reader_mb": reader_mb, "found": found}))
 """
 
 

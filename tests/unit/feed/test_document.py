@@ -95,7 +95,9 @@ def whole(data: bytes, want: int) -> list[str]:
     unique: dict[str, float] = {}
     for entry, date in zip(parsed.entries, dates, strict=True):
         rank = rank if date is None else date
-        links = [(link.get("href", ""), link.get("type", "")) for link in entry.get("links", []) if link.rel == "enclosure"]
+        links = [
+            (link.get("href", ""), link.get("type", "")) for link in entry.get("links", []) if link.rel == "enclosure"
+        ]
         if file := choose_file(links, URL):
             unique.setdefault((entry.get("id") or f"{file} {entry.get('title', '')}").strip(), rank)
     return sorted(unique, key=lambda guid: unique[guid], reverse=True)[:want]
@@ -144,7 +146,9 @@ def test_cut_or_malformed_it_is_right_or_not_certain(
     cut = read(flawed[: data.draw(st.integers(0, len(flawed) - 1))], want)
     assert guids(cut) == right or not cut["certain"]
     numbers = {f"http://a/{number}" for number in range(29)}
-    whole_items = {guid for guid in guids(cut) if guid in numbers or guid.startswith("http://a/") and ".mp3 Nummer" in guid}
+    whole_items = {
+        guid for guid in guids(cut) if guid in numbers or (guid.startswith("http://a/") and ".mp3 Nummer" in guid)
+    }
     assert whole_items == set(guids(cut))
 
 
