@@ -29,14 +29,12 @@ WARM = (
     "aiohttp",
     "cryptography.fernet",
     "cryptography.hazmat.primitives.kdf.hkdf",
-    "feedparser",
     "likepion_provider.web.fetch",
     "likepion_provider.feed.read",
     "packaging.requirements",
     "pyotp",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
-    "xml.sax.expatreader",
 )
 #: What every task of a DAG file is compared with, to find the DAGs that it depends on.
 WARM_FOR_DAG_FILES = (

@@ -7,6 +7,7 @@ import gzip
 import socket
 import zlib
 from typing import Any
+from urllib.parse import unquote
 
 import brotli
 import pytest
@@ -116,6 +117,127 @@ def test_not_public(address: str) -> None:
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
 def test_public(address: str) -> None:
     assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "/feed?sig=a%2Fb%3D%3D&e=1%2C2",
+        "/feed%2Fx/%7Euser/%41?a+b=%20",
+        "/feed;v=1:2@3!$'()*,?q=[1]&'=(x)",
+        "/feed?a=%zz%",
+    ],
+)
+async def test_the_address_goes_out_as_it_was_given(site: Site, rest: str) -> None:
+    """RFC 3986, 2.2: what differs in reserved letters is not equivalent, and hosts sign addresses letter by letter."""
+
+    async def anything(_: web.Request) -> web.Response:
+        return web.Response(body=b"ok")
+
+    path = rest.partition("?")[0]
+    site.redirect("/to", rest)
+    site.routes = {**site.routes, path: anything, unquote(path): anything}
+    assert await fetch(site.url + rest) == b"ok"
+    await fetch(f"{site.url}/to")
+    sent = [request.raw_path for request in site.requests]  # type: ignore[attr-defined]
+    assert (sent[0], sent[2]) == (rest, rest)
+
+
+async def test_what_may_not_stand_in_an_address_is_escaped(site: Site) -> None:
+    site.serve("/tập tin", b"ok")
+    assert await fetch(f"{site.url}/tập tin?q=ä b#part") == b"ok"
+    assert site.requests[0].raw_path == "/t%E1%BA%ADp%20tin?q=%C3%A4%20b"  # type: ignore[attr-defined]
+
+
+async def test_cookies_of_a_chain_go_back_to_their_host_only(site: Site) -> None:
+    async def door(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/inside", "Set-Cookie": "pass=1"})
+
+    async def inside(request: web.Request) -> web.Response:
+        return web.Response(body=request.headers.get("Cookie", "none").encode())
+
+    site.routes |= {"/door": door, "/inside": inside}
+    site.redirect("/away", f"http://localhost:{site.port}/inside")
+    async with Fetcher(allow_private=True, resolver=FakeResolver("127.0.0.1")) as fetcher:
+        for path, sent in (("/door", b"pass=1"), ("/inside", b"pass=1"), ("/away", b"none")):
+            async with fetcher.open(site.url + path) as response:
+                assert b"".join([chunk async for chunk in response.chunks()]) == sent
+    assert await fetch(f"{site.url}/inside") == b"none", "another feed has cookies of its own"
+
+
+async def test_where_a_moved_feed_is_gone_the_old_address_is_asked_too(site: Site) -> None:
+    answers = iter([web.Response(status=301, headers={"Location": "/new"}), web.Response(body=b"ok")])
+
+    async def old(_: web.Request) -> web.Response:
+        return next(answers)
+
+    site.routes["/old"] = old
+    async with Fetcher(allow_private=True) as fetcher, fetcher.open(f"{site.url}/old") as response:
+        assert (response.final_url, response.moved_to) == (f"{site.url}/old", "")
+        assert [chunk async for chunk in response.chunks()] == [b"ok"]
+    site.redirect("/lost", "/new", status=301)
+    with pytest.raises(FeedInvalid, match="answered 404"):
+        await fetch(f"{site.url}/lost")
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 226, 299])
+async def test_every_success_with_a_body_serves(site: Site, status: int) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=b"ok")
+
+    site.routes["/feed"] = answer
+    assert await fetch(f"{site.url}/feed") == b"ok"
+
+
+@pytest.mark.parametrize(
+    ("said", "read"), [("", True), ("+9", True), ("-9", False)], ids=["right", "too much", "too little"]
+)
+async def test_a_length_that_does_not_fit(said: str, read: bool) -> None:
+    """More than comes: the feed's own end tells that it is whole. Less: what comes behind is lost, and it is not."""
+    body = rss(range(20, 0, -1))
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        length = len(body) + int(said or 0)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + body[:length])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(body[length:])
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        feed = await read_feed(url, target=3, allow_private=True, timeout_s=5)
+    assert [each.guid for each in feed.episodes] == ["g20", "g19", "g18"]
+    assert feed.newest_certain == read
+
+
+async def test_a_body_that_breaks_off_is_tried_again(site: Site) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "5000"})
+        await response.prepare(request)
+        await response.write(rss([2, 1])[:-30])
+        assert request.transport
+        request.transport.close()
+        return response
+
+    site.routes["/feed"] = answer
+    with pytest.raises(Transient, match="broke off"):
+        await read_feed(f"{site.url}/feed", target=3, allow_private=True, timeout_s=5)
+
+
+@pytest.mark.parametrize(
+    "said", ["UTF-8", "none", "binary", "aws-chunked", "identity", "gzip", "br", "deflate", "zstd"]
+)
+async def test_what_is_said_of_a_plain_body_does_not_matter(site: Site, said: str) -> None:
+    body = rss([1])
+    assert await fetch(site.serve("/feed", body, **{"Content-Encoding": said})) == body
+
+
+@pytest.mark.parametrize("said", ["", "gzip", "UTF-8", "aws-chunked,gzip", "br"])
+async def test_what_begins_as_gzip_is_inflated(site: Site, said: str) -> None:
+    url = site.serve("/feed", gzip.compress(rss([1])), **({"Content-Encoding": said} if said else {}))
+    assert await fetch(url) == rss([1])
 
 
 async def test_redirects_end(site: Site) -> None:
@@ -298,6 +420,10 @@ async def test_parameters_are_checked() -> None:
         ("https://a.example/0b5e8a52-6d0c-4cf1-9d0e-8d6f4f0a7f11/feed", "https://a.example/***/feed"),
         ("https://a.example/private/short/feed", "https://a.example/private/***/feed"),
         ("https://a.example/%61bc123456789def", "https://a.example/***"),
+        ("https://a.example/rss/Xk3d9QzPm2", "https://a.example/rss/***"),
+        ("https://a.example/rss/qwertzuiopasdfgh", "https://a.example/rss/***"),
+        ("https://a.example/%70rivate/short/feed", "https://a.example/%70rivate/***/feed"),
+        ("https://xk3d9qzpm2.feeds.a.example/rss", "https://***.feeds.a.example/rss"),
         ("https://a.example/x;key=1/y", "https://a.example/***/y"),
         ("http://[::1]:80/x", "http://[::1]:80/x"),
         ("file:///home/me/secret", "file:***"),
