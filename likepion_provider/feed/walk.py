@@ -197,6 +197,8 @@ class Walker:
             if name == "enclosure" or given.get("rel", "").lower() == "enclosure":
                 href = given.get("url", given.get("uri", given.get("href", "")))
                 item.links.append((href, given.get("type", "")))
+                if not href:  # some write it as the element's text
+                    self._note(item.texts, "file")
 
     def _end(self, tag: str) -> None:
         depth = len(self._stack)
@@ -237,7 +239,7 @@ class Walker:
         self._place(item)
         if item.start < self._done or end - item.start > self._bounds.item_bytes:
             self.left_out.append(item)
-        elif file := choose_file(item.links, self._url):
+        elif file := choose_file([*item.links, (item.texts.get("file", ""), "")], self._url):
             key = hash(item.texts.get("guid") or f"{file} {item.texts.get('title', '')}")
             if key not in self._seen:
                 self._seen.add(key)
