@@ -182,15 +182,19 @@ class Walker:
             if name.startswith("xmlns"):
                 self._declare(name[6:], attributes[name].lower())
         name = self._names.get(tag) or self._name(tag)
-        item, depth = self._item, len(self._stack)
-        if item is None:
-            if depth <= 3 and name in _ITEMS and all(_local(each) in _PARENTS for each in self._stack[:-1]):
-                self._open(attributes)
-            elif depth <= 3 and name in _CHANNEL_TEXTS and _CHANNEL_TEXTS[name] not in self.channel:
-                self._note(self.channel, _CHANNEL_TEXTS[name])
-                if name == "podcast:locked":
-                    self.channel["owner"] = attributes.get("owner", "")[:_MAX_TEXT]
-        elif depth == item.depth + 2 and name in _ITEM_TEXTS:
+        if self._item:
+            self._start_inside(self._item, name, attributes)
+        elif len(self._stack) > 3:
+            return
+        elif name in _ITEMS and all(_local(each) in _PARENTS for each in self._stack[:-1]):
+            self._open(attributes)
+        elif name in _CHANNEL_TEXTS and _CHANNEL_TEXTS[name] not in self.channel:
+            self._note(self.channel, _CHANNEL_TEXTS[name])
+            if name == "podcast:locked":
+                self.channel["owner"] = attributes.get("owner", "")[:_MAX_TEXT]
+
+    def _start_inside(self, item: Item, name: str, attributes: dict[str, str]) -> None:
+        if len(self._stack) == item.depth + 2 and name in _ITEM_TEXTS:
             self._note(item.texts, _ITEM_TEXTS[name])
         elif name in ("enclosure", "link"):
             given = {key.lower(): value for key, value in attributes.items()}
