@@ -48,9 +48,9 @@ class Reader:
 
         :raises LikepionError: no process can be had.
         """
-        paths = [os.path.join(os.getcwd(), each) for each in sys.path if each]  # noqa: PTH109, PTH118
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         try:
+            paths = [os.path.join(os.getcwd(), each) for each in sys.path if each]  # noqa: PTH109, PTH118
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-S", "-m", "likepion_provider.feed.reader",
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd="/", start_new_session=True,
