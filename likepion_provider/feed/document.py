@@ -28,6 +28,8 @@ _STARTS = (
     (codecs.BOM_UTF8, "utf-8", 3),
 )
 _SNIFFED_BYTES = 1024
+#: Bytes that tell what kind of document it is.
+_KIND_BYTES = 64 * 1024
 _DECLARED = re.compile(r"<\?[^>]*?encoding=['\"]([\w.:-]{1,40})['\"]")
 _WIDE = re.compile(r"(?:utf|u|ucs|iso-10646-ucs)[-_]?(?:16|32|2|4)$|csucs4$|csunicode$", re.IGNORECASE)
 _ITEM_BEGINS = re.compile(rb"<(?:[\w.-]{1,40}:)?(?:item|entry)[\s/>]", re.IGNORECASE)
@@ -219,8 +221,10 @@ class Document:
     def _tolerant(self) -> Read:
         """The whole document as feedparser reads what is no well-formed XML."""
         raw = bytes(self._raw or b"")
-        self._spend(self._bounds.cpu_s_per_malformed_mb * len(raw) / _MB)
         plain = raw.replace(b"\0", b"")
+        if not _ITEM_BEGINS.search(plain):
+            raw = raw[:_KIND_BYTES]
+        self._spend(self._bounds.cpu_s_per_malformed_mb * len(raw) / _MB)
         complete = not self._stopped and bool(_DOCUMENT_ENDS.search(plain))
         parsed = parse(raw.lstrip(b" \t\r\n"), url=self._url, charset=self._charset, channel=_locked(plain))
         entries = parsed["entries"]
