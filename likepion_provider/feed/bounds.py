@@ -18,6 +18,8 @@ class Bounds:
     items: int = 100_000
     #: Bytes of one item; a larger one is left out, and named.
     item_bytes: int = _MB
+    #: Bytes of one tag or comment, which expat reads again from its beginning with each piece.
+    tag_bytes: int = 2 * _MB
     #: Bytes of all that stands outside of items.
     frame_bytes: int = 2 * _MB
     #: Bytes of the items that are kept to be chosen from.

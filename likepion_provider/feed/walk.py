@@ -305,6 +305,8 @@ class Walker:
             self._outside(done)
         elif done - self._item.start > self._bounds.item_bytes:
             self._done = done
+        if self._base + len(self._data) - done > self._bounds.tag_bytes:
+            raise Refused(f"one tag or comment is longer than {self._bounds.tag_bytes} bytes")
         del self._data[: self._done - self._base]
         self._base = self._done
 
