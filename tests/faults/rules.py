@@ -116,7 +116,7 @@ REMOVALS: dict[Removal, int] = {
     reserve_counts_what_is_presumed: 0,
     choice_claims_what_it_likes: 0,
     keeper_renews_what_an_insert_ended: 0,
-    delivery_goes_on_after_a_part_that_stored_nothing: 24,
+    delivery_goes_on_after_a_part_that_stored_nothing: 229,
     insert_leaves_its_claim: 0,
     the_managers_newest_post_is_taken_for_the_pulls: 1,
     adopted_claims_are_not_marked: 1,
