@@ -283,7 +283,9 @@ class BatchImport:
             if progress.state is ImportState.LISTED:
                 message = f"dry run: {len(pages)} of {expected} episodes are listed"
             return AccountReport(task, Outcome.WAITING, len(pages), message=message)
-        lacking = [f"{platform.title} lists {len(pages)} of {expected} episodes so far"] if len(pages) < expected else []
+        lacking = (
+            [f"{platform.title} lists {len(pages)} of {expected} episodes so far"] if len(pages) < expected else []
+        )
         message = "; ".join([*lacking, *_doubts(job.feed)])
         # A feed that was not read to its end may be whole the next time.
         partial = bool(lacking) or not job.feed.newest_certain

@@ -55,7 +55,13 @@ def bury(journal: Journal, clock: VirtualClock, accounts: int = DEAD, posts: int
     journal.submissions.note(tasks, "old", at)
     states = [LinkState.STORED, LinkState.REFUSED], [LinkState.UNKNOWN, LinkState.UNKNOWN]
     rows = [
-        {"request_id": task.request_id, "account_id": task.account_id, "url_sha256": str(place), "episode": str(place), "url": f"u{place}"}
+        {
+            "request_id": task.request_id,
+            "account_id": task.account_id,
+            "url_sha256": str(place),
+            "episode": str(place),
+            "url": f"u{place}",
+        }
         | {"state": state, "send_id": "s", "sends": 1, "sent_at": at, "updated_at": at}
         for number, task in enumerate(tasks)
         for place, state in enumerate(states[number // posts % 2])
