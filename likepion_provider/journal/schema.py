@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
@@ -68,26 +69,30 @@ class Words(TypeDecorator[str]):
         """The database's own type."""
         return String(self.length) if self.length else Text()
 
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        """Clean and cut."""
-        most = self.length or MOST_CHARS
-        if value is None or (value.isascii() and "\x00" not in value and len(value) <= most):
-            return value
+    def bind_processor(self, dialect: Any) -> Callable[[str | None], str | None]:
+        """What is done to each value; most need nothing, and there are many."""
+        most, fit = self.length or MOST_CHARS, self._fit
+
+        def process(value: str | None) -> str | None:
+            if value is None or (len(value) <= most and value.isascii() and "\x00" not in value):
+                return value
+            return fit(value, most)
+
+        return process
+
+    def _fit(self, value: str, most: int) -> str:
         clean = writable(value)
         return clean if len(clean) <= most else f"{clean[: most - 1]}…"
 
 
 class Exact(Words):
-    """Text that something is found by: an id, a domain, a URL. It is kept as it is, or refused."""
+    """Text that something is found by: an id, a domain, a URL. It is kept as it is, or refused with a ValueError."""
 
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        """Refuse what would have to be changed: it would be another's.
-
-        :raises ValueError: the database cannot hold it, or not as a whole.
-        """
-        if value is not None and value != super().process_bind_param(value, dialect):
+    def _fit(self, value: str, most: int) -> str:
+        # Changed, it would be another's.
+        if value != super()._fit(value, most):
             raise ValueError(f"{value[:80]!a} is too long, or has characters that no database takes")
         return value
 
