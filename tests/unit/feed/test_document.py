@@ -199,7 +199,7 @@ def test_past_a_bound_it_is_not_certain(bounds: Bounds, note: str) -> None:
 
 
 def test_one_tag_without_end_stops_the_reading() -> None:
-    """Expat reads an unfinished tag again with each piece: 100 MB of one would take for ever."""
+    """With each piece, expat reads an unfinished tag again: 100 MB of one would take for ever."""
     items = [item("rss", 1), item("rss", 2).replace("2.mp3", "2.mp3?" + "u" * 5000)]
     found = read(build("rss", "utf-8", items), 20, 50, bounds=Bounds(tag_bytes=2000))
     assert guids(found) == ["http://a/1"]
