@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 DEFAULT_TARGET = 1000
 #: A platform that took a feed, or may have taken it, can hide the show this long before it is handed the feed again.
 RESUBMIT_AFTER = timedelta(hours=1)
+#: How long a run looks for a show whose submission may never have reached the platform, in seconds. A later run looks
+#: again; meanwhile, the batch is not held up.
+SHOW_UP_WITHIN_S = 20.0
 
 #: Awaited with an account's secrets before anything is done with them, to be masked in logs.
 OnSecrets = Callable[[Collection[str]], Awaitable[None]]
@@ -317,14 +320,16 @@ class BatchImport:
 
     async def _listing(self, platform: Platform, job: Job, expected: int) -> tuple[Progress, list[tuple[str, str]]]:
         """Import where needed, then look until every expected episode is listed or the time is up."""
-        give_up_s = self._clock.boot_s() + self._options.collect_timeout_s
+        began_s = self._clock.boot_s()
         progress = await self._bring_in(platform, job)
         waits = itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1]))
         while True:
             pages = _pages(platform, job, progress)
             wait_s = next(waits)
             complete = progress.state is ImportState.LISTED and len(pages) >= expected
-            if complete or self._options.dry_run or self._clock.boot_s() + wait_s > give_up_s:
+            may_be_lost = progress.state is ImportState.SUBMITTING
+            patience_s = SHOW_UP_WITHIN_S if may_be_lost else self._options.collect_timeout_s
+            if complete or self._options.dry_run or self._clock.boot_s() + wait_s > began_s + patience_s:
                 return progress, pages
             await self._clock.sleep(wait_s)
             self._keeper.check_now(job.task.key)

@@ -22,6 +22,7 @@ from likepion_provider.models import Account, Feed, LinkState, Outcome, Secondar
 from likepion_provider.platforms import Job
 from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.batches import Batch, batches
+from likepion_provider.steps.importing import RESUBMIT_AFTER, SHOW_UP_WITHIN_S
 from likepion_provider.steps.intake import Choice
 from likepion_provider.steps.waiting import Waits
 from tests.clocks import VirtualClock
@@ -455,3 +456,20 @@ def test_batches_keep_posts_apart_while_they_are_few_and_waiting_ones_always() -
     assert [len(each.tasks) for each in batches(tasks(1, 5), 2)] == [2, 2, 1]
     assert Batch.from_public(few[0].to_public()) == few[0]
     assert batches([]) == []
+
+
+async def test_a_submission_that_may_be_lost_is_looked_for_and_holds_nobody_up(world: World) -> None:
+    def lost(when: str, job: Job) -> None:
+        if when == "before" and job.task.account_id == "account-0":
+            raise Transient("no answer from the platform")
+
+    world.worker.platform.trouble = lost
+    assert await world.run() == {"account-0": Outcome.WAITING, "account-1": Outcome.DELIVERED}
+    world.worker.platform.trouble = lambda _when, _job: None
+    world.clock.advance(901)
+    began_s = world.clock.boot_s()
+    assert await world.run("run-2") == {"account-0": Outcome.WAITING}
+    assert world.clock.boot_s() - began_s <= SHOW_UP_WITHIN_S, "not for as long as a platform may take"
+    assert not world.worker.platform.submissions["account-0"], "it may still show up"
+    world.clock.advance(RESUBMIT_AFTER.total_seconds())
+    assert await world.run("run-3") == {"account-0": Outcome.DELIVERED}
