@@ -44,9 +44,6 @@ REFUSED_REMEDY = (
     f"{MAX_SENDS} times in all; a run by account_ids or group_id does whenever it is told to."
 )
 
-#: What the manager's word on a link, or none, makes of it.
-_STATES = {True: LinkState.STORED, False: LinkState.REFUSED, None: LinkState.UNKNOWN}
-
 
 @dataclasses.dataclass(frozen=True)
 class Sending:
@@ -124,7 +121,7 @@ class Links:
     def to_send(self, keys: Collection[PostAccount]) -> dict[PostAccount, list[str]]:
         """The URLs of each account that may be sent now, in the order in which they were found."""
         found: dict[PostAccount, list[str]] = {key: [] for key in keys}
-        query = select(*_KEY, link.c.url).where(_MAY_BE_SENT).order_by(link.c.id)
+        query = select(*_KEY, link.c.url).where(_may_be_sent(link.c.state)).order_by(link.c.id)
         with self._database.reading() as connection:
             for part in among(link, keys):
                 for request_id, account_id, url in connection.execute(query.where(part)):
@@ -158,7 +155,7 @@ class Links:
         for url in sending.urls:
             record = said.get(url, Record(url, None))
             words = record.message or ("the answer has no word on this URL" if record.stored is None else "")
-            by_outcome[_STATES[record.stored], words].append(_sha256_of_url(url))
+            by_outcome[record.link_state, words].append(_sha256_of_url(url))
         with self._database.writing() as connection:
             for (state, words), hashes in by_outcome.items():
                 ended = _ended(key, sending, state, words, at)
@@ -203,7 +200,7 @@ class Links:
     def leftovers(self, keys: Collection[PostAccount]) -> set[PostAccount]:
         """Those of some accounts that have something left to send."""
         with self._database.reading() as connection:
-            query = select(*_KEY).where(_MAY_BE_SENT_OF_KEY).distinct()
+            query = select(*_KEY).where(_may_be_sent(state_within_key(link))).distinct()
             return {key for part in among(link, keys) for key in read_keys(connection, query.where(part))}
 
     def states(self, keys: Collection[PostAccount]) -> dict[PostAccount, Counter[LinkState]]:
@@ -326,14 +323,13 @@ _OF_KEY = of_key(link)
 LINK = row_columns(link, Link)
 #: Links whose insert began and whose outcome is not known.
 UNSETTLED = link.c.state.in_((LinkState.SENDING, LinkState.UNKNOWN))
-#: A refused link is offered again a few times; one that provably is not stored, however often it takes.
-_MAY_BE_SENT = or_(
-    link.c.state == LinkState.PREPARED, and_(link.c.state == LinkState.REFUSED, link.c.sends < MAX_SENDS)
-)
-_MAY_BE_SENT_OF_KEY = or_(
-    state_within_key(link) == LinkState.PREPARED,
-    and_(state_within_key(link) == LinkState.REFUSED, link.c.sends < MAX_SENDS),
-)
+
+
+def _may_be_sent(state: ColumnElement[Any]) -> ColumnElement[bool]:
+    # A refused link is offered again a few times; one that provably is not stored, however often it takes.
+    return or_(state == LinkState.PREPARED, and_(state == LinkState.REFUSED, link.c.sends < MAX_SENDS))
+
+
 _BEING_SENT = select(*_KEY).where(link.c.state == LinkState.SENDING).distinct()
 
 # Made once, as of_key() says why.
@@ -358,7 +354,7 @@ _TAKE_URL = (
 )
 _BEGIN_SEND = (
     update(link)
-    .where(_OF_KEY, link.c.url_sha256.in_(bindparam("hashes", expanding=True)), _MAY_BE_SENT)
+    .where(_OF_KEY, link.c.url_sha256.in_(bindparam("hashes", expanding=True)), _may_be_sent(link.c.state))
     .values(
         state=LinkState.SENDING,
         send_id=bindparam("send"),

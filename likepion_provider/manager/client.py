@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from typing_extensions import Self
 
+from likepion_provider.aio import all_of
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised
 from likepion_provider.manager import protocol
 from likepion_provider.manager.inserts import MESSAGE_CHARS
@@ -157,7 +158,7 @@ class ManagerClient:
         """
         if isinstance(account_ids, str):
             return await self.send(protocol.claim_one(account_ids))
-        parts = await asyncio.gather(*(self.send(call) for call in protocol.claims(account_ids)))
+        parts = await all_of(self.send(call) for call in protocol.claims(account_ids))
         return Claimed(
             claimed=frozenset().union(*(part.claimed for part in parts)),
             not_found=frozenset().union(*(part.not_found for part in parts)),

@@ -30,7 +30,7 @@ from urllib.parse import quote, urlsplit
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.manager.urls import normal_url
-from likepion_provider.models import Credentials, writable
+from likepion_provider.models import Credentials, LinkState, writable
 
 #: How much of a server's message goes into an error.
 MESSAGE_CHARS = 200
@@ -91,6 +91,13 @@ class Record:
     url: str
     stored: bool | None
     message: str = ""
+
+    @property
+    def link_state(self) -> LinkState:
+        """What it makes of the link."""
+        if self.stored is None:
+            return LinkState.UNKNOWN
+        return LinkState.STORED if self.stored else LinkState.REFUSED
 
 
 def wire_url(url: str) -> str:

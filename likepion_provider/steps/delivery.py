@@ -29,9 +29,6 @@ SEND_WAITS_S = (2.0, 5.0, 15.0)
 #: Waits for a journal that is gone while an outcome has to be noted, in seconds.
 NOTE_WAITS_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 
-#: The state of a link by the manager's word on its record; None where the answer has no such record.
-_STATES = {True: LinkState.STORED, False: LinkState.REFUSED, None: LinkState.UNKNOWN}
-
 
 class Delivery:
     """Sends the links that the journal has for a batch of accounts.
@@ -168,8 +165,8 @@ class Delivery:
         send_id = await self._journal.commit(failures.begin_send, key, self._keeper.holder, Moment.read(self._clock))
         if send_id:
             (record,) = await self._insert(key, report, functools.partial(self._end_failure, key, send_id))
-            await self._end_failure(key, send_id, _STATES[record.stored])
-            log.info("%s: reported as failed, %s", task.label, _STATES[record.stored].value)
+            await self._end_failure(key, send_id, record.link_state)
+            log.info("%s: reported as failed, %s", task.label, record.link_state.value)
 
     async def _end_failure(
         self, key: PostAccount, send_id: str, state: LinkState, _: LikepionError | None = None
