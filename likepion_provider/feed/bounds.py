@@ -9,7 +9,7 @@ _MB = 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """Past these the reading stops, and the feed is not certain; past CPU and memory the reader's process ends.
+    """Past these the reading stops, and the feed is not certain; what cannot be stopped ends the reader's process.
 
     How many bytes of a document are fetched at most is said by :class:`likepion_provider.web.fetch.Limits`.
     """
@@ -37,6 +37,8 @@ class Bounds:
     cpu_s_per_mb: float = 0.125
     cpu_s_per_item: float = 0.005
     cpu_s_per_malformed_mb: float = 2.0
+    #: Seconds of CPU past these, after which the process ends.
+    spare_cpu_s: float = 2.0
 
 
 DEFAULT_BOUNDS = Bounds()

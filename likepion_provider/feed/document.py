@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import heapq
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import TypedDict
 from xml.parsers import expat
@@ -67,7 +68,7 @@ class Document:
     :param want: how many episodes are wanted.
     :param url: its address, which relative links are joined to.
     :param charset: as HTTP announced it; empty where it did not.
-    :param allow_cpu: called with the seconds of CPU that the document may take in all.
+    :param allow_cpu: called with the seconds of CPU after which the process is to be ended.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Document:
         self._walker = Walker(want, url=url, bounds=bounds)
         #: The document so far, as long as feedparser might have to read it as a whole.
         self._raw: bytearray | None = bytearray()
+        self._began_s = time.process_time()
         self._cpu_s = bounds.cpu_s
         self._decoder: codecs.IncrementalDecoder | None = None
         self._begun = False
@@ -105,6 +107,8 @@ class Document:
                 self._pass_tolerance()
         if not self._malformed and not self._stopped:
             self._walk(data, final=False)
+            if not self._walker.ended and time.process_time() - self._began_s > self._cpu_s:
+                self._stopped = self._stopped or "it costs more CPU to read than a feed may"
         return not self._stopped and not self._walker.ended
 
     def finish(self, *, cut: bool = False) -> Read:
@@ -139,7 +143,7 @@ class Document:
 
     def _spend(self, cpu_s: float) -> None:
         self._cpu_s += cpu_s
-        self._allow_cpu(self._cpu_s)
+        self._allow_cpu(self._cpu_s + self._bounds.spare_cpu_s)
 
     # --- well-formed ---
 

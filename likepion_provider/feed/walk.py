@@ -243,7 +243,7 @@ class Walker:
         self._place(item)
         if item.start < self._done or end - item.start > self._bounds.item_bytes:
             self.left_out.append(item)
-        elif file := choose_file([*item.links, (item.texts.get("file", ""), "")], self._url):
+        elif file := choose_file(item.links, self._url) or choose_file([(item.texts.get("file", ""), "")], self._url):
             key = hash(item.texts.get("guid") or f"{file} {item.texts.get('title', '')}")
             if key not in self._seen:
                 self._seen.add(key)
@@ -280,9 +280,10 @@ class Walker:
         self._leading = []
 
     def _keep(self, item: Item) -> None:
-        heapq.heappush(self._kept, item)
-        if len(self._kept) > self._want:
-            self._let_go(heapq.heappop(self._kept))
+        if len(self._kept) < self._want:
+            heapq.heappush(self._kept, item)
+        else:
+            self._let_go(heapq.heappushpop(self._kept, item))
 
     def _let_go(self, item: Item) -> None:
         self._kept_bytes -= len(item.data)

@@ -189,6 +189,7 @@ def test_a_long_last_tag_that_expat_puts_off_is_not_lost() -> None:
         (Bounds(kept_bytes=700), "newest 20 items fill"),
         (Bounds(item_bytes=200), r"item 2 ('Nummer 2 ä') is larger"),
         (Bounds(address_characters=10), "too long"),
+        (Bounds(cpu_s=0.0, cpu_s_per_mb=0.0), "costs more CPU"),
     ],
 )
 def test_past_a_bound_it_is_not_certain(bounds: Bounds, note: str) -> None:
