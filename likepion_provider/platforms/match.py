@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
+from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from likepion_provider.manager.urls import normal_url
 from likepion_provider.models import Episode, Feed
 from likepion_provider.platforms.base import Job, ListedEpisode
+
+_One = TypeVar("_One", Episode, ListedEpisode)
+_ONE_DAY = timedelta(days=1)
 
 
 def same_feed(feed: Feed, url: str) -> bool:
@@ -45,39 +50,114 @@ def bare_url(url: str) -> str:
 def match(feed: Feed, listed: Sequence[ListedEpisode], target: int) -> list[tuple[Episode, ListedEpisode]]:
     """The feed's episodes that are listed, each with the page that it has there, in the feed's order.
 
-    By guid; else by the media file's URL without its query; else by title and day of publication. Two episodes share a
-    page only where the platform has no other for them.
+    A page is the episode's whose guid it has, else whose media file's URL. Weaker clues count only where no stronger
+    one contradicts them: the file's URL without parameters that were added or left out, or the title with a day beside
+    its own, where one episode and one page have it; title and day, where as many episodes as pages have them. Which of
+    these is whose then makes no difference, as long as it stays so.
 
+    :param listed: of the one show only.
     :param target: at most so many episodes; at least 1.
     """
-    by_clue: defaultdict[Any, deque[ListedEpisode]] = defaultdict(deque)
-    for each in listed:
-        for clue in _clues(each.guid, each.enclosure_url, each.title, each.published_at):
-            by_clue[clue].append(each)
-    found: list[tuple[Episode, ListedEpisode]] = []
-    taken: set[str] = set()
-    for episode in feed.episodes[:target]:
-        hits = next((by_clue[clue] for clue in _episode_clues(episode) if clue in by_clue), None)
-        if hits is None:
-            continue
-        while len(hits) > 1 and hits[0].url in taken:
-            hits.popleft()
-        if hits[0].url:
-            taken.add(hits[0].url)
-            found.append((episode, hits[0]))
-    return found
+    ours = [_clues_of(each, each.enclosure.url if each.enclosure else "") for each in feed.episodes]
+    theirs = [_clues_of(each, each.enclosure_url) for each in sorted(listed, key=lambda page: page.url) if each.url]
+    found: dict[str, ListedEpisode] = {}
+    _pair_strong(ours, theirs, lambda clues: clues.guid, found)
+    known = {each.guid for each in ours}
+    _pair_strong(ours, [each for each in theirs if each.guid not in known], lambda clues: clues.file, found)
+    _pair_unique(ours, theirs, lambda clues: clues.bare_file, found, _differ_in_query)
+    _pair_twins(ours, theirs, lambda clues: clues.title and clues.day and (clues.title, clues.day), found)
+    _pair_unique(ours, theirs, lambda clues: clues.day and clues.title, found)
+    return [(each, found[each.guid]) for each in feed.episodes[:target] if each.guid in found]
 
 
-def _episode_clues(episode: Episode) -> list[Any]:
-    enclosure_url = episode.enclosure.url if episode.enclosure else ""
-    return _clues(episode.guid, enclosure_url, episode.title, episode.published_at)
+@dataclasses.dataclass(frozen=True)
+class _Clues(Generic[_One]):
+    """What an episode, or a page, is known by; empty where it does not say."""
+
+    of: _One
+    guid: str
+    #: The media file's URL without its scheme.
+    file: str
+    bare_file: str
+    title: str
+    day: date | None
 
 
-def _clues(guid: str, enclosure_url: str, title: str, published_at: datetime | None) -> list[Any]:
-    day = published_at.date() if published_at else None
-    clues: list[Any] = [("guid", guid)] if guid else []
-    if enclosure_url:
-        clues.append(("enclosure", bare_url(enclosure_url)))
-    if title and day:
-        clues.append(("title", plain(title), day))
-    return clues
+_Ours: TypeAlias = Sequence[_Clues[Episode]]
+_Theirs: TypeAlias = Sequence[_Clues[ListedEpisode]]
+_Clue: TypeAlias = Callable[[_Clues[Any]], Any]
+_Against: TypeAlias = Callable[[_Clues[Episode], _Clues[ListedEpisode]], bool]
+
+
+def _clues_of(one: _One, file: str) -> _Clues[_One]:
+    file = normal_url(file).partition("://")[2]
+    day = one.published_at.date() if one.published_at else None
+    return _Clues(one, one.guid, file, bare_url(file), plain(one.title), day)
+
+
+def _pair_strong(ours: _Ours, theirs: _Theirs, clue: _Clue, found: dict[str, ListedEpisode]) -> None:
+    """Episodes of one file share a page only where there are no more for them."""
+    pages = _grouped(theirs, clue)
+    for shared, episodes in _grouped((each for each in ours if each.guid not in found), clue).items():
+        urls = list({page.of.url: page.of for page in pages.get(shared, ())}.values())
+        for number, episode in enumerate(episodes if urls else ()):
+            found[episode.guid] = urls[min(number, len(urls) - 1)]
+
+
+def _pair_unique(
+    ours: _Ours, theirs: _Theirs, clue: _Clue, found: dict[str, ListedEpisode], against: _Against | None = None
+) -> None:
+    """Unique is what one alone has of all, also of those that are paired already."""
+    pages = _grouped(theirs, clue)
+    alone = {shared: each for shared, each in _grouped(ours, clue).items() if len(each) == 1}
+    _pair_twins(
+        [each for group in alone.values() for each in group],
+        [each for shared, group in pages.items() if _pages_in(group) == 1 and shared in alone for each in group],
+        clue,
+        found,
+        against,
+    )
+
+
+def _pair_twins(
+    ours: _Ours, theirs: _Theirs, clue: _Clue, found: dict[str, ListedEpisode], against: _Against | None = None
+) -> None:
+    taken = {page.url for page in found.values()}
+    pages = _grouped((each for each in theirs if each.of.url not in taken), clue)
+    for shared, episodes in _grouped((each for each in ours if each.guid not in found), clue).items():
+        group = pages.get(shared, [])
+        if len(episodes) == _pages_in(group) and not any(
+            _differ(a, b) or (against and against(a, b)) for a in episodes for b in group
+        ):
+            urls = {page.of.url: page.of for page in group}
+            found.update(zip((each.guid for each in episodes), urls.values(), strict=True))
+
+
+def _grouped(all_: Iterable[_Clues[_One]], clue: _Clue) -> defaultdict[Any, list[_Clues[_One]]]:
+    """Those that have a clue, by it."""
+    groups: defaultdict[Any, list[_Clues[_One]]] = defaultdict(list)
+    for each in all_:
+        if value := clue(each):
+            groups[value].append(each)
+    return groups
+
+
+def _pages_in(group: _Theirs) -> int:
+    return len({each.of.url for each in group})
+
+
+def _differ(episode: _Clues[Episode], page: _Clues[ListedEpisode]) -> bool:
+    """Whether their guids or files differ, or their days by more than one: a platform has a time zone of its own."""
+    return any(
+        (
+            page.guid and page.guid != episode.guid,
+            page.bare_file and episode.bare_file and page.bare_file != episode.bare_file,
+            page.day and episode.day and abs(page.day - episode.day) > _ONE_DAY,
+        )
+    )
+
+
+def _differ_in_query(episode: _Clues[Episode], page: _Clues[ListedEpisode]) -> bool:
+    """Whether each file's URL has a parameter that the other's lacks."""
+    mine, its = (set(each.file.partition("?")[2].split("&")) - {""} for each in (episode, page))
+    return not (mine <= its or its <= mine)
