@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import contextvars
 import dataclasses
-import functools
 import itertools
 import json
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from typing_extensions import Self
 
+from likepion_provider import wire
 from likepion_provider.aio import all_of
 from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised
 from likepion_provider.manager import protocol
@@ -35,6 +35,7 @@ from likepion_provider.manager.protocol import (
     Request,
 )
 from likepion_provider.models import Account, LinkState
+from likepion_provider.wire import LastLook
 
 if TYPE_CHECKING:  # aiohttp takes longer to import than all of this package: only what sends something pays for it
     import aiohttp
@@ -44,8 +45,6 @@ T = TypeVar("T")
 #: Whether links are stored whose insert ended with an error, by what it makes of them.
 _STORED_AFTER = {LinkState.UNKNOWN: None, LinkState.REFUSED: False, LinkState.PREPARED: False}
 
-#: Gives the seconds that a write may take, and raises where it must not begin.
-LastLook = Callable[[], float]
 _last_look: contextvars.ContextVar[LastLook | None] = contextvars.ContextVar("last_look", default=None)
 
 
@@ -119,14 +118,11 @@ class ManagerClient:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=self._address.timeout_s, sock_connect=self._address.connect_timeout_s)
-        self._session = aiohttp.ClientSession(
+        self._session = wire.session(
             base_url=self._address.url.rstrip("/") + "/",
             timeout=timeout,
             connector=aiohttp.TCPConnector(ssl=self._trust),
             proxy=self._address.proxy or None,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=(_sent_once,),
-            request_class=_watched_request(),
         )
 
     async def close(self) -> None:
@@ -225,24 +221,22 @@ class ManagerClient:
         body = None if request.body is None else json.dumps(request.body).encode()
         # Not the session's: those go to a proxy too, in clear.
         headers = {API_KEY_HEADER: self._address.api_key} | ({"Content-Type": "application/json"} if body else {})
-        _departure.set(departure := _Departure())
-        try:
-            async with self._session.request(
-                request.method,
-                request.path.lstrip("/"),
-                params=request.params,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-            ) as response:
-                if not departure.began:
-                    raise RuntimeError("this aiohttp sends without a last look: install a version that is supported")
-                content = await _bounded(response)
-                lowered = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, lowered, content)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, _Broken) as error:
-            loss = Loss.ANSWER_LOST if departure.began else Loss.NOT_SENT
-            raise protocol.lost(request.endpoint, loss, _words(error)) from error
+        with wire.departing(_last_look.get()) as departure:
+            try:
+                async with self._session.request(
+                    request.method,
+                    request.path.lstrip("/"),
+                    params=request.params,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                ) as response:
+                    content = await _bounded(response)
+                    lowered = {name.lower(): value for name, value in response.headers.items()}
+                    return Answer(response.status, lowered, content)
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError, wire.BrokenOff) as error:
+                loss = Loss.ANSWER_LOST if departure.began else Loss.NOT_SENT
+                raise protocol.lost(request.endpoint, loss, _words(error)) from error
 
 
 def _refuse_unusable(address: ManagerAddress) -> None:
@@ -299,57 +293,13 @@ def _reading(name: str) -> Iterator[None]:
         ) from error
 
 
-class _Departure:
-    """Whether a request has begun to leave: what fails before provably never reached the manager."""
-
-    def __init__(self) -> None:
-        self.began = False
-
-
-_departure: contextvars.ContextVar[_Departure] = contextvars.ContextVar("departure")
-
-
-@functools.cache
-def _watched_request() -> type[aiohttp.ClientRequest]:
-    """A request of aiohttp's with a last look before its first byte leaves.
-
-    Nothing public of aiohttp comes between a connection that is there, proxy and TLS included, and the first byte:
-    a middleware runs before the connection is made, and tracing only watches. So :meth:`ClientRequest.send`, which
-    aiohttp does not promise to keep, is overridden here. Were it no longer called, a run's first pull would say so.
-    """
-    import aiohttp
-
-    class WatchedRequest(aiohttp.ClientRequest):
-        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            if look := _last_look.get():
-                look()
-            _departure.get().began = True
-            return await super().send(conn)
-
-    return WatchedRequest
-
-
-class _Broken(Exception):
-    """An exchange that ended early; see :func:`_sent_once`."""
-
-
-async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Hide early disconnects from aiohttp, which would send a GET a second time: a pull must not be."""
-    import aiohttp
-
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Broken(type(error).__name__) from error
-
-
 def _words(error: Exception) -> str:
     """What went wrong, without addresses: a proxy's can hold a password."""
     import aiohttp
 
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status}"
-    return str(error) if isinstance(error, _Broken) else type(error.__cause__ or error).__name__
+    return str(error) if isinstance(error, wire.BrokenOff) else type(error.__cause__ or error).__name__
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -358,5 +308,5 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > protocol.MAX_ANSWER_BYTES:
-            raise _Broken(f"more than {protocol.MAX_ANSWER_BYTES} bytes")
+            raise wire.BrokenOff(f"more than {protocol.MAX_ANSWER_BYTES} bytes")
     return bytes(content)

@@ -135,7 +135,7 @@ async def test_what_ends_while_the_connection_is_made_was_not_sent() -> None:
 
 
 async def test_an_aiohttp_that_sends_without_a_last_look_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("likepion_provider.manager.client._watched_request", lambda: aiohttp.ClientRequest)
+    monkeypatch.setattr("likepion_provider.wire._watched_request", lambda: aiohttp.ClientRequest)
     async with serving(RawServer(OK)) as client:
         with pytest.raises(RuntimeError, match="last look"):
             await client.pull(5)

@@ -1,0 +1,92 @@
+"""One HTTP request, sent exactly once: no library repeats it, and a write has a last look before its first byte."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # aiohttp takes longer to import than all of this package: only what sends something pays for it
+    import aiohttp
+
+#: Gives the seconds that a write may take, and raises where it must not begin.
+LastLook = Callable[[], float]
+
+
+class BrokenOff(Exception):
+    """An exchange that ended early; see :func:`session`."""
+
+
+class Departure:
+    """One request's way out: what fails before it began provably never reached the other side.
+
+    :param last_look: called when the connection is there, right before the first byte leaves; what it raises comes out
+        of the request, and nothing was sent.
+    """
+
+    def __init__(self, last_look: LastLook | None = None) -> None:
+        self.last_look = last_look
+        self.began = False
+
+
+_departure: contextvars.ContextVar[Departure] = contextvars.ContextVar("departure")
+
+
+@contextlib.contextmanager
+def departing(last_look: LastLook | None = None) -> Iterator[Departure]:
+    """For the one request that the body sends by a :func:`session`."""
+    token = _departure.set(departure := Departure(last_look))
+    try:
+        yield departure
+        if not departure.began:
+            raise RuntimeError("this aiohttp sends without a last look: install a version that is supported")
+    finally:
+        _departure.reset(token)
+
+
+def session(**options: Any) -> aiohttp.ClientSession:
+    """A session of aiohttp's that sends each request once, and only inside :func:`departing`.
+
+    It raises :class:`BrokenOff`, beside aiohttp's own errors.
+    """
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_sent_once,), request_class=_watched_request(), **options
+    )
+
+
+@functools.cache
+def _watched_request() -> type[aiohttp.ClientRequest]:
+    """A request of aiohttp's with a last look before its first byte leaves.
+
+    Nothing public of aiohttp comes between a connection that is there, proxy and TLS included, and the first byte:
+    a middleware runs before the connection is made, and tracing only watches. So :meth:`ClientRequest.send`, which
+    aiohttp does not promise to keep, is overridden here. Were it no longer called, a run's first request would say so.
+    """
+    import aiohttp
+
+    class WatchedRequest(aiohttp.ClientRequest):
+        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+            departure = _departure.get()
+            if departure.last_look:
+                departure.last_look()
+            departure.began = True
+            return await super().send(conn)
+
+    return WatchedRequest
+
+
+async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hide early disconnects from aiohttp, which would send a GET a second time on a kept-alive connection."""
+    import aiohttp
+
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        # Without a connection nothing was sent, and aiohttp does not repeat it.
+        if isinstance(error, aiohttp.ClientConnectorError):
+            raise
+        raise BrokenOff(type(error).__name__) from error
