@@ -1,20 +1,15 @@
 """GET for addresses that strangers wrote: nothing private is reached, nothing grows without bound.
 
-The address is checked where the socket is made, so what was checked is what is connected to: a name that resolves
-differently the second time gains nothing. Redirects are followed by hand for the same reason.
+Every address is checked where its socket is made (:mod:`~likepion_provider.web.sockets`), and redirects are followed by
+hand by the rule of :mod:`~likepion_provider.web.origin`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
-import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -24,14 +19,14 @@ from likepion_provider import __version__
 from likepion_provider.errors import FeedInvalid, LikepionError, Transient
 from likepion_provider.manager.protocol import retry_after_s
 from likepion_provider.web.inflate import accepted, inflater
+from likepion_provider.web.origin import REDIRECTS, BadAddress, may_know, parse, redirected
 from likepion_provider.web.redact import redact
+from likepion_provider.web.sockets import connector, refusals
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PERMANENT = frozenset({301, 308})
 _TRANSIENT = frozenset({408, 425, 429})
 _WITHOUT_BODY = frozenset({204, 205})
 _CONNECT_TIMEOUT_S = 15.0
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ACCEPT = "application/rss+xml, application/atom+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.5"
 _REFUSED_REMEDY = "Give the feed a public http(s) address, or allow private addresses in the connection."
 _GONE_REMEDY = "Correct the post's feed address at the primary site and run again."
@@ -51,10 +46,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-
-
-class _AddressRefused(OSError):
-    """Raised where a socket would be made; an OSError, because aiohttp hands on no other."""
 
 
 class FeedResponse:
@@ -122,15 +113,13 @@ class Fetcher:
         self._allow_private = allow_private
         self._limits = limits
         self._resolver = resolver
-        self._refused_address = ""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Fetcher:
-        connector = aiohttp.TCPConnector(
-            resolver=self._resolver, use_dns_cache=False, force_close=True, socket_factory=self._socket
-        )
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=connector(
+                public_only=not self._allow_private, resolver=self._resolver, use_dns_cache=False, force_close=True
+            ),
             auto_decompress=False,
             # Neither proxies nor netrc: a proxy would connect to addresses that nobody has checked.
             trust_env=False,
@@ -164,12 +153,12 @@ class Fetcher:
             response.close()
 
     async def _follow(self, url: str) -> tuple[aiohttp.ClientResponse, str, str]:
-        first = current = _parse(url, url, "address")
+        first = current = _first(url)
         where, moved_to, permanent = "address", "", True
         seen = {(current, "")}
         for hop in range(self._limits.redirects + 1):
             response = await self._get(current, where)
-            if response.status not in _REDIRECTS:
+            if response.status not in REDIRECTS:
                 if hop and _is_gone(response) and (again := await self._ask_again(first)):
                     return again, str(first), ""
                 _check_status(response, str(current), where)
@@ -203,95 +192,42 @@ class Fetcher:
         return self._session
 
     async def _get(self, url: URL, where: str) -> aiohttp.ClientResponse:
-        self._refused_address = ""
-        try:
-            return await self._open_session().get(url, headers=_headers(), allow_redirects=False)
-        except aiohttp.InvalidURL:
-            raise _invalid("is no address that can be called", str(url), where, remedy=_GONE_REMEDY) from None
-        except aiohttp.ClientConnectorCertificateError:
-            remedy = "Renew the certificate at the feed's host, or correct the feed's address."
-            raise _invalid("has a certificate that does not hold", str(url), where, remedy=remedy) from None
-        except aiohttp.ClientResponseError:
-            raise _invalid("does not answer in HTTP", str(url), where, remedy=_GONE_REMEDY) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._unreachable(error, str(url), where) from None
-
-    def _unreachable(self, error: Exception, url: str, where: str) -> LikepionError:
-        if self._refused_address:
-            message = f"leads to {self._refused_address}, an address that is not public"
-            return _invalid(message, url, where, remedy=_REFUSED_REMEDY)
-        return _transient(f"cannot be reached ({type(error).__name__})", url)
-
-    def _socket(self, address_info: tuple[Any, ...]) -> socket.socket:
-        """The socket factory of aiohttp, called with the very address that the socket then connects to."""
-        family, kind, protocol, _, address = address_info
-        if not self._allow_private and not is_public(address[0]):
-            # Kept here too, since several failed addresses become one error without a cause.
-            self._refused_address = address[0]
-            raise _AddressRefused(f"{address[0]} is not public")
-        return socket.socket(family, kind, protocol)
+        with refusals() as refused:
+            try:
+                return await self._open_session().get(url, headers=_headers(), allow_redirects=False)
+            except aiohttp.InvalidURL:
+                raise _invalid("is no address that can be called", str(url), where, remedy=_GONE_REMEDY) from None
+            except aiohttp.ClientConnectorCertificateError:
+                remedy = "Renew the certificate at the feed's host, or correct the feed's address."
+                raise _invalid("has a certificate that does not hold", str(url), where, remedy=remedy) from None
+            except aiohttp.ClientResponseError:
+                raise _invalid("does not answer in HTTP", str(url), where, remedy=_GONE_REMEDY) from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise _unreachable(error, refused, str(url), where) from None
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the open Internet.
-
-    Loopback, private, link-local, shared (carrier-grade NAT), multicast and reserved ranges do not, nor IPv6 forms that
-    carry an IPv4 address that does not.
-
-    :param address: as a resolver gives it, perhaps with an IPv6 zone.
-    """
+def _first(url: str) -> URL:
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-        if ip.is_site_local:
-            return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+        return parse(url)
+    except BadAddress as error:
+        raise _invalid(str(error), url, "address", remedy=_GONE_REMEDY) from None
 
 
-def _parse(url: str, shown: str, where: str) -> URL:
+def _unreachable(error: Exception, refused: list[str], url: str, where: str) -> LikepionError:
+    if refused:
+        return _invalid(f"leads to {refused[-1]}, an address that is not public", url, where, remedy=_REFUSED_REMEDY)
+    return _transient(f"cannot be reached ({type(error).__name__})", url)
+
+
+def _target(current: URL, target: str, where: str, *, is_redirect: bool = True) -> URL:
+    """Where a redirect or a further page is; credentials go along only where they may be known."""
     try:
-        parts = urlsplit(url.strip())
-        user, at, host = parts.netloc.rpartition("@")
-        if parts.scheme in ("http", "https") and (origin := URL(f"{parts.scheme}://{host}")).host:
-            # As it was given: hosts that sign addresses compare them letter by letter (RFC 3986, 2.2).
-            authority = _quoted(user) + at + origin.raw_authority
-            rest = _quoted(parts.path) or "/", _quoted(parts.query), ""
-            return URL(urlunsplit((parts.scheme, authority, *rest)), encoded=True)
-    except ValueError:
-        pass
-    raise _invalid("is no http or https address", shown, where, remedy=_GONE_REMEDY)
-
-
-def _quoted(part: str) -> str:
-    """A part of an address as it is; only what may not stand in one is escaped."""
-    return re.sub(r"[^\x21-\x7e]|[\"<>\\^`{|}]", lambda found: quote(found[0], safe="", errors="surrogateescape"), part)
-
-
-def _target(current: URL, location: str, where: str) -> URL:
-    """Where a redirect leads; credentials go along only within the same origin."""
-    try:
-        joined = urljoin(str(current), location) if location else ""
-    except ValueError:
-        joined = ""
-    target = _parse(joined, joined or location, where)
-    if _may_know(current, target):
-        return target.with_user(current.user).with_password(current.password)
-    return target.with_user(None)
-
-
-def _may_know(current: URL, target: URL) -> bool:
-    """Whether credentials for one URL may be sent to another: the same origin, or the same host turned to https."""
-    if target.origin() == current.origin():
-        return True
-    upgraded = (current.scheme, current.port, target.scheme, target.port) == ("http", 80, "https", 443)
-    return upgraded and current.host == target.host
+        found = redirected(current, target) if is_redirect else parse(target)
+    except BadAddress as error:
+        raise _invalid(str(error), error.address, where, remedy=_GONE_REMEDY) from None
+    if may_know(current, found):
+        return found.with_user(current.user).with_password(current.password)
+    return found.with_user(None)
 
 
 def carry_credentials(url: str, target: str) -> str:
@@ -301,7 +237,7 @@ def carry_credentials(url: str, target: str) -> str:
     :param target: an absolute http(s) address that the feed names.
     :raises FeedInvalid: the feed names no http(s) address.
     """
-    return str(_target(URL(url, encoded=True), target, "next page"))
+    return str(_target(URL(url, encoded=True), target, "next page", is_redirect=False))
 
 
 def _headers() -> dict[str, str]:

@@ -16,9 +16,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from likepion_provider.errors import BadRequest, FeedInvalid, LikepionError, Transient
 from likepion_provider.feed import read_feed
-from likepion_provider.web.fetch import Fetcher, Limits, is_public
+from likepion_provider.web.fetch import Fetcher, Limits
 from likepion_provider.web.inflate import STEP, inflater
 from likepion_provider.web.redact import redact
+from likepion_provider.web.sockets import is_public
 
 from ..site import Site, rss
 
@@ -96,7 +97,7 @@ async def test_a_name_that_changes_its_address_gains_nothing(site: Site) -> None
 
 async def test_a_redirect_to_a_private_address_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first hop counts as public here, so that only the second can be refused."""
-    monkeypatch.setattr("likepion_provider.web.fetch.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr("likepion_provider.web.sockets.is_public", lambda address: address == "127.0.0.1")
     url = site.redirect("/a", f"http://127.0.0.2:{site.port}/inside")
     with pytest.raises(FeedInvalid, match=r"leads to 127\.0\.0\.2") as caught:
         await fetch(url, allow_private=False)
