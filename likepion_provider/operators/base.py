@@ -93,11 +93,11 @@ class LikepionOperator(BaseAsyncOperator):
         self.episode_urls = self._journal.links.pages(keys[:most], most)
 
     def opened(self, sealed: Mapping[str, str]) -> dict[str, str]:
-        """What an earlier step of the run sealed, masked in this task's log; without what cannot be opened."""
+        """What an earlier step of the run sealed, by its owner, masked in this log; without what cannot be opened."""
         if not sealed:
             return {}
         seal = Seal(self._address.api_key)
-        texts = {name: text for name, each in sealed.items() if (text := seal.open(each))}
+        texts = {name: text for name, each in sealed.items() if (text := seal.open(each, name))}
         mask_at_once([*texts.values()])
         return texts
 

@@ -192,7 +192,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
             seal = Seal(self._address.api_key)
             for row in rows:
                 if link_rss := feeds.pop(row["request_id"], ""):
-                    row[SEALED_FEED] = seal.close(link_rss)
+                    row[SEALED_FEED] = seal.close(link_rss, row["request_id"])
         return rows
 
     def _needless(self, tasks: Sequence[SecondaryTask]) -> list[str]:
@@ -322,7 +322,7 @@ class ImportRssOperator(LikepionOperator):
         cookies = {report.task.account_id: report.cookie for report in result if report.cookie}
         if cookies:
             seal = Seal(self._address.api_key)
-            sealed = {account_id: seal.close(cookie) for account_id, cookie in cookies.items()}
+            sealed = {account_id: seal.close(cookie, account_id) for account_id, cookie in cookies.items()}
             instance_of(context).xcom_push(SEALED_COOKIES, sealed)
         collected = [report for report in result if report.outcome is Outcome.COLLECTED]
         self.keep_episodes(collected, lineage.MOST_PAGES)

@@ -1,12 +1,16 @@
 """Secrets between tasks: a cookie that an import renewed travels to the insert sealed, never in clear.
 
 Fernet (AES-128-CBC and HMAC-SHA256) with a key derived from the manager's API key by HKDF (RFC 5869), so whoever may
-read the accounts anyway can open it, and nobody else.
+read the accounts anyway can open it, and nobody else; the owner is part of the key.
 """
 
 from __future__ import annotations
 
 import base64
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 #: A sealed value is of no use after the claim it belongs to is long over.
 MAX_AGE_S = 24 * 3600
@@ -19,26 +23,33 @@ class Seal:
     """
 
     def __init__(self, api_key: str) -> None:
-        # Late: the cipher's library is needed only where a cookie was renewed.
-        from cryptography.fernet import Fernet
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+        self._api_key = api_key.encode()
 
-        key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"likepion_provider sealed values v1")
-        self._fernet = Fernet(base64.urlsafe_b64encode(key.derive(api_key.encode())))
+    def close(self, text: str, owner: str) -> str:
+        """The sealed form; safe to store for a while.
 
-    def close(self, text: str) -> str:
-        """The sealed form; safe to store for a while."""
-        return self._fernet.encrypt(text.encode()).decode()
+        :param owner: the id of the account, or the post, that it belongs to: it opens for no other.
+        """
+        return self._cipher(owner).encrypt(text.encode()).decode()
 
-    def open(self, sealed: str) -> str:
-        """The text again; empty where it is too old, was changed, or was sealed under another API key.
+    def open(self, sealed: str, owner: str) -> str:
+        """The text again; empty where it is too old, was changed, or was sealed for another owner or API key.
 
         A renewed cookie is a convenience: losing it costs a login, so it is no error.
         """
         from cryptography.fernet import InvalidToken
 
         try:
-            return self._fernet.decrypt(sealed.encode(), ttl=MAX_AGE_S).decode()
+            return self._cipher(owner).decrypt(sealed.encode(), ttl=MAX_AGE_S).decode()
         except InvalidToken:
             return ""
+
+    def _cipher(self, owner: str) -> Fernet:
+        # Late: the cipher's library is needed only where a cookie was renewed.
+        from cryptography.fernet import Fernet
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        info = b"likepion_provider sealed values v2 " + owner.encode()
+        key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info)
+        return Fernet(base64.urlsafe_b64encode(key.derive(self._api_key)))
