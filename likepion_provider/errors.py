@@ -4,6 +4,7 @@
 
     LikepionError
       Transient            try again later          (refused, timed out on a read, 429, 5xx)
+        VisitTooLong         try again later        (the site took all the time that a visit has)
       OutcomeUnknown       do not send again        (a write whose answer was lost or unreadable)
       Rejected             do not retry             (other 4xx, ``success: false``)
         NotAuthorised        fix the connection     (401, 403)
@@ -14,6 +15,7 @@
         LoginRefused         fix the account's credentials
         NeedsVerification    a person must act
         PlatformChanged      the importer is stale
+        VisitTooLarge        the site has no end    (pages, requests or bytes beyond a visit's bounds)
         NoImporter           no importer serves the domain
       JournalUnusable      fix the journal's connection
       NotJournaled         skip this account, report: the journal does not take its values
@@ -93,6 +95,12 @@ class Transient(LikepionError):
     def __init__(self, message: str, *, retry_after_s: float | None = None, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.retry_after_s = retry_after_s
+
+
+class VisitTooLong(Transient):
+    """Try again later: the site took all the time that one visit has, which ends before the account's claim does."""
+
+    remedy = "Nothing to do: a later run goes on. If it is always so, ask the site's operator why it is that slow."
 
 
 class OutcomeUnknown(LikepionError):
@@ -199,6 +207,12 @@ class PlatformChanged(PlatformError):
         super().__init__(message, platform=platform, remedy=remedy)
         self.url = url
         self.field = field
+
+
+class VisitTooLarge(PlatformError):
+    """The site has no end: it wants more pages, requests or bytes than one visit may cost."""
+
+    remedy = "Look at the site: its lists go on for ever, or hold far more than one podcast. Tell its operator."
 
 
 class NoImporter(PlatformError):

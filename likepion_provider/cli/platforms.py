@@ -169,19 +169,18 @@ async def _job(
         return math.inf
 
     task = SecondaryTask("by-hand", "by-hand", "by-hand", domain, username=credentials.username, target=target)
-    async with connections() as connector:
+    async with connections() as shared:
         http = PlatformHttp(
             platform=platform.name,
             base_url=platform.address(task, settings),
-            connector=connector,
+            connections=shared,
             gate=Gate(platform.max_concurrency),
             before_write=before_write,
             cookie=credentials.cookie,
+            named=settings.addresses,
+            allow_private=settings.allow_private,
         )
-        try:
-            yield Job(task, credentials, feed, settings, http)
-        finally:
-            await http.close()
+        yield Job(task, credentials, feed, settings, http)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from likepion_provider.platforms.base import (
     shown_url,
 )
 from likepion_provider.platforms.match import bare_url, enough, match, plain, same_feed
+from likepion_provider.platforms.paging import paged
 from likepion_provider.platforms.registry import ENTRY_POINTS, Registry, registry
 from likepion_provider.platforms.totp import totp_code
 from likepion_provider.web.html import TableRow
@@ -47,6 +48,7 @@ __all__ = [
     "basic_auth",
     "enough",
     "match",
+    "paged",
     "plain",
     "quoted",
     "read_date",

@@ -28,6 +28,17 @@ class PlatformSettings:
     password: str = dataclasses.field(default="", repr=False)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address that the connection names: its host, and those in its extra. They need not be public."""
+        texts = (self.base_url, *(each for each in self.extra.values() if isinstance(each, str)))
+        return tuple(each for each in texts if each.startswith(("http://", "https://")))
+
+    @property
+    def allow_private(self) -> bool:
+        """Whether the extra ``allow_private`` lets what the site names be at private and loopback addresses."""
+        return str(self.extra.get("allow_private", "")).strip().lower() in ("true", "1", "yes", "on")
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -103,15 +114,15 @@ class Platform(abc.ABC):
     poll_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20, 30)
 
     def refuse_login_elsewhere(self, job: Job, url: str) -> None:
-        """Give an account's password to the site itself only.
+        """Give an account's password to the site's own origin only.
 
         :param url: where the login form is, after redirects, or where it would be sent.
-        :raises PlatformError: it is on another host, or went from https to http.
+        :raises PlatformError: it is of another origin.
         """
-        site, there = urlsplit(job.http.base_url), urlsplit(url)
-        if there.hostname != site.hostname or (site.scheme, there.scheme) == ("https", "http"):
+        if not job.http.is_own(url):
+            there = urlsplit(url)
             raise self.failed(
-                f"sends logins of {job.task.domain} to {there.scheme}://{there.netloc}",
+                f"sends logins of {job.task.domain} to {there.scheme}://{there.netloc.rpartition('@')[2]}",
                 remedy="If that is the site, put its address into the host of the domain's Airflow connection.",
             )
 

@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import itertools
 import logging
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
@@ -42,6 +43,7 @@ from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
 from likepion_provider.steps.reports import AccountReport, failed
 from likepion_provider.web.http import Connections, connections
+from likepion_provider.web.visit import VisitLimits
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ class BatchImport:
         self._read_feed = read_feed or _read_feed
         self._feeds: dict[tuple[str, int], asyncio.Task[Feed]] = {}
         self._gates: dict[str, Gate] = {}
-        self._connector: Connections | None = None
+        self._connections: Connections | None = None
         self._submissions: dict[PostAccount, Submission] = {}
 
     @property
@@ -169,7 +171,7 @@ class BatchImport:
 
         from likepion_provider.feed import readers  # late: a DAG file reads no feed
 
-        async with connections() as self._connector, readers(), beside(self._keeper.keep()):
+        async with connections() as self._connections, readers(), beside(self._keeper.keep()):
             try:
                 return await all_of(work(task) for task in tasks)
             finally:
@@ -255,13 +257,12 @@ class BatchImport:
         platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
         feed = await self._feed(link_rss, task.target or DEFAULT_TARGET)
         http = self._http(platform, task, account.credentials.cookie, settings)
-        try:
-            job = Job(task, account.credentials, feed, settings, http, self._reference(task.key))
-            refuse_locked(job)
-            _refuse_missing(platform, job)
-            return await self._deliverable(platform, job)
-        finally:
-            await http.close()
+        job = Job(task, account.credentials, feed, settings, http, self._reference(task.key))
+        refuse_locked(job)
+        _refuse_missing(platform, job)
+        report = await self._deliverable(platform, job)
+        # What the site has not set anew is not handed on: the manager has it.
+        return dataclasses.replace(report, cookie="") if report.cookie == account.credentials.cookie else report
 
     def _left_alone(self, task: SecondaryTask) -> AccountReport | None:
         """Why an account is not tried now: a person, or time, comes first."""
@@ -332,13 +333,14 @@ class BatchImport:
             if complete or self._options.dry_run or self._clock.boot_s() + wait_s > began_s + patience_s:
                 return progress, pages
             await self._clock.sleep(wait_s)
-            self._keeper.check_now(job.task.key)
+            self._begin_visit(job, began_s + patience_s - self._clock.boot_s())
             progress = await self._look(platform, job, progress)
 
     async def _bring_in(self, platform: Platform, job: Job) -> Progress:
         """Read the platform back where anything was submitted before; else, and only then, submit."""
         known = self._submissions.get(job.task.key)
         if self._options.dry_run or (known and (known.attempts or known.reference)):
+            self._begin_visit(job, self._options.collect_timeout_s)
             progress = await platform.collect(job)
             if self._options.dry_run or progress.state is not ImportState.NEW:
                 return progress
@@ -347,10 +349,22 @@ class BatchImport:
         now = Moment.read(self._clock)
         begin = self._journal.submissions.begin
         await self._journal.commit(begin, job.task.key, self._keeper.holder, now)
+        self._begin_visit(job)
         progress = await platform.submit(job)
         state = ImportState.SUBMITTED if progress.state is ImportState.NEW else progress.state
         await self._note(job.task.key, state=state, reference=progress.reference, message=progress.message)
         return progress
+
+    def _begin_visit(self, job: Job, wanted_s: float = math.inf) -> None:
+        """Give the account's next visit its time, which is over before the claim is.
+
+        :param wanted_s: how long it is worth waiting for; one request's time is always given.
+        :raises LeaseLost: the claim has lapsed.
+        """
+        claimed_s = self._keeper.check_now(job.task.key)
+        limits = VisitLimits()
+        seconds = min(limits.seconds, max(wanted_s, self._options.platform_timeout_s), claimed_s)
+        job.http.begin_visit(dataclasses.replace(limits, seconds=seconds))
 
     def _may_still_show_up(self, known: Submission) -> bool:
         if not known.state.is_under_way or known.submitted_at is None:
@@ -387,7 +401,7 @@ class BatchImport:
         )
 
     def _http(self, platform: Platform, task: SecondaryTask, cookie: str, settings: PlatformSettings) -> PlatformHttp:
-        if self._connector is None:
+        if self._connections is None:
             raise RuntimeError("the batch is not running")
         base_url = platform.address(task, settings)
         if not base_url:
@@ -399,10 +413,13 @@ class BatchImport:
         return PlatformHttp(
             platform=platform.name,
             base_url=base_url,
-            connector=self._connector,
+            connections=self._connections,
             gate=self._gates.setdefault(task.domain, Gate(platform.max_concurrency)),
             before_write=lambda: self._keeper.check(task.key),
+            last_look=lambda: self._keeper.check_now(task.key),
             cookie=cookie,
+            named=settings.addresses,
+            allow_private=settings.allow_private,
             timeout_s=self._options.platform_timeout_s,
         )
 

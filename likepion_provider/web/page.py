@@ -16,9 +16,7 @@ from urllib.parse import urljoin
 
 from likepion_provider.errors import PlatformChanged
 from likepion_provider.web.html import Html
-
-#: Statuses that send on to another address.
-_REDIRECTS = (301, 302, 303, 307, 308)
+from likepion_provider.web.origin import REDIRECTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +39,17 @@ class Page:
 
     @property
     def redirects_to(self) -> str:
-        """Where a redirect leads, as an absolute address; empty where the page is no redirect."""
-        location = self.headers.get("location", "") if self.status in _REDIRECTS else ""
-        return urljoin(self.url, location) if location else ""
+        """Where a redirect leads, as an absolute address; empty where the page is no redirect.
+
+        To look at: :meth:`PlatformHttp.follow <likepion_provider.web.http.PlatformHttp.follow>` goes there.
+
+        :raises PlatformChanged: it is no address.
+        """
+        location = self.headers.get("location", "") if self.status in REDIRECTS else ""
+        try:
+            return urljoin(self.url, location) if location else ""
+        except ValueError:
+            raise self.changed("an address in its header Location") from None
 
     @functools.cached_property
     def html(self) -> Html:

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 import requests
 from aiohttp import web
@@ -29,6 +28,7 @@ from likepion_provider.platforms.importers.podcast_analyzer import PodcastAnalyz
 from likepion_provider.platforms.recipe import importer, parse
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.feeds import Feeds, Podcast, feeds_app
+from likepion_provider.web.http import connections
 from tests.recipes import FOLDER
 
 PACKAGE = "django-podcast-analyzer==0.6.0"
@@ -202,19 +202,17 @@ async def _job(
     feed = await read_feed(feed_url, target=EPISODES, allow_private=True)
     settings = PlatformSettings(f"{site}/podcasts" if platform.name == PodcastAnalyzer.name else site)
     task = SecondaryTask("a1", "r1", "g1", "podcasts.self.example", username="ada", target=EPISODES)
-    async with aiohttp.TCPConnector() as connector:
+    async with connections() as shared:
         http = PlatformHttp(
             platform=platform.name,
             base_url=platform.address(task, settings),
-            connector=connector,
+            connections=shared,
             gate=Gate(4),
             before_write=before_write,
             cookie=cookie,
+            named=settings.addresses,
         )
-        try:
-            yield Job(task, Credentials(username="ada", password=password, cookie=cookie), feed, settings, http)
-        finally:
-            await http.close()
+        yield Job(task, Credentials(username="ada", password=password, cookie=cookie), feed, settings, http)
 
 
 async def _settled(job: Job, platform: Platform) -> Progress:

@@ -28,6 +28,7 @@ import dataclasses
 import hashlib
 import re
 import weakref
+from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
@@ -43,6 +44,7 @@ from likepion_provider.platforms import (
     PlatformHttp,
     Progress,
     bare_url,
+    paged,
     same_feed,
 )
 
@@ -100,17 +102,26 @@ class Audiobookshelf(Platform):
     async def _find(self, job: Job) -> str:
         """The podcast's library item; empty where it is not there."""
         for library in await self._libraries(job):
-            number, seen, total = 0, 0, 1
-            while seen < total:
-                params = {"limit": str(_ITEMS_PER_PAGE), "page": str(number), "minified": "1"}
-                page = await self._call(job, "GET", f"api/libraries/{library['id']}/items", params=params)
-                rows = page.rows("results")
-                for row in rows:
+            async for page in self._items(job, f"api/libraries/{library['id']}/items"):
+                for row in page.rows("results"):
                     metadata = row.field("media", "metadata", kind=dict)
                     if same_feed(job.feed, str(metadata.get("feedUrl") or "")):
                         return str(row.field("id"))
-                number, seen, total = number + 1, seen + len(rows), page.field("total", kind=int) if rows else 0
         return ""
+
+    def _items(self, job: Job, path: str) -> AsyncIterator[Page]:
+        """A library's items; the server may give fewer a page than it is asked for."""
+
+        async def read(place: tuple[int, int]) -> Page:
+            params = {"limit": str(_ITEMS_PER_PAGE), "page": str(place[0]), "minified": "1"}
+            return await self._call(job, "GET", path, params=params)
+
+        def following(page: Page, place: tuple[int, int]) -> tuple[int, int] | None:
+            rows, (number, before) = page.rows("results"), place
+            seen = before + len(rows)
+            return (number + 1, seen) if rows and seen < page.field("total", kind=int) else None
+
+        return paged(job, read, (0, 0), following)
 
     async def _libraries(self, job: Job) -> list[JsonRow]:
         """The podcast libraries, the one to import into first; with a name in the connection only that."""

@@ -34,6 +34,7 @@ from likepion_provider.platforms import (
     Progress,
     basic_auth,
     enough,
+    paged,
     same_feed,
 )
 
@@ -102,12 +103,16 @@ class Castopod(LooksFirst):
 
     async def _episodes(self, job: Job, podcast: str, handle: str) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
-        while True:
-            params = {"podcastIds": podcast, "limit": str(_EPISODES_PER_PAGE), "offset": str(len(found))}
-            rows = (await self._api(job, "episodes", params=params)).rows()
-            found += [_listed(job, row, handle) for row in rows]
-            if len(rows) < _EPISODES_PER_PAGE or enough(job, found):
-                return tuple(found)
+
+        async def read(offset: int) -> Page:
+            params = {"podcastIds": podcast, "limit": str(_EPISODES_PER_PAGE), "offset": str(offset)}
+            return await self._api(job, "episodes", params=params)
+
+        async for page in paged(job, read, 0, _next_offset):
+            found += [_listed(job, row, handle) for row in page.rows()]
+            if enough(job, found):
+                break
+        return tuple(found)
 
     async def _api(self, job: Job, path: str, **options: Any) -> Page:
         headers = basic_auth(job.settings.login, job.settings.password) if job.settings.password else {}
@@ -137,7 +142,7 @@ class Castopod(LooksFirst):
         """One of the admin's pages, after a login where none holds."""
         page = await job.http.get(path, allow_redirects=False)
         if _to_login(page):
-            await self._login(job, page.redirects_to)
+            await self._login(job, page)
             page = await job.http.get(path, allow_redirects=False)
         if page.status != 200:
             raise self.failed(
@@ -146,8 +151,8 @@ class Castopod(LooksFirst):
             )
         return page
 
-    async def _login(self, job: Job, url: str) -> None:
-        form = await job.http.get(url)
+    async def _login(self, job: Job, sent_on: Page) -> None:
+        form = await job.http.follow(sent_on)
         self.refuse_login_elsewhere(job, form.url)
         data = {
             _CSRF: form.inputs(_CSRF, "email", "password")[_CSRF],
@@ -159,6 +164,10 @@ class Castopod(LooksFirst):
             raise self.refused_login(job)
         if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
+
+
+def _next_offset(page: Page, offset: int) -> int | None:
+    return offset + _EPISODES_PER_PAGE if len(page.rows()) >= _EPISODES_PER_PAGE else None
 
 
 def _to_login(page: Page) -> bool:

@@ -25,7 +25,17 @@ from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import LoginRefused
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, JsonRow, ListedEpisode, LooksFirst, Page, Progress, enough, same_feed
+from likepion_provider.platforms import (
+    Job,
+    JsonRow,
+    ListedEpisode,
+    LooksFirst,
+    Page,
+    Progress,
+    enough,
+    paged,
+    same_feed,
+)
 
 _ROWS_PER_PAGE = 50
 
@@ -74,13 +84,12 @@ class Funkwhale(LooksFirst):
                     return str(row.field("channel", "uuid"))
         return ""
 
-    async def _pages(self, job: Job, path: str, params: dict[str, str]) -> AsyncIterator[Page]:
-        number, more = 1, True
-        while more:
+    def _pages(self, job: Job, path: str, params: dict[str, str]) -> AsyncIterator[Page]:
+        async def read(number: int) -> Page:
             here = {**params, "page": str(number), "page_size": str(_ROWS_PER_PAGE)}
-            page = (await self._call(job, "GET", path, params=here)).expect(200, what="a list")
-            yield page
-            number, more = number + 1, bool(page.json().get("next"))
+            return (await self._call(job, "GET", path, params=here)).expect(200, what="a list")
+
+        return paged(job, read, 1, lambda page, number: number + 1 if page.row().get("next") else None)
 
     async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
         headers = {"Authorization": f"Bearer {job.credentials.app_password}"}

@@ -11,7 +11,18 @@ Not verified: nothing of this was run against the real service. The order of the
 from __future__ import annotations
 
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import ByHand, Job, JsonRow, ListedEpisode, Progress, enough, same_feed, shown_url
+from likepion_provider.platforms import (
+    ByHand,
+    Job,
+    JsonRow,
+    ListedEpisode,
+    Page,
+    Progress,
+    enough,
+    paged,
+    same_feed,
+    shown_url,
+)
 
 _ADD = "https://fyyd.de/add-feed"
 _PAGE_SIZE = 50
@@ -38,17 +49,17 @@ class Fyyd(ByHand):
         if not reference:
             return Progress(ImportState.NEW)
         found: list[ListedEpisode] = []
-        number: int | None = 0
-        while number is not None:
+
+        async def read(number: int) -> Page:
             params = {"podcast_id": reference, "page": str(number), "count": str(_PAGE_SIZE)}
-            page = await job.http.get("podcast/episodes", params=params)
+            return await job.http.get("podcast/episodes", params=params)
+
+        async for page in paged(job, read, 0, _next_number):
             if page.status in (400, 404):
                 return Progress(ImportState.NEW)
-            rows = page.rows("data", "episodes")
-            found += map(_listed, rows)
-            following = page.field("meta", "paging", "next_page", kind=(int, type(None)))
-            # Whatever it says, an empty page or one that does not go on is the last.
-            number = following if rows and following and following > number and not enough(job, found) else None
+            found += map(_listed, page.rows("data", "episodes"))
+            if enough(job, found):
+                break
         return Progress(ImportState.LISTED if found else ImportState.IN_REVIEW, reference, tuple(found))
 
     async def _find(self, job: Job) -> str:
@@ -60,6 +71,12 @@ class Fyyd(ByHand):
             if same_feed(job.feed, row.text("xmlURL")):
                 return str(row.field("id", kind=int))
         return ""
+
+
+def _next_number(page: Page, number: int) -> int | None:
+    following: int | None = page.field("meta", "paging", "next_page", kind=(int, type(None)))
+    # Whatever it says, an empty page or one that does not go on is the last.
+    return following if page.rows("data", "episodes") and following and following > number else None
 
 
 def _listed(row: JsonRow) -> ListedEpisode:

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, enough, same_feed
+from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, enough, paged, same_feed
 
 
 class ListenNotes(Platform):
@@ -46,17 +46,17 @@ class ListenNotes(Platform):
         if not reference:
             return Progress(ImportState.NEW)
         found: list[ListedEpisode] = []
-        params = {"sort": "recent_first"}
-        while True:
-            page = await self._call(job, "GET", f"podcasts/{reference}", params=params)
+
+        async def read(after: str) -> Page:
+            params = {"sort": "recent_first"} | ({"next_episode_pub_date": after} if after else {})
+            return await self._call(job, "GET", f"podcasts/{reference}", params=params)
+
+        async for page in paged(job, read, "", _next_date):
             if page.status == 404:
                 return Progress(ImportState.NEW)
-            rows = page.rows("episodes")
-            found += map(_listed, rows)
-            after = page.row().text("next_episode_pub_date")
-            if not rows or after in ("", params.get("next_episode_pub_date")) or enough(job, found):
+            found += map(_listed, page.rows("episodes"))
+            if enough(job, found):
                 break
-            params["next_episode_pub_date"] = after
         return Progress(ImportState.LISTED if found else ImportState.SUBMITTED, reference, tuple(found))
 
     async def _find(self, job: Job) -> str:
@@ -76,6 +76,12 @@ class ListenNotes(Platform):
         if page.status == 400:
             raise self.failed("refused the request for the feed")
         return page
+
+
+def _next_date(page: Page, date: str) -> str | None:
+    after = page.row().text("next_episode_pub_date") if page.rows("episodes") else ""
+    # The date of the last page may be told again.
+    return after if after not in ("", date) else None
 
 
 def _listed(row: JsonRow) -> ListedEpisode:

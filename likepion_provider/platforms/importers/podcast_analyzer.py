@@ -34,6 +34,7 @@ from likepion_provider.platforms import (
     TableRow,
     bare_url,
     enough,
+    paged,
     plain,
     quoted,
     read_date,
@@ -126,27 +127,22 @@ class PodcastAnalyzer(LooksFirst):
                 return ListedEpisode(url, guid=each.guid)
         return ListedEpisode(url, title=title)
 
-    async def _pages(self, job: Job, path: str) -> AsyncIterator[Page]:
+    def _pages(self, job: Job, path: str) -> AsyncIterator[Page]:
         """A list, page by page."""
-        number, more = 1, True
-        while more:
-            page = await self._page(job, f"{path}?page={number}")
-            yield page
-            number += 1
-            more = any(anchor.href == f"?page={number}" for anchor in page.html.anchors)
+        return paged(job, lambda number: self._page(job, f"{path}?page={number}"), 1, _next_number)
 
     async def _page(self, job: Job, path: str) -> Page:
         """A page of the app, after a login where the cookie has run out."""
         page = await job.http.get(path, allow_redirects=False)
         if page.redirects_to:
-            await self._login(job, page.redirects_to)
+            await self._login(job, page)
             page = await job.http.get(path, allow_redirects=False)
         if page.status == 404 and job.reference and job.reference in path:
             return page
         return page.expect(200, what=f"a page at {urlsplit(page.url).path} after the login")
 
-    async def _login(self, job: Job, url: str) -> None:
-        form = await job.http.get(url)
+    async def _login(self, job: Job, sent_on: Page) -> None:
+        form = await job.http.follow(sent_on)
         self.refuse_login_elsewhere(job, form.url)
         inputs = form.inputs()
         user_field = next((name for name in _USER_FIELDS if name in inputs), "username")
@@ -156,6 +152,10 @@ class PodcastAnalyzer(LooksFirst):
             raise self.refused_login(job)
         if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
+
+
+def _next_number(page: Page, number: int) -> int | None:
+    return number + 1 if any(anchor.href == f"?page={number + 1}" for anchor in page.html.anchors) else None
 
 
 async def _send(job: Job, form: Page, path: str, fields: dict[str, str], **more: str) -> Page:

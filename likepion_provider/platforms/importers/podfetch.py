@@ -29,6 +29,7 @@ from likepion_provider.platforms import (
     Progress,
     basic_auth,
     enough,
+    paged,
     same_feed,
 )
 
@@ -74,19 +75,18 @@ class PodFetch(LooksFirst):
     async def _episodes(self, job: Job, reference: str) -> tuple[ListedEpisode, ...] | None:
         """What is listed; None where the podcast is gone."""
         found: list[ListedEpisode] = []
-        params: dict[str, str] = {}
-        while True:
-            page = await self._call(job, "GET", f"podcasts/{reference}/episodes", params=params)
+
+        async def read(before: str) -> Page:
+            params = {"last_podcast_episode": before} if before else {}
+            return await self._call(job, "GET", f"podcasts/{reference}/episodes", params=params)
+
+        async for page in paged(job, read, "", _oldest):
             if page.status == 404:
                 return None
-            rows = page.rows()
-            found += [_listed(job, row, reference) for row in rows]
-            if len(rows) < _EPISODES_PER_PAGE or enough(job, found):
-                return tuple(found)
-            last = rows[-1].field("podcastEpisode", "date_of_recording")
-            if last == params.get("last_podcast_episode"):
-                raise page.changed("an older episode on the next page")
-            params = {"last_podcast_episode": last}
+            found += [_listed(job, row, reference) for row in page.rows()]
+            if enough(job, found):
+                break
+        return tuple(found)
 
     async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
         headers = basic_auth(job.credentials.username, job.credentials.password)
@@ -96,6 +96,11 @@ class PodFetch(LooksFirst):
                 f"{self.title} does not accept {job.task.label}, or does not let it add podcasts", platform=self.name
             )
         return page.expect(200, 400, 404, 409, what=f"an answer to {method} {urlsplit(page.url).path}")
+
+
+def _oldest(page: Page, _: str) -> str | None:
+    rows = page.rows()
+    return str(rows[-1].field("podcastEpisode", "date_of_recording")) if len(rows) >= _EPISODES_PER_PAGE else None
 
 
 def _listed(job: Job, row: JsonRow, reference: str) -> ListedEpisode:

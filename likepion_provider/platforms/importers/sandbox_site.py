@@ -16,6 +16,7 @@ from likepion_provider.platforms import (
     Platform,
     PlatformSettings,
     Progress,
+    paged,
     totp_code,
 )
 
@@ -67,13 +68,12 @@ class SandboxSite(Platform):
     async def _episodes(self, job: Job, row: JsonRow) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
         wanted = job.task.target or len(job.feed.episodes)
-        number = pages = 1
+        path = f"api/shows/{row.get('show_id')}/episodes"
         # Newest first, as the feed is: no page beyond what is wanted is read.
-        while number <= pages and len(found) < wanted:
-            page = await job.http.get(f"api/shows/{row.get('show_id')}/episodes", params={"page": str(number)})
-            pages = page.field("pages", kind=int)
+        async for page in paged(job, lambda number: job.http.get(path, params={"page": str(number)}), 1, _next_number):
             found += map(_listed, page.rows("episodes"))
-            number += 1
+            if len(found) >= wanted:
+                break
         return tuple(found)
 
     async def _signed_in(self, job: Job, path: str) -> Page:
@@ -94,6 +94,10 @@ class SandboxSite(Platform):
             raise self.refused_login(job)
         if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
+
+
+def _next_number(page: Page, number: int) -> int | None:
+    return number + 1 if number < page.field("pages", kind=int) else None
 
 
 async def _post_form(job: Job, path: str, **fields: str) -> Page:

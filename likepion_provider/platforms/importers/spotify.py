@@ -28,6 +28,7 @@ from likepion_provider.platforms import (
     basic_auth,
     enough,
     match,
+    paged,
     plain,
     read_date,
 )
@@ -93,25 +94,31 @@ class Spotify(ByHand):
 
     async def _episodes(self, job: Job, show_id: str, headers: dict[str, str]) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
-        offset = 0
-        while True:
+
+        async def read(offset: int) -> Page:
             params = {"limit": str(_PAGE_SIZE), "offset": str(offset)} | _market(job)
-            page = await self._get(job, f"v1/shows/{show_id}/episodes", params, headers)
+            return await self._get(job, f"v1/shows/{show_id}/episodes", params, headers)
+
+        async for page in paged(job, read, 0, _next_offset):
             if page.status == 404:
                 return ()
-            rows = page.field("items", kind=list)
             # An episode that the market does not have is null.
-            found += [_listed(page.row("items", index), job.feed) for index, row in enumerate(rows) if row]
-            offset += _PAGE_SIZE
+            there = [index for index, row in enumerate(page.field("items", kind=list)) if row]
+            found += [_listed(page.row("items", index), job.feed) for index in there]
             stranger = not _agreeing(job.feed, found) and not job.reference
-            if not rows or not page.row().get("next") or stranger or enough(job, found):
-                return tuple(found)
+            if stranger or enough(job, found):
+                break
+        return tuple(found)
 
     async def _get(self, job: Job, path: str, params: dict[str, str], headers: dict[str, str]) -> Page:
         page = await job.http.get(path, params=params, headers=headers)
         if page.status in (401, 403):
             raise self.refused_key()
         return page
+
+
+def _next_offset(page: Page, offset: int) -> int | None:
+    return offset + _PAGE_SIZE if page.field("items", kind=list) and page.row().get("next") else None
 
 
 def _market(job: Job) -> dict[str, str]:

@@ -35,7 +35,18 @@ from urllib.parse import urlsplit
 
 from likepion_provider.errors import FeedLocked, Transient
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, enough, match, quoted
+from likepion_provider.platforms import (
+    Job,
+    JsonRow,
+    ListedEpisode,
+    Page,
+    Platform,
+    Progress,
+    enough,
+    match,
+    paged,
+    quoted,
+)
 
 _TAB = "wp-admin/edit.php?post_type=podcast&page=podcast_settings&tab=import"
 _RUNNING = "ssp-external-feed-progress"
@@ -150,14 +161,15 @@ class WordpressSsp(Platform):
     async def _drive(self, job: Job, tab: _Tab) -> None:
         """Import a few episodes per call until it is finished."""
         count = -1
-        while True:
-            page = await self._ajax(job, tab, "import_external_rss_feed", writes=True)
-            if page.field("is_finished", kind=bool):
-                break
+        # Its end is that of the visit at the latest, which counts requests.
+        while not (page := await self._import_some(job, tab)).field("is_finished", kind=bool):
             before, count = count, page.field("count", kind=int)
             if count <= before:
                 raise self.failed(f"imports no more than {count} episodes")
         await self._ajax(job, tab, "reset_rss_feed_data", writes=True)
+
+    async def _import_some(self, job: Job, tab: _Tab) -> Page:
+        return await self._ajax(job, tab, "import_external_rss_feed", writes=True)
 
     async def _ajax(self, job: Job, tab: _Tab, action: str, *, writes: bool = False) -> Page:
         """One of the plugin's calls; they are all GET."""
@@ -180,7 +192,7 @@ class WordpressSsp(Platform):
         """The plugin's import tab, after a login where none holds."""
         page = await job.http.get(_TAB, allow_redirects=False)
         if page.redirects_to:
-            await self._login(job, page.redirects_to)
+            await self._login(job, page)
             page = await job.http.get(_TAB, allow_redirects=False)
         if page.status == 403:
             raise self.failed(
@@ -189,9 +201,9 @@ class WordpressSsp(Platform):
             )
         return _Tab(page.expect(200, what="the import tab after the login"))
 
-    async def _login(self, job: Job, url: str) -> None:
+    async def _login(self, job: Job, sent_on: Page) -> None:
         # The page also sets the cookie by which WordPress sees that cookies work.
-        form = await job.http.get(url)
+        form = await job.http.follow(sent_on)
         self.refuse_login_elsewhere(job, form.url)
         inputs = form.inputs("log", "pwd")
         fields = {
@@ -213,16 +225,10 @@ class WordpressSsp(Platform):
         """The site's episodes that are the feed's, newest first; no page beyond what is wanted is read."""
         known = _Known(job)
         posts: list[_Post] = []
-        number = pages = 1
-        while number <= pages:
-            page = await self._rest(job, number)
+        async for page in paged(job, lambda number: self._rest(job, number), 1, _next_number):
             posts += map(known.post, page.rows())
             if enough(job, _episodes(posts)):
                 break
-            text = page.headers.get("x-wp-totalpages", "")
-            if not text.isdigit():
-                raise page.changed("the header X-WP-TotalPages")
-            number, pages = number + 1, int(text)
         ours = {each.url for _, each in match(job.feed, _episodes(posts), len(job.feed.episodes) or 1)}
         return [each for each in posts if each.episode.url in ours]
 
@@ -238,6 +244,13 @@ class WordpressSsp(Platform):
                 remedy="Activate the plugin, and allow its REST interface to visitors.",
             )
         return page.expect(200, what="a list of episodes")
+
+
+def _next_number(page: Page, number: int) -> int | None:
+    text = page.headers.get("x-wp-totalpages", "")
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise page.changed("the header X-WP-TotalPages")
+    return number + 1 if number < int(text) else None
 
 
 class _Tab:

@@ -74,7 +74,9 @@ class Values:
             return (more or {}).get(place) or self._value(place)
 
         whole = _PLACE.fullmatch(template)
-        path = value(whole[1]) if whole else _fill(template, lambda place: quote(value(place), safe=""))
+        path = (
+            value(whole[1]) if whole else _fill(template, lambda place: quote(value(place), safe="", errors="replace"))
+        )
         return urljoin(self._job.http.base_url, path)
 
     def _value(self, place: str) -> str:

@@ -11,12 +11,9 @@ from likepion_provider.platforms.recipe.select import form_of, held
 from likepion_provider.platforms.recipe.shape import Form
 from likepion_provider.web.page import Page
 
-#: A page is not looked for behind more redirects.
-MAX_REDIRECTS = 10
-
 
 class HttpEngine:
-    """Plain requests; redirects are followed by hand, so that nothing secret follows one to another host."""
+    """Plain requests; what is secret goes to the site's own origin only."""
 
     def __init__(self, job: Job) -> None:
         self._http = job.http
@@ -28,15 +25,8 @@ class HttpEngine:
 
     async def send(self, request: SiteRequest) -> Page:
         """See :meth:`Engine.send <likepion_provider.platforms.recipe.engine.Engine.send>`."""
-        page = await self._once(request)
-        for _ in range(MAX_REDIRECTS):
-            if not page.redirects_to:
-                return page
-            if page.status in (307, 308) and request.writes:
-                raise page.changed("a page at this address")
-            request = SiteRequest("GET", page.redirects_to, request.headers)
-            page = await self._once(request)
-        raise page.changed(f"a page within {MAX_REDIRECTS} redirects")
+        headers = request.headers if self._http.is_own(request.url) else {}
+        return await self._http.request(request.method, request.url, headers=dict(headers), **request.body)
 
     async def submit(self, page: Page, form: Form, fields: Mapping[str, str], headers: Mapping[str, str]) -> Page:
         """See :meth:`Engine.submit <likepion_provider.platforms.recipe.engine.Engine.submit>`."""
@@ -47,9 +37,3 @@ class HttpEngine:
             # Django and others want to see where an https form was.
             return await self.send(SiteRequest("POST", url, {"Referer": page.url, **headers}, {"data": data}))
         return await self.send(SiteRequest("GET", url, headers, {"params": data}))
-
-    async def _once(self, request: SiteRequest) -> Page:
-        headers = request.headers if self._http.is_own(request.url) else {}
-        return await self._http.request(
-            request.method, request.url, headers=dict(headers), allow_redirects=False, **request.body
-        )

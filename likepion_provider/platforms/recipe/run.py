@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import weakref
 from collections.abc import AsyncIterator, Mapping
@@ -21,9 +22,6 @@ from likepion_provider.platforms.recipe.session import SiteSession
 from likepion_provider.platforms.recipe.shape import Detail, Listing, Recipe, Selector
 from likepion_provider.web.http import PlatformHttp
 from likepion_provider.web.page import read_date
-
-#: A list is not read beyond so many pages.
-MAX_PAGES = 500
 
 log = logging.getLogger(__name__)
 
@@ -217,8 +215,13 @@ class _Visit:
         """A list's rows, page by page; nothing where its first page is missing."""
         counted = "page" in places(listing.open)
         address, before = self._address(listing.open, {"page": "1"}), None
-        for number in range(1, MAX_PAGES + 1):
+        visited: set[str] = set()
+        for number in itertools.count(1):
+            self._job.http.visit.count_page()
             page = await self._session.open(part, listing.open, address)
+            if address in visited:
+                raise page.changed("a next page that was not there before")
+            visited.add(address)
             if page.status in (404, 410):
                 return
             rows = Scope(page).rows(listing.rows)
@@ -233,7 +236,6 @@ class _Visit:
             if not counted and not follows:
                 return
             address = urljoin(page.url, follows) if follows else self._address(listing.open, {"page": str(number + 1)})
-        raise page.changed(f"an end within {MAX_PAGES} pages")
 
     async def _detail(self, part: str, detail: Detail, row: Mapping[str, str]) -> dict[str, str]:
         known = {f"row.{name}": value for name, value in row.items()}

@@ -155,7 +155,9 @@ class KeyedServer(PlatformServer):
 async def test_a_key_goes_to_the_sites_host_only_and_a_refused_one_names_the_connection() -> None:
     module = letters.__class__("keyed")
     module.SERVER, module.credentials = KeyedServer, letters.credentials  # type: ignore[attr-defined]
-    module.settings = lambda url: letters.PlatformSettings(url, password="the-key")  # type: ignore[attr-defined]
+    module.settings = lambda url: letters.PlatformSettings(  # type: ignore[attr-defined]
+        url, password="the-key", extra={"allow_private": True}
+    )  # type: ignore[attr-defined]
     async with opened(importer(parse(KEYED, "my.yaml"))(), module) as case:
         assert isinstance(case.server, KeyedServer)
         await case.platform.collect(case.job())
