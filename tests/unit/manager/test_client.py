@@ -149,6 +149,25 @@ async def test_a_redirect_is_not_followed_and_the_key_not_sent_on() -> None:
     assert b"x-api-key: key-of-a-test" in server.requests[0].lower()
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_takes_the_key_or_a_report_to_another_host(status: int) -> None:
+    other = RawServer(OK)
+    there = f"http://127.0.0.1:{other.server_address[1]}/".encode()
+    answer = b"HTTP/1.1 %d x\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, there)
+    async with serving(other), serving(RawServer(*[answer] * 3)) as client:
+        for send in (lambda: client.pull(5), lambda: client.claim(["account"]), lambda: client.insert(REPORT)):
+            with pytest.raises(LikepionError):
+                await send()
+    assert other.requests == []
+
+
+@pytest.mark.parametrize("head", [b"X-More: 1\r\n" * 100_000, b"X-More: " + b"1" * 1024 * 1024 + b"\r\n\r\n"])
+async def test_a_head_without_end_is_given_up(head: bytes) -> None:
+    async with serving(RawServer(b"HTTP/1.1 200 OK\r\n" + head)) as client:
+        with pytest.raises(OutcomeUnknown):
+            await client.insert(REPORT)
+
+
 async def test_an_endless_answer_is_given_up() -> None:
     body = b"x" * (MAX_ANSWER_BYTES + 1)
     server = RawServer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)

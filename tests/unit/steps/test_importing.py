@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
+import time
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import (
@@ -19,14 +22,14 @@ from likepion_provider.errors import (
 )
 from likepion_provider.manager.protocol import Endpoint
 from likepion_provider.models import Account, Feed, LinkState, Outcome, SecondaryTask
-from likepion_provider.platforms import Job
+from likepion_provider.platforms import Job, Progress
 from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.batches import Batch, batches
 from likepion_provider.steps.importing import RESUBMIT_AFTER, SHOW_UP_WITHIN_S
 from likepion_provider.steps.intake import Choice
 from likepion_provider.steps.waiting import Waits
 from tests.clocks import VirtualClock
-from tests.fakes import Worker, feed_of, fresh_journal, small_manager
+from tests.fakes import ScriptedPlatform, Worker, feed_of, fresh_journal, small_manager
 
 
 class World:
@@ -473,3 +476,37 @@ async def test_a_submission_that_may_be_lost_is_looked_for_and_holds_nobody_up(w
     assert not world.worker.platform.submissions["account-0"], "it may still show up"
     world.clock.advance(RESUBMIT_AFTER.total_seconds())
     assert await world.run("run-3") == {"account-0": Outcome.DELIVERED}
+
+
+async def test_a_site_that_takes_for_ever_is_let_go_when_its_time_is_up_and_no_other_account_waits(
+    world: World,
+) -> None:
+    """Endless looks: the visit's own time ends them, not only the pause between two visits."""
+
+    class Endless(ScriptedPlatform):
+        async def collect(self, job: Job) -> Progress:
+            for _ in range(10_000 if job.task.account_id == "account-0" else 0):
+                job.http.visit.remaining_s()
+                await asyncio.sleep(0.02)
+            return await super().collect(job)
+
+    world.worker.use(Endless())
+    began_s = time.monotonic()
+    await world.run(collect_timeout_s=3, platform_timeout_s=0.5)
+    assert time.monotonic() - began_s < 10
+    assert world.stored() == {"account-1": 3}
+
+
+@pytest.mark.parametrize(("news", "handed_on"), [("", ""), ("sid=2", 'prefs={"a":1}; sid=2')])
+async def test_only_a_cookie_that_the_site_set_is_handed_on(world: World, news: str, handed_on: str) -> None:
+    class Signed(ScriptedPlatform):
+        async def collect(self, job: Job) -> Progress:
+            job.http._cookies.take(URL(job.http.base_url), [news])
+            return dataclasses.replace(await super().collect(job), cookie=job.http.cookie)
+
+    world.worker.use(Signed())
+    for account in world.manager.accounts.values():
+        account.credentials["cookie"] = 'prefs={"a":1}; sid=1'
+    tasks = await world.worker.intake("run-1").pull(1)
+    (report,) = await world.worker.batch("run-1").run(tasks)
+    assert (report.outcome, report.cookie) == (Outcome.COLLECTED, handed_on)
