@@ -11,6 +11,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -194,7 +195,7 @@ class PlatformHttp:
 
     async def _send(self, request: _Request, *, follows: bool) -> Page:
         for _ in range(MAX_REDIRECTS + 1):
-            page = await self._within_visit(request)
+            page = await self._answer(request)
             if not follows or not page.redirects_to:
                 return page
             request = self._redirected(request, page)
@@ -223,13 +224,6 @@ class PlatformHttp:
         kept = {name: each for name, each in request.options.items() if name != "params"} if may_follow else {}
         return dataclasses.replace(request, url=target, options=kept)
 
-    async def _within_visit(self, request: _Request) -> Page:
-        within_s = self.visit.remaining_s()
-        try:
-            return await asyncio.wait_for(self._answer(request), within_s)
-        except asyncio.TimeoutError:
-            raise self.visit.too_long() from None
-
     async def _answer(self, request: _Request) -> Page:
         for tries_left in reversed(range(READ_TRIES)):
             async with self.turn(writes=request.writes) as within_s:
@@ -250,7 +244,9 @@ class PlatformHttp:
         :raises VisitTooLong: see :class:`~likepion_provider.web.visit.Visit`; and ``VisitTooLarge``.
         """
         self.visit.count_request()
+        came_s = time.monotonic()
         async with self._gate.passage():
+            self.visit.has_waited(time.monotonic() - came_s)
             within_s = min(self.timeout_s, self.visit.remaining_s())
             yield min(within_s, await self._before_write()) if writes else within_s
 
@@ -306,7 +302,7 @@ class PlatformHttp:
         elif isinstance(error, ValueError):
             words, remedy = "cannot be sent a character that it asks for, or that its account has", PlatformError.remedy
         else:
-            return self.no_answer(str(url), error)
+            return self.visit.too_long() if self.visit.is_over else self.no_answer(str(url), error)
         return PlatformError(f"{self.platform}: {url.host} {words}", platform=self.platform, remedy=remedy)
 
     def accept(self, page: Page) -> Page:

@@ -12,7 +12,8 @@ from likepion_provider.errors import VisitTooLarge, VisitTooLong
 class VisitLimits:
     """What one visit may cost.
 
-    :param seconds: of time; shorter than a claim, so that a site cannot outwait it.
+    :param seconds: of time, but for that spent behind other accounts; shorter than a claim, so that a site cannot
+        outwait it.
     :param requests: sent, redirects and logins too.
     :param pages: of lists.
     :param page_bytes: of one answer, inflated.
@@ -38,14 +39,23 @@ class Visit:
         self._ends_s = time.monotonic() + limits.seconds
         self._requests = self._pages = self._bytes = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is up."""
+        return time.monotonic() >= self._ends_s
+
     def remaining_s(self) -> float:
         """The seconds that are left.
 
         :raises VisitTooLong: none.
         """
-        if (left_s := self._ends_s - time.monotonic()) <= 0:
+        if self.is_over:
             raise self.too_long()
-        return left_s
+        return self._ends_s - time.monotonic()
+
+    def has_waited(self, seconds: float) -> None:
+        """Give back the time that was spent behind others: where accounts crowd at a site, none would finish."""
+        self._ends_s += seconds
 
     def too_long(self) -> VisitTooLong:
         """The error for a visit whose time is up."""

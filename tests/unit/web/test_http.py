@@ -300,12 +300,36 @@ async def test_a_visit_ends_by_requests_bytes_and_time() -> None:
         assert (await http.get("page")).text == "ok", "the next visit has a budget of its own"
 
 
-async def test_waiting_for_a_turn_is_part_of_a_visits_time() -> None:
+async def test_the_time_behind_other_accounts_is_not_the_sites() -> None:
+    """Where many accounts crowd at a slow site, each would else run out of time, and none would finish."""
     gate = Gate(1)
-    async with RawSite(OK) as site, client(site.url, gate=gate) as http, gate.passage():
-        http.begin_visit(VisitLimits(seconds=0.1))
+    async with RawSite(OK) as site, client(site.url, gate=gate) as http:
+        http.begin_visit(VisitLimits(seconds=0.5))
+        async with gate.passage():
+            reading = asyncio.create_task(http.get("page"))
+            await asyncio.sleep(0.8)
+        assert (await reading).text == "ok"
+
+
+async def test_a_byte_now_and_then_ends_with_the_visit() -> None:
+    slow = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not slow.is_set():
+            writer.write(b"x")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(slow.wait(), 0.05)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with client(url) as http:
+        http.begin_visit(VisitLimits(seconds=0.4))
         with pytest.raises(VisitTooLong):
             await asyncio.wait_for(http.get("page"), 5)
+    slow.set()
+    server.close()
 
 
 @pytest.mark.parametrize("value", ["a\r\nX: 1", "a\x00"])
