@@ -21,6 +21,7 @@ from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.importing import BatchImport, ImportOptions
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.keeper import Keeper
+from tests import MANAGER
 from tests.clocks import VirtualClock
 
 DOMAIN = "scripted.example"
@@ -220,4 +221,4 @@ def small_manager(clock: VirtualClock, accounts: int = 2, posts: int = 1, *, rea
 
 def fresh_journal(folder: Path) -> Journal:
     """An empty journal of its own."""
-    return open_journal(f"sqlite:///{folder / 'journal.db'}")
+    return open_journal(f"sqlite:///{folder / 'journal.db'}", MANAGER)

@@ -6,15 +6,16 @@ A mounted app is not authenticated by Airflow: every route depends on this.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from starlette.requests import Request
 
-from likepion_provider import DAG_ID
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, usable_journal_url
 from likepion_provider.hooks.internals import allowed_methods, signed_in, write_audit_log
-from likepion_provider.journal import Journal
+from likepion_provider.journal.database import Database, open_database
 
 #: How long the journal's connection is taken for unchanged, in seconds.
 CONNECTION_AGE_S = 2.0
@@ -24,12 +25,19 @@ CONNECTION_AGE_S = 2.0
 class Person:
     """Who asks.
 
-    :param may_edit: whether unknown outcomes may be settled.
+    :param allowed: what they may do with a DAG, of ``GET`` (read) and ``PUT`` (edit). Blocks.
     """
 
     name: str
-    may_read: bool
-    may_edit: bool
+    allowed: Callable[[str], Collection[str]]
+
+    def may_read(self, dag_ids: Iterable[str]) -> bool:
+        """Whether they may read one of some DAGs, and so what it keeps in the journal. Blocks."""
+        return any("GET" in self.allowed(each) for each in dag_ids)
+
+    def may_edit(self, dag_ids: Iterable[str]) -> bool:
+        """Whether they may edit one of some DAGs, and so settle its unknown outcomes. Blocks."""
+        return any("PUT" in self.allowed(each) for each in dag_ids)
 
 
 class Access(Protocol):
@@ -42,14 +50,14 @@ class Access(Protocol):
         """
         ...
 
-    def journal(self) -> Journal:
-        """The journal.
+    def database(self) -> Database:
+        """The journal's database, opened for no manager yet.
 
         :raises JournalUnusable: it cannot be reached.
         """
         ...
 
-    def audit(self, person: Person, event: str, details: dict[str, Any]) -> None:
+    def audit(self, person: Person, dag_id: str, event: str, details: dict[str, Any]) -> None:
         """Write a line into the audit log."""
         ...
 
@@ -58,23 +66,21 @@ class AirflowAccess:
     """Airflow's users, connections and audit log."""
 
     def __init__(self) -> None:
-        self._journal: tuple[float, Journal] | None = None
+        self._database: tuple[float, Database] | None = None
 
     async def person(self, request: Request) -> Person:
-        """The user behind the bearer token or the session's cookie, and what Airflow lets them do with the DAG."""
-        from starlette.concurrency import run_in_threadpool
-
+        """The user behind the bearer token or the session's cookie, and what Airflow lets them do with DAGs."""
         user = await signed_in(request)
-        may = await run_in_threadpool(allowed_methods, user, DAG_ID, ("GET", "PUT"))
-        return Person(user.get_name(), may_read="GET" in may, may_edit="PUT" in may)
+        allowed = functools.cache(functools.partial(allowed_methods, user, methods=("GET", "PUT")))
+        return Person(user.get_name(), allowed)
 
-    def journal(self) -> Journal:
-        """The journal of the connection ``likepion_journal``."""
+    def database(self) -> Database:
+        """That of the connection ``likepion_journal``."""
         now_s = time.monotonic()
-        if self._journal is None or now_s - self._journal[0] > CONNECTION_AGE_S:
-            self._journal = now_s, journal_of(find(JOURNAL_CONN_ID))
-        return self._journal[1]
+        if self._database is None or now_s - self._database[0] > CONNECTION_AGE_S:
+            self._database = now_s, open_database(usable_journal_url(find(JOURNAL_CONN_ID)))
+        return self._database[1]
 
-    def audit(self, person: Person, event: str, details: dict[str, Any]) -> None:
-        """A row of Airflow's audit log, under the DAG."""
-        write_audit_log(event, person.name, DAG_ID, details)
+    def audit(self, person: Person, dag_id: str, event: str, details: dict[str, Any]) -> None:
+        """A row of Airflow's audit log, under a DAG."""
+        write_audit_log(event, person.name, dag_id, details)

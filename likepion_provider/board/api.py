@@ -1,6 +1,7 @@
 """The board's web app: a page, its data as JSON and CSV, and one thing that can be changed.
 
-Everything needs a user who may read the DAG; settling needs one who may edit it.
+Every request is about one manager. It needs a user who may read one of the DAGs that work for it; settling needs one
+who may edit one of these.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, R
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
+from likepion_provider import DAG_ID
 from likepion_provider.board.access import Access, AirflowAccess, Person
 from likepion_provider.board.questions import AccountRow, Filter, Overview, UnknownRow
 from likepion_provider.board.words import next_try_of, seen_again, state_of, trouble_of
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotJournaled
-from likepion_provider.journal import Journal
+from likepion_provider.journal import Journal, KnownManager, Managers
+from likepion_provider.journal.owner import NOBODY
+from likepion_provider.manager.urls import site_address
 from likepion_provider.models import PostAccount, Standing
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,9 @@ CSV_COLUMNS = (
     *("group_id", "account", "account_id", "request_id", "domain", "standing", "state", "links", "stored"),
     *("attempts", "last_error", "what_to_do", "next_try_at", "run_id", "updated_at"),
 )
+
+#: Of a journal that is empty.
+NO_MANAGER = KnownManager(NOBODY, "", (), None)
 
 router = APIRouter()
 
@@ -81,42 +88,89 @@ def _advice(error: Exception) -> str:
     return error.advice if isinstance(error, LikepionError) else str(error)
 
 
-async def reader(request: Request) -> Person:
-    """Somebody who may read.
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What somebody may see.
 
-    :raises HTTPException: 401 for nobody, 403 for somebody who may not.
+    :param managers: those of which they may read a DAG.
+    :param manager: the one that the request is about; of no rows where the journal is empty.
     """
-    person: Person = await request.app.state.access.person(request)
-    if not person.may_read:
-        raise HTTPException(403, "You may not read the DAG that fills this board")
-    return person
+
+    person: Person
+    managers: list[KnownManager]
+    manager: KnownManager
+
+    @property
+    def dag_ids(self) -> tuple[str, ...]:
+        """The DAGs that work for the manager."""
+        return _dags_of(self.manager)
+
+
+async def person(request: Request) -> Person:
+    """Somebody who has signed in.
+
+    :raises HTTPException: 401 for nobody.
+    """
+    found: Person = await request.app.state.access.person(request)
+    return found
+
+
+def reader(request: Request, person: Annotated[Person, Depends(person)], manager: str = "", dag_id: str = "") -> View:
+    """Somebody who may read, and what.
+
+    :param manager: an address; without it, the manager of ``dag_id``, else that of the DAG that comes with the package.
+    :raises HTTPException: 403 for somebody who may not.
+    """
+    known = Managers(request.app.state.access.database()).listed() or [NO_MANAGER]
+    mine = [each for each in known if person.may_read(_dags_of(each))]
+    named = [each for each in mine if each.address == site_address(manager)] if manager else mine
+    if not named:
+        raise HTTPException(403, "You may not read a DAG that fills this board")
+    chosen = next((each for wanted in (dag_id, DAG_ID) for each in named if wanted in _dags_of(each)), named[0])
+    return View(person, [each for each in mine if each is not NO_MANAGER], chosen)
+
+
+def visitor(request: Request, person: Annotated[Person, Depends(person)], manager: str = "", dag_id: str = "") -> None:
+    """Somebody who may see the page, which has nothing in it; also while the journal is gone, as the page says that.
+
+    :raises HTTPException: 403 for somebody who may not.
+    """
+    try:
+        reader(request, person, manager, dag_id)
+    except JournalUnusable:
+        if not person.may_read([DAG_ID]):
+            raise HTTPException(403, "You may not read a DAG that fills this board") from None
 
 
 def editor(
-    person: Annotated[Person, Depends(reader)],
+    view: Annotated[View, Depends(reader)],
     board_header: Annotated[str, Header(alias=CSRF_HEADER)] = "",
     sec_fetch_site: Annotated[str, Header()] = "same-origin",
-) -> Person:
+) -> View:
     """Somebody who may edit, and whose browser was asked by the board itself.
 
     :raises HTTPException: 403 otherwise.
     """
-    if not person.may_edit:
+    if not view.person.may_edit(view.dag_ids):
         raise HTTPException(403, "You may read the board only: settling needs the right to edit the DAG")
     if not board_header or sec_fetch_site != "same-origin":
         raise HTTPException(403, "This request did not come from the board")
-    return person
+    return view
 
 
-def journal(request: Request) -> Journal:
-    """The journal."""
-    found: Journal = request.app.state.access.journal()
-    return found
+def journal(request: Request, view: Annotated[View, Depends(reader)]) -> Journal:
+    """The manager's part of the journal."""
+    access: Access = request.app.state.access
+    return Journal(access.database().of_id(view.manager.id))
 
 
 def questions(journal: Annotated[Journal, Depends(journal)]) -> Overview:
     """The questions that the journal answers."""
     return Overview(journal.database)
+
+
+def _dags_of(manager: KnownManager) -> tuple[str, ...]:
+    return manager.dag_ids or (DAG_ID,)
 
 
 def chosen(
@@ -131,8 +185,8 @@ def chosen(
     return Filter(group_id, domain, standing or None, run_id, map_index, text.strip())
 
 
-Reader = Annotated[Person, Depends(reader)]
-Editor = Annotated[Person, Depends(editor)]
+Reader = Annotated[View, Depends(reader)]
+Editor = Annotated[View, Depends(editor)]
 TheJournal = Annotated[Journal, Depends(journal)]
 Asked = Annotated[Overview, Depends(questions)]
 Chosen = Annotated[Filter, Depends(chosen)]
@@ -140,14 +194,14 @@ Offset = Annotated[int, Query(ge=0, le=10_000_000)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@router.get("/")
-def page(_: Reader) -> Response:
+@router.get("/", dependencies=[Depends(visitor)])
+def page() -> Response:
     """The page."""
     return Response(_static("board.html"), media_type="text/html")
 
 
-@router.get("/static/{name}")
-def asset(name: str, _: Reader) -> Response:
+@router.get("/static/{name}", dependencies=[Depends(visitor)])
+def asset(name: str) -> Response:
     """A file of the page."""
     if name not in ASSETS:
         raise HTTPException(404, "no such file")
@@ -155,13 +209,15 @@ def asset(name: str, _: Reader) -> Response:
 
 
 @router.get("/api/overview")
-def overview(person: Reader, journal: TheJournal, asked: Asked) -> dict[str, Any]:
+def overview(view: Reader, journal: TheJournal, asked: Asked) -> dict[str, Any]:
     """Totals, and what the user may do."""
     return {
         "domains": asked.totals(),
         "settling": journal.settling.mode(),
-        "user": person.name,
-        "may_settle": person.may_edit,
+        "manager": view.manager.address,
+        "managers": [each.address for each in view.managers],
+        "user": view.person.name,
+        "may_settle": view.person.may_edit(view.dag_ids),
         "now": datetime.now(timezone.utc),
     }
 
@@ -218,15 +274,16 @@ class Verdict(BaseModel):
 
 
 @router.post("/api/unknown/{link_id}")
-def settle(link_id: int, said: Verdict, person: Editor, journal: TheJournal, request: Request) -> dict[str, Any]:
+def settle(link_id: int, said: Verdict, view: Editor, journal: TheJournal, request: Request) -> dict[str, Any]:
     """Take a person's word on one link; the audit log is written first, so nothing is settled without it."""
     access: Access = request.app.state.access
-    details = {"link_id": link_id, "verdict": said.verdict, "note": said.note}
-    access.audit(person, "likepion_settle", details)
+    details = {"manager": view.manager.address, "link_id": link_id, "verdict": said.verdict, "note": said.note}
+    dag_id = next(each for each in view.dag_ids if view.person.may_edit([each]))
+    access.audit(view.person, dag_id, "likepion_settle", details)
     link = journal.settling.settle(
         link_id,
         is_there=said.verdict == "is_there",
-        who=person.name,
+        who=view.person.name,
         note=" ".join(said.note.split()),
         at=datetime.now(timezone.utc),
     )

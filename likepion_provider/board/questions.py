@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, case, func, lite
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.keys import key_columns, named, of_key, read_rows, same_key
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import Words, claim, link, submission
 from likepion_provider.journal.submissions import TaskName
 from likepion_provider.journal.tally import state_within_key
@@ -131,9 +132,8 @@ class Overview:
 
     def totals(self) -> dict[str, dict[Standing, int]]:
         """Accounts by domain, and in each by standing."""
-        query = select(submission.c.domain, submission.c.standing, func.count()).group_by(
-            submission.c.domain, submission.c.standing
-        )
+        each = (submission.c.domain, submission.c.standing)
+        query = select(*each, func.count()).where(of_manager(submission)).group_by(*each)
         by_domain: dict[str, dict[Standing, int]] = {}
         with self._database.reading() as connection:
             for domain, standing, number in connection.execute(query.order_by(submission.c.domain)):
@@ -147,13 +147,17 @@ class Overview:
         :return: how many there are in all, and the page.
         """
         # First along the index, one row per group and standing; only what is left is turned into columns.
-        by_standing = select(
-            submission.c.group_id,
-            submission.c.standing,
-            func.count().label("accounts"),
-            func.sum(submission.c.links).label("links"),
-            func.sum(submission.c.stored).label("stored"),
-        ).group_by(submission.c.group_id, submission.c.standing)
+        by_standing = (
+            select(
+                submission.c.group_id,
+                submission.c.standing,
+                func.count().label("accounts"),
+                func.sum(submission.c.links).label("links"),
+                func.sum(submission.c.stored).label("stored"),
+            )
+            .where(of_manager(submission))
+            .group_by(submission.c.group_id, submission.c.standing)
+        )
         if group_id:
             by_standing = by_standing.where(submission.c.group_id.startswith(group_id, autoescape=True))
         each = by_standing.subquery()
@@ -230,7 +234,7 @@ class Overview:
         :return: how many there are in all, and the page.
         """
         # A person need not look after what is retired.
-        parked = and_(link.c.state == LinkState.UNKNOWN, func.coalesce(submission.c.retired, 0) == 0)
+        parked = and_(of_manager(link), link.c.state == LinkState.UNKNOWN, func.coalesce(submission.c.retired, 0) == 0)
         same = same_key(link, submission)
         page = _UNKNOWN.outerjoin(submission, same).where(parked).order_by(link.c.sent_at, link.c.id)
         number = select(func.count()).select_from(link).outerjoin(submission, same).where(parked)
@@ -247,7 +251,7 @@ class Overview:
         # Most accounts have all their links on one day, which an index tells; only the others' links are read.
         at_once = (
             select(day, submission.c.domain, func.sum(submission.c.stored))
-            .where(day >= since.isoformat(), day == first)
+            .where(of_manager(submission), day >= since.isoformat(), day == first)
             .group_by(day, submission.c.domain)
         )
         its_day = self._day_of(link.c.updated_at)
@@ -255,7 +259,8 @@ class Overview:
             select(its_day, submission.c.domain, func.count())
             .select_from(submission)
             .join(link, same_key(link, submission))
-            .where(day >= since.isoformat(), day != first, state_within_key(link) == LinkState.STORED)
+            .where(of_manager(submission), day >= since.isoformat(), day != first)
+            .where(state_within_key(link) == LinkState.STORED)
             .where(its_day >= since.isoformat())
             .group_by(its_day, submission.c.domain)
         )
@@ -278,7 +283,7 @@ class Overview:
             submission.c.standing: which.standing,
             submission.c.run_id: which.run_id,
         }
-        conditions = [column == value for column, value in wanted.items() if value]
+        conditions = [of_manager(submission), *(column == value for column, value in wanted.items() if value)]
         if which.map_index is not None:
             conditions.append(submission.c.map_index == which.map_index)
         if which.text:
@@ -307,7 +312,8 @@ _REFUSAL = select(link.c.evidence).where(of_key(link), state_within_key(link) ==
 def _near(keys: Collection[PostAccount]) -> list[ColumnElement[bool]]:
     """The rows of some keys, perhaps with others: SQLite finds no index for pairs of values."""
     post, account = _KEY
-    return [post.in_({key.request_id for key in keys}), account.in_({key.account_id for key in keys})]
+    ids = (post.in_({key.request_id for key in keys}), account.in_({key.account_id for key in keys}))
+    return [of_manager(submission), *ids]
 
 
 def _account(row: Sequence[Any]) -> AccountRow:
@@ -325,7 +331,9 @@ def _with_details(connection: Connection, rows: list[AccountRow], now: Moment) -
 
 
 def _claims(connection: Connection, rows: list[AccountRow], now: Moment) -> dict[PostAccount, datetime]:
-    query = select(*key_columns(claim), claim.c.expires_at).where(
-        claim.c.account_id.in_([row.key.account_id for row in rows]), claim.c.scope != "", claim.c.expires_at > now.at
+    query = (
+        select(*key_columns(claim), claim.c.expires_at)
+        .where(of_manager(claim), claim.c.account_id.in_([row.key.account_id for row in rows]))
+        .where(claim.c.scope != "", claim.c.expires_at > now.at)
     )
     return {PostAccount(post, account): expires_at for post, account, expires_at in connection.execute(query)}

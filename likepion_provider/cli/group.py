@@ -6,12 +6,14 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from likepion_provider import DAG_ID
-from likepion_provider.cli.configured import configured_journal
+from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, dag_ids_of
 from likepion_provider.errors import BadRequest, Transient
+from likepion_provider.journal import Journal
 
 TRIGGER_TIMEOUT_S = 120
 
@@ -26,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "create' it knows no dates, so groups do not clash. Runs beyond the DAG's max_active_runs wait.",
     )
     backfill.add_argument("group_id", nargs="+", help="as the manager names it")
+    add_manager(backfill)
+    backfill.add_argument("--dag-id", help=f"the DAG to start ({DAG_ID}, or the only one that works for the manager)")
     backfill.add_argument("--dry-run", action="store_true", help="look at feeds and platforms; import and send nothing")
 
 
@@ -33,21 +37,35 @@ def run(args: argparse.Namespace) -> int:
     """Start the runs.
 
     :return: 0.
-    :raises BadRequest: the journal has never seen one of the groups; then no run was started.
+    :raises BadRequest: the journal has never seen one of the groups, or it is not clear which DAG is meant; then no run
+        was started.
     :raises Transient: Airflow did not take a run; those named before it are started.
     """
     groups = list(dict.fromkeys(args.group_id))
-    _require_known(groups)
+    journal = chosen_journal(configured_url(), args)
+    _require_known(journal, groups)
+    dag_id = args.dag_id or _only_dag(dag_ids_of(journal))
     at = datetime.now(timezone.utc)
     for group_id in groups:
         run_id = f"group__{group_id}__{at:%Y-%m-%dT%H:%M:%S.%f}"
-        _trigger(run_id, {"group_id": group_id} | ({"dry_run": True} if args.dry_run else {}))
+        _trigger(dag_id, run_id, {"group_id": group_id} | ({"dry_run": True} if args.dry_run else {}))
         print(f"{group_id}  {run_id}", flush=True)
     return 0
 
 
-def _require_known(groups: list[str]) -> None:
-    known = configured_journal().submissions.known_groups(groups)
+def _only_dag(dag_ids: Sequence[str]) -> str:
+    """The DAG that is meant where none was named."""
+    if not dag_ids or DAG_ID in dag_ids:
+        return DAG_ID
+    if len(dag_ids) > 1:
+        raise BadRequest(
+            f"{', '.join(dag_ids)} work for this manager; no run was started", remedy="Choose with --dag-id."
+        )
+    return dag_ids[0]
+
+
+def _require_known(journal: Journal, groups: list[str]) -> None:
+    known = journal.submissions.known_groups(groups)
     if unknown := [group_id for group_id in groups if group_id not in known]:
         raise BadRequest(
             f"the journal has never seen group {', '.join(unknown)}; no run was started",
@@ -55,15 +73,15 @@ def _require_known(groups: list[str]) -> None:
         )
 
 
-def _trigger(run_id: str, conf: dict[str, object]) -> None:
+def _trigger(dag_id: str, run_id: str, conf: dict[str, object]) -> None:
     airflow = str(Path(sys.executable).with_name("airflow"))
-    command = [airflow, "dags", "trigger", DAG_ID, "--run-id", run_id, "--conf", json.dumps(conf)]
+    command = [airflow, "dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf)]
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             command, capture_output=True, text=True, timeout=TRIGGER_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Transient(f"airflow dags trigger {DAG_ID} did not end within {TRIGGER_TIMEOUT_S} s") from None
+        raise Transient(f"airflow dags trigger {dag_id} did not end within {TRIGGER_TIMEOUT_S} s") from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Transient(f"airflow dags trigger {DAG_ID} failed: {last}", remedy="Correct that and run it again.")
+        raise Transient(f"airflow dags trigger {dag_id} failed: {last}", remedy="Correct that and run it again.")

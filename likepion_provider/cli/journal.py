@@ -7,9 +7,9 @@ import getpass
 import re
 from datetime import datetime, timedelta, timezone
 
-from likepion_provider.cli.configured import configured_journal
+from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url
 from likepion_provider.errors import BadRequest
-from likepion_provider.journal import Journal, Link, open_journal
+from likepion_provider.journal import Journal, Link, Managers, open_managers
 from likepion_provider.journal.settling import BY_HAND, BY_REAPPEARANCE
 from likepion_provider.models import LinkState
 
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", help="the journal's SQLAlchemy URL (the connection likepion_journal, else SQLite in AIRFLOW_HOME)"
     )
+    add_manager(parser)
     actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
     listing = actions.add_parser("list", help="links, newest first")
     listing.add_argument("--state", choices=[state.value for state in LinkState], help="only these")
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pruning.add_argument("--older-than", required=True, type=_days, metavar="DAYS", help="e.g. 180d; at least 30d")
     mode = actions.add_parser("settling", help="show or choose how unknown outcomes are settled")
     mode.add_argument("how", nargs="?", choices=(BY_REAPPEARANCE, BY_HAND))
+    actions.add_parser("managers", help="the managers that the journal has rows of, and the DAGs that work for each")
+    renaming = actions.add_parser(
+        "rename-manager", help="keep a manager's rows when its address changes; pause its DAG"
+    )
+    renaming.add_argument("old", help="the address that 'managers' shows")
+    renaming.add_argument("new", help="the address that the connection has now")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,11 +55,30 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     :raises BadRequest: there is nothing like what was named.
     """
-    journal = open_journal(args.url) if args.url else configured_journal()
+    url = args.url or configured_url()
+    if of_all := {"managers": _managers, "rename-manager": _rename}.get(args.action):
+        of_all(open_managers(url), args)
+        return 0
+    # A journal that is named by its URL need not be this Airflow's.
+    journal = chosen_journal(url, args, by_default=not args.url)
     {"list": _list, "show": _show, "settle": _settle, "settling": _settling, "prune": _prune}[args.action](
         journal, args
     )
     return 0
+
+
+def _managers(managers: Managers, _: argparse.Namespace) -> None:
+    known = managers.listed()
+    for each in known:
+        accounts, links = managers.counts(each)
+        used = f"last used {each.used_at:%F %T}Z" if each.used_at else "used by no run"
+        print(f"{each.address}  {accounts} accounts, {links} links, {used}  {', '.join(each.dag_ids)}".rstrip())
+    print(f"{len(known)} managers")
+
+
+def _rename(managers: Managers, args: argparse.Namespace) -> None:
+    managers.rename(args.old, args.new)
+    print(f"What was kept for {args.old} is kept for {args.new} now.")
 
 
 def _list(journal: Journal, args: argparse.Namespace) -> None:

@@ -21,20 +21,15 @@ from likepion_provider.manager.protocol import API_PATH, DEFAULT_HOST
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def address_of(conn_id: str, connection: Any | None) -> ManagerAddress:
+def address_of(conn_id: str, connection: Any) -> ManagerAddress:
     """Where the manager is.
 
     :raises BadRequest: there is no such connection, or one of its extras makes no sense.
     :raises NotAuthorised: it has no password, which is the API key.
     """
-    if connection is None:
-        raise BadRequest(
-            f"there is no Airflow connection {conn_id!r}",
-            remedy=f"Make it: airflow connections add {conn_id} --conn-type likepion --conn-password <API key>.",
-        )
+    url = url_of(conn_id, connection)
     if not connection.password:
         raise NotAuthorised(f"the Airflow connection {conn_id!r} has no API key", status=401)
-    url = base_url_of(connection) or DEFAULT_HOST
     extras = _Extras(conn_id, connection.extra_dejson)
     return ManagerAddress(
         url,
@@ -44,6 +39,19 @@ def address_of(conn_id: str, connection: Any | None) -> ManagerAddress:
         verify=extras.verify(url),
         cert=extras.cert(),
     )
+
+
+def url_of(conn_id: str, connection: Any | None) -> str:
+    """The manager's scheme, host and port; for whoever only asks which manager it is, and needs no key.
+
+    :raises BadRequest: there is no such connection.
+    """
+    if connection is None:
+        raise BadRequest(
+            f"there is no Airflow connection {conn_id!r}",
+            remedy=f"Make it: airflow connections add {conn_id} --conn-type likepion --conn-password <API key>.",
+        )
+    return base_url_of(connection) or DEFAULT_HOST
 
 
 def base_url_of(connection: Any) -> str:

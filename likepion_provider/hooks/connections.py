@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.log import amask_secret
 
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError
-from likepion_provider.hooks.address import address_of, base_url_of
+from likepion_provider.hooks.address import address_of, base_url_of, url_of
 from likepion_provider.hooks.internals import airflow_home
 from likepion_provider.hooks.masking import mask
 from likepion_provider.hooks.values import flag
@@ -158,15 +158,33 @@ def _settings_of(domain: str, look_up: Callable[[str], Any | None]) -> PlatformS
     return PlatformSettings()
 
 
-def journal_of(connection: Any | None) -> Journal:
-    """The journal behind the connection ``likepion_journal``; without one, a SQLite file under ``AIRFLOW_HOME``.
+def journal_for(conn_id: str) -> Journal:
+    """The part of the journal that belongs to the manager of a connection. Blocks.
 
-    :raises JournalUnusable: it cannot be reached; or it is SQLite and the executor runs tasks on several machines.
+    :raises BadRequest: there is no such connection.
+    :raises JournalUnusable: see :func:`usable_journal_url`.
+    """
+    return journal_of(find(JOURNAL_CONN_ID), url_of(conn_id, find(conn_id)))
+
+
+def journal_of(connection: Any | None, manager: str) -> Journal:
+    """A manager's part of the journal behind the connection ``likepion_journal``.
+
+    :param manager: its address, as :attr:`~likepion_provider.manager.client.ManagerAddress.site` has it.
+    :raises JournalUnusable: see :func:`usable_journal_url`; or it cannot be reached.
+    """
+    return open_journal(usable_journal_url(connection), manager)
+
+
+def usable_journal_url(connection: Any | None) -> str:
+    """The URL of the journal behind the connection ``likepion_journal``; without one, a file under ``AIRFLOW_HOME``.
+
+    :raises JournalUnusable: the connection names none; or it is SQLite and the executor runs tasks on several machines.
     """
     url = journal_url(connection)
     if url.startswith("sqlite"):
         _refuse_sqlite_on_many_machines()
-    return open_journal(url)
+    return url
 
 
 def journal_url(connection: Any | None) -> str:

@@ -13,11 +13,10 @@ from airflow.sdk import get_current_context
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import (
-    JOURNAL_CONN_ID,
     LIKEPION_CONN_ID,
     amanager_address,
     find,
-    journal_of,
+    journal_for,
     manager_address,
     scope_of,
 )
@@ -222,7 +221,7 @@ class LikepionHook(HttpHook):
         if not self.once:
             return self._run(work)
         # Connections and context are read here: that blocks, and the event loop's thread may be another.
-        journal = journal_of(find(JOURNAL_CONN_ID))
+        journal = journal_for(self.likepion_conn_id)
         try:
             context = get_current_context()
         except RuntimeError:

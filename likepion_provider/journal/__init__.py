@@ -16,18 +16,30 @@ from likepion_provider.journal.commit import SharedCommit
 from likepion_provider.journal.database import Database, open_database
 from likepion_provider.journal.failures import Failures
 from likepion_provider.journal.links import Link, Links, Prepared, Sending
+from likepion_provider.journal.managers import KnownManager, Managers
 from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.settling import Settling
 from likepion_provider.journal.submissions import Submission, Submissions, TaskName
 from likepion_provider.journal.unfinished import Unfinished
 
-__all__ = ["Journal", "Link", "Prepared", "Sending", "Submission", "TaskName", "open_journal"]
+__all__ = [
+    "Journal",
+    "KnownManager",
+    "Link",
+    "Managers",
+    "Prepared",
+    "Sending",
+    "Submission",
+    "TaskName",
+    "open_journal",
+    "open_managers",
+]
 
 T = TypeVar("T")
 
 
 class Journal:
-    """The tables over one database.
+    """The tables over one database, as far as one manager's rows are concerned.
 
     Their methods are plain and blocking. :meth:`commit` is how coroutines call those that write.
     """
@@ -42,6 +54,7 @@ class Journal:
         self.unfinished = Unfinished(database)
         self.settling = Settling(database)
         self.settings = Settings(database)
+        self.managers = Managers(database)
 
     async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a writing method off the event loop; it is committed when this returns.
@@ -55,9 +68,18 @@ class Journal:
         return result
 
 
-def open_journal(url: str) -> Journal:
-    """The journal behind an SQLAlchemy URL, created or brought to the newest schema where needed.
+def open_managers(url: str) -> Managers:
+    """The managers that the journal behind an SQLAlchemy URL knows.
 
     :raises JournalUnusable: it cannot be used as configured.
     """
-    return Journal(open_database(url))
+    return Managers(open_database(url))
+
+
+def open_journal(url: str, manager: str) -> Journal:
+    """A manager's part of the journal behind an SQLAlchemy URL, created or brought to the newest schema where needed.
+
+    :param manager: its address, in any spelling.
+    :raises JournalUnusable: it cannot be used as configured.
+    """
+    return Journal(open_database(url).of(manager))

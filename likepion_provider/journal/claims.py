@@ -15,12 +15,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Executable, Select, bindparam, case, false, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, Select, and_, bindparam, case, false, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, put_absent, put_fresh
 from likepion_provider.journal.keys import among, in_parts, key_columns, read_keys
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import claim, failure, link
 from likepion_provider.journal.tally import state_within_key
 from likepion_provider.manager.lease import Lease
@@ -31,7 +32,7 @@ HANDED_OVER = "handed over"
 
 
 class Claim(NamedTuple):
-    """One row; fields in the order of the table's columns."""
+    """One row; named as the table's columns are."""
 
     account_id: str
     request_id: str
@@ -121,7 +122,7 @@ class Claims:
 
         :param most: at most so many.
         """
-        query = select(claim).where(claim.c.scope == HANDED_OVER).order_by(claim.c.account_id).with_for_update()
+        query = _CLAIMS.where(claim.c.scope == HANDED_OVER).order_by(claim.c.account_id).with_for_update()
         with self._database.writing() as connection:
             live = [row.key for row in _read(connection, query) if row.lease.holds(now) and not row.is_spent][:most]
             if live:
@@ -131,7 +132,7 @@ class Claims:
     def ours(self, account_ids: Collection[str], now: Moment) -> list[PostAccount]:
         """The accounts that a claim of ours still holds, whichever run has it, and under which no insert began."""
         with self._database.reading() as connection:
-            rows = _read_of(connection, select(claim).where(claim.c.insert_id == ""), account_ids)
+            rows = _read_of(connection, _CLAIMS.where(claim.c.insert_id == ""), account_ids)
         return [row.key for row in rows if row.lease.holds(now)]
 
     def served(self, keys: Collection[PostAccount]) -> set[PostAccount]:
@@ -145,7 +146,7 @@ class Claims:
         :return: the claims, also those that an insert has ended; an account that is missing must not be touched.
         """
         wanted = set(keys)
-        query = select(claim).where(claim.c.scope == scope).order_by(claim.c.account_id).with_for_update()
+        query = _CLAIMS.where(claim.c.scope == scope).order_by(claim.c.account_id).with_for_update()
         with self._database.writing() as connection:
             # As _in_order() has them.
             rows = _read_of(connection, query, (key.account_id for key in wanted))
@@ -156,7 +157,7 @@ class Claims:
 
     def leases(self, scope: str, keys: Collection[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
         """The leases that the scope still has."""
-        query = select(claim).where(claim.c.scope == scope)
+        query = _CLAIMS.where(claim.c.scope == scope)
         with self._database.reading() as connection:
             rows = _read_of(connection, query, (key.account_id for key in keys))
             found = {row.key: row.lease for row in rows if row.lease.holds(now) and not row.is_spent}
@@ -167,7 +168,7 @@ class Claims:
 
         :param holder: the attempt that asks; None asks for the scope as a whole.
         """
-        query = select(claim).where(claim.c.scope == scope)
+        query = _CLAIMS.where(claim.c.scope == scope)
         if holder is not None:
             query = query.where(claim.c.holder == holder)
         with self._database.reading() as connection:
@@ -177,7 +178,7 @@ class Claims:
     def refusals(self, keys: Collection[PostAccount], holder: str, now: Moment) -> list[LeaseLost | None]:
         """Why ``holder`` may not write, for each of the keys; None where it may."""
         with self._database.reading() as connection:
-            found = _read_of(connection, select(claim), (key.account_id for key in keys))
+            found = _read_of(connection, _CLAIMS, (key.account_id for key in keys))
             rows = {row.account_id: row for row in found}
         return [_refusal(rows.get(key.account_id), key, holder, now) for key in keys]
 
@@ -256,11 +257,12 @@ def claimed(connection: Connection, account_ids: Collection[str], at: datetime) 
 
 
 _CHANGING = tuple(column.name for column in claim.c if not column.primary_key)
+_CLAIMS = select(*(claim.c[name] for name in Claim._fields)).where(of_manager(claim))
 #: In place of an insert's name: it was reserved and not claimed yet, so nothing may rest on it.
 _NOT_CLAIMED = "not claimed"
 # Made once, as keys.of_key() says why.
-_OF_ACCOUNT = claim.c.account_id == bindparam("account")
-_LOCKED = select(claim).where(_OF_ACCOUNT).with_for_update()
+_OF_ACCOUNT = and_(of_manager(claim), claim.c.account_id == bindparam("account"))
+_LOCKED = _CLAIMS.where(_OF_ACCOUNT).with_for_update()
 _TO_SCOPE = update(claim).where(_OF_ACCOUNT).values(scope=bindparam("run"), holder="")
 _SPEND = update(claim).where(_OF_ACCOUNT).values(insert_id=bindparam("insert"))
 _UNSPEND = update(claim).where(_OF_ACCOUNT, claim.c.insert_id == bindparam("insert")).values(insert_id="")
@@ -281,7 +283,8 @@ def _read(connection: Connection, query: Executable) -> list[Claim]:
 
 def _of_accounts(account_ids: Iterable[str]) -> Iterator[ColumnElement[bool]]:
     """Conditions, one per statement, that together name the claims of some accounts, in the order of all writers."""
-    return (claim.c.account_id.in_(part) for part in in_parts(sorted({*account_ids})))
+    parts = in_parts(sorted({*account_ids}))
+    return (and_(of_manager(claim), claim.c.account_id.in_(part)) for part in parts)
 
 
 def _read_of(connection: Connection, query: Select[Any], account_ids: Iterable[str]) -> list[Claim]:

@@ -1,19 +1,25 @@
-"""The journal's database: opened once per process, brought to the newest schema, used in short transactions."""
+"""The journal's database: opened once per process, brought to the newest schema, used in short transactions.
+
+A transaction is one manager's: :meth:`Database.of`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Table, select, text
+from sqlalchemy import Connection, Engine, Table, and_, bindparam, select, text
 
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal.engine import make_engine, named_failures
-from likepion_provider.journal.schema import setting
+from likepion_provider.journal.owner import NOBODY, rows_of
+from likepion_provider.journal.schema import manager, setting
+from likepion_provider.manager.urls import site_address
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -27,7 +33,7 @@ _TAKES = "schema_takes"
 
 
 class Database:
-    """Short transactions on the journal's tables.
+    """Short transactions on the journal's tables, those of one manager: see :meth:`of`.
 
     :param url: an SQLAlchemy URL; SQLite or PostgreSQL.
     :raises JournalUnusable: the URL cannot be read, the database cannot be reached, or its schema is newer than
@@ -36,7 +42,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
+        self.manager_id: int | None = None
         self._current = threading.local()
+        self._by_manager: dict[int, Database] = {}
         try:
             with named_failures():
                 if not _is_usable(self.engine):
@@ -44,6 +52,27 @@ class Database:
         except JournalUnusable:
             self.close()
             raise
+
+    def of(self, address: str) -> Database:
+        """The same database, in which there are only one manager's rows; the same object for the same manager.
+
+        :param address: of the manager, in any spelling: :func:`~likepion_provider.manager.urls.site_address`.
+        :raises JournalUnusable: the database failed.
+        """
+        address = site_address(address)
+        with self.reading() as connection:
+            known = connection.execute(_ID, {"of": address}).scalar()
+        if known is None:
+            with self.writing() as connection:
+                connection.execute(put_absent(connection, manager), {"address": address})
+                known = connection.execute(_ID, {"of": address}).scalar_one()
+        return self.of_id(known)
+
+    def of_id(self, manager_id: int) -> Database:
+        """As :meth:`of`, by the number that the table of managers has."""
+        own = copy.copy(self)
+        own.manager_id = manager_id
+        return self._by_manager.setdefault(manager_id, own)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -56,9 +85,10 @@ class Database:
         """
         outer: Connection | None = getattr(self._current, "connection", None)
         if outer is not None:
-            yield outer
+            with rows_of(self.manager_id):
+                yield outer
             return
-        with named_failures(), self.engine.begin() as connection:
+        with named_failures(), rows_of(self.manager_id), self.engine.begin() as connection:
             self._current.connection = connection
             try:
                 yield connection
@@ -71,7 +101,11 @@ class Database:
 
         :raises JournalUnusable: the database failed.
         """
-        with named_failures(), self.engine.connect().execution_options(likepion_reading=True) as connection:
+        with (
+            named_failures(),
+            rows_of(self.manager_id),
+            self.engine.connect().execution_options(likepion_reading=True) as connection,
+        ):
             yield connection
 
     def close(self) -> None:
@@ -87,6 +121,9 @@ def put_absent(connection: Connection, table: Table) -> Any:
 def put_fresh(connection: Connection, table: Table, *columns: str) -> Any:
     """An INSERT that, where the primary key is there already, changes only some columns."""
     return _put_fresh(connection.dialect.name, table, columns)
+
+
+_ID = select(manager.c.id).where(manager.c.address == bindparam("of"))
 
 
 # Made once: to build a statement costs more than to run it.
@@ -125,7 +162,8 @@ def _is_usable(engine: Engine) -> bool:
         version = _schema_version(connection)
         if version is None or version == HEAD:
             return version == HEAD
-        known = connection.execute(select(setting.c.value).where(setting.c.name == _TAKES)).scalar() or ""
+        taken = and_(setting.c.manager_id == NOBODY, setting.c.name == _TAKES)
+        known = connection.execute(select(setting.c.value).where(taken)).scalar() or ""
         # The newest stands first: of another schema, it says nothing.
         return known.split()[:1] == [version] and HEAD in known.split()
 
@@ -150,7 +188,7 @@ def _upgrade(engine: Engine) -> None:
                 f"the journal's schema is not one that this version knows: {error}",
                 remedy="Update airflow-provider-likepion on every machine to the newest version in use.",
             ) from None
-        takes = {"name": _TAKES, "value": " ".join(_takes(ScriptDirectory.from_config(config)))}
+        takes = {"manager_id": NOBODY, "name": _TAKES, "value": " ".join(_takes(ScriptDirectory.from_config(config)))}
         connection.execute(put_fresh(connection, setting, "value"), takes)
 
 

@@ -17,6 +17,7 @@ from likepion_provider.clock import Moment
 from likepion_provider.journal.claims import require, spend, unspend
 from likepion_provider.journal.database import Database, put_absent
 from likepion_provider.journal.keys import each_named, key_columns, named, of_key, read_keys, same_key
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import LONG_AGO, failure, link, submission
 from likepion_provider.models import LinkState, PostAccount
 
@@ -86,7 +87,7 @@ def send_again(connection: Connection, keys: Collection[PostAccount], sent_until
 
     :param sent_until: aware; a request that began later may still be under way.
     """
-    due = and_(failure.c.state == LinkState.UNKNOWN, failure.c.sent_at <= sent_until)
+    due = and_(of_manager(failure), failure.c.state == LinkState.UNKNOWN, failure.c.sent_at <= sent_until)
     again = each_named(set(keys).intersection(read_keys(connection, select(*key_columns(failure)).where(due))))
     if again:
         connection.execute(update(failure).where(_OF_KEY, due).values(state=LinkState.PREPARED), again)

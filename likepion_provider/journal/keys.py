@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Executable, FromClause, Table, and_, bindparam
 
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.models import PostAccount
 
 #: SQLite takes 32,766 variables per statement, PostgreSQL 65,535.
@@ -28,7 +29,8 @@ def of_key(table: Table) -> ColumnElement[bool]:
 
     For statements that are made once: to build one costs more than to run it.
     """
-    return and_(table.c.request_id == bindparam("request"), table.c.account_id == bindparam("account"))
+    key = (table.c.request_id == bindparam("request"), table.c.account_id == bindparam("account"))
+    return and_(of_manager(table), *key)
 
 
 def named(key: PostAccount) -> dict[str, Any]:
@@ -48,7 +50,8 @@ def each_named(keys: Iterable[PostAccount], also: Mapping[str, Any] | None = Non
 
 def same_key(table: FromClause, other: FromClause) -> ColumnElement[bool]:
     """The rows of one table whose key a row of the other has."""
-    return and_(table.c.request_id == other.c.request_id, table.c.account_id == other.c.account_id)
+    names = ("manager_id", "request_id", "account_id")
+    return and_(*(table.c[name] == other.c[name] for name in names))
 
 
 def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[bool]]:
@@ -61,7 +64,7 @@ def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[b
         by_post[key.request_id].append(key.account_id)
     for request_id, ids in by_post.items():
         for part in in_parts(ids):
-            yield and_(table.c.request_id == request_id, table.c.account_id.in_(part))
+            yield and_(of_manager(table), table.c.request_id == request_id, table.c.account_id.in_(part))
 
 
 def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:

@@ -32,6 +32,7 @@ from likepion_provider.journal.keys import (
     row_columns,
     same_key,
 )
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import LONG_AGO, link, submission
 from likepion_provider.journal.tally import state_within_key, tally
 from likepion_provider.manager.protocol import Record, normal_url
@@ -191,7 +192,8 @@ class Links:
         with self._database.writing() as connection:
             return connection.execute(
                 update(link)
-                .where(link.c.state == LinkState.STORED, link.c.updated_at < older_than, link.c.url != "")
+                .where(of_manager(link), link.c.state == LinkState.STORED)
+                .where(link.c.updated_at < older_than, link.c.url != "")
                 .values(url="", evidence="")
             ).rowcount
 
@@ -240,14 +242,14 @@ class Links:
 
         :param retired: only those of accounts that were retired; which links of unknown outcome are otherwise not.
         """
-        query = select(*LINK).order_by(link.c.id.desc()).limit(limit)
+        query = select(*LINK).where(of_manager(link)).order_by(link.c.id.desc()).limit(limit)
         if state:
             query = query.where(link.c.state == state)
         if group_id:
             query = query.join(submission, same_key(link, submission)).where(submission.c.group_id == group_id)
         if retired or state is LinkState.UNKNOWN:
             # From the submission on: there are few, and its index knows them.
-            of_retired = select(link.c.id).join(submission, same_key(link, submission))
+            of_retired = select(link.c.id).join(submission, same_key(link, submission)).where(of_manager(submission))
             found = link.c.id.in_(of_retired.where(submission.c.standing == Standing.RETIRED))
             query = query.where(found if retired else ~found)
         with self._database.reading() as connection:
@@ -330,15 +332,18 @@ def _may_be_sent(state: ColumnElement[Any]) -> ColumnElement[bool]:
     return or_(state == LinkState.PREPARED, and_(state == LinkState.REFUSED, link.c.sends < MAX_SENDS))
 
 
-_BEING_SENT = select(*_KEY).where(link.c.state == LinkState.SENDING).distinct()
+# Not distinct(): SQLite would rather read every link in order than those few.
+_BEING_SENT = select(*_KEY).where(of_manager(link), link.c.state == LinkState.SENDING)
 
 # Made once, as of_key() says why.
 _MORE_LINKS = (
     update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"), ask_after=LONG_AGO)
 )
-_KNOWN_OF_ACCOUNT = select(*(link.c[name] for name in Known._fields)).where(link.c.account_id == bindparam("account"))
+_KNOWN_OF_ACCOUNT = select(*(link.c[name] for name in Known._fields)).where(
+    of_manager(link), link.c.account_id == bindparam("account")
+)
 _KNOWN = _KNOWN_OF_ACCOUNT.where(link.c.request_id == bindparam("request"))
-_IS_ROW = link.c.id == bindparam("row")
+_IS_ROW = and_(of_manager(link), link.c.id == bindparam("row"))
 _DROP = delete(link).where(_IS_ROW)
 _NO_URL = update(link).where(_IS_ROW).values(url_sha256=bindparam("nothing"))
 _TAKE_URL = (

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import Enum as EnumType
 
+from likepion_provider.journal.owner import manager_id
 from likepion_provider.models import ImportState, LinkState, Standing, writable
 
 #: Where a column of text has no bound of its own: far more than anybody reads, or any URL has.
@@ -132,9 +134,36 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 #: What a person may type to find an account: its name, or an id of its own, its group's or its post's.
 SEARCH = "lower(label || ' ' || account_id || ' ' || group_id || ' ' || request_id)"
 
+manager = Table(
+    "likepion_manager",
+    metadata,
+    Column("id", SmallInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("address", Exact(512), nullable=False),
+    UniqueConstraint("address", name="likepion_manager_once"),
+    # The number of one that is gone is never given to another.
+    sqlite_autoincrement=True,
+)
+
+
+def _of_manager(*, primary_key: bool = True) -> Column[int]:
+    """Whose row it is: the first column of every key and of every index."""
+    return Column(
+        "manager_id", SmallInteger, primary_key=primary_key, autoincrement=False, nullable=False, default=manager_id
+    )
+
+
+dag = Table(
+    "likepion_dag",
+    metadata,
+    _of_manager(),
+    Column("dag_id", Exact(250), primary_key=True),
+    Column("used_at", UtcDateTime, nullable=False),
+)
+
 submission = Table(
     "likepion_submission",
     metadata,
+    _of_manager(),
     Column("request_id", Exact(64), primary_key=True),
     Column("account_id", Exact(64), primary_key=True),
     Column("group_id", Exact(64), nullable=False),
@@ -177,20 +206,21 @@ submission = Table(
     Column("delivered_on", Words(10), nullable=False, server_default=""),
     Column("submitted_at", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
-    Index("likepion_submission_account", "account_id"),
-    Index("likepion_submission_group", "group_id", "standing", "links", "stored"),
-    Index("likepion_submission_domain", "domain", "standing"),
+    Index("likepion_submission_account", "manager_id", "account_id"),
+    Index("likepion_submission_group", "manager_id", "group_id", "standing", "links", "stored"),
+    Index("likepion_submission_domain", "manager_id", "domain", "standing"),
     # With the key, so that a far page is counted off in the index alone.
-    Index("likepion_submission_standing", "standing", "updated_at", "request_id", "account_id"),
-    Index("likepion_submission_newest", "updated_at", "request_id", "account_id"),
-    Index("likepion_submission_left", "left", "ask_after", "request_id", "account_id"),
-    Index("likepion_submission_run", "run_id", "map_index"),
-    Index("likepion_submission_delivered", "delivered_on", "delivered_first", "domain", "stored"),
+    Index("likepion_submission_standing", "manager_id", "standing", "updated_at", "request_id", "account_id"),
+    Index("likepion_submission_newest", "manager_id", "updated_at", "request_id", "account_id"),
+    Index("likepion_submission_left", "manager_id", "left", "ask_after", "request_id", "account_id"),
+    Index("likepion_submission_run", "manager_id", "run_id", "map_index"),
+    Index("likepion_submission_delivered", "manager_id", "delivered_on", "delivered_first", "domain", "stored"),
 )
 
 claim = Table(
     "likepion_claim",
     metadata,
+    _of_manager(),
     Column("account_id", Exact(64), primary_key=True),
     Column("request_id", Exact(64), nullable=False),
     # The run that may use the claim, and the task attempt that uses it now; both empty once let go.
@@ -201,13 +231,14 @@ claim = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("boot_id", Exact(64), nullable=False, server_default=""),
     Column("boot_expires_s", Float, nullable=False, server_default="0"),
-    Index("likepion_claim_scope", "scope"),
+    Index("likepion_claim_scope", "manager_id", "scope", "account_id"),
 )
 
 link = Table(
     "likepion_link",
     metadata,
     Column("id", _RowNumber, primary_key=True, autoincrement=True),
+    _of_manager(primary_key=False),
     Column("request_id", Exact(64), nullable=False),
     Column("account_id", Exact(64), nullable=False),
     # Of the URL as it is compared; the URL itself is as the platform spells it.
@@ -226,13 +257,14 @@ link = Table(
     Column("evidence", Words(), nullable=False, server_default=""),
     Column("updated_at", UtcDateTime, nullable=False),
     # The account first, so that its links under other posts are found as well.
-    UniqueConstraint("account_id", "request_id", "url_sha256", name="likepion_link_once"),
-    Index("likepion_link_state", "state", "sent_at"),
+    UniqueConstraint("manager_id", "account_id", "request_id", "url_sha256", name="likepion_link_once"),
+    Index("likepion_link_state", "manager_id", "state", "sent_at"),
 )
 
 failure = Table(
     "likepion_failure",
     metadata,
+    _of_manager(),
     Column("request_id", Exact(64), primary_key=True),
     Column("account_id", Exact(64), primary_key=True),
     Column("note", Words(), nullable=False),
@@ -246,6 +278,7 @@ failure = Table(
 setting = Table(
     "likepion_setting",
     metadata,
+    _of_manager(),
     Column("name", Exact(64), primary_key=True),
     Column("value", Exact(), nullable=False),
 )

@@ -1,4 +1,4 @@
-"""The few facts that outlive a run and belong to no account."""
+"""The few facts of a manager that outlive a run and belong to no account."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select
 
 from likepion_provider.journal.database import Database, put_fresh
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import setting
 from likepion_provider.manager.protocol import MAX_PULL
 
@@ -62,12 +63,13 @@ class Settings:
     def end_outage(self) -> None:
         """Note that the manager answers."""
         with self._database.writing() as connection:
-            connection.execute(delete(setting).where(setting.c.name == _OUTAGE))
+            connection.execute(delete(setting).where(of_manager(setting), setting.c.name == _OUTAGE))
 
 
 def get(connection: Connection, name: str) -> str | None:
     """A setting's value; None where it was never put."""
-    value: str | None = connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar()
+    query = select(setting.c.value).where(of_manager(setting), setting.c.name == name)
+    value: str | None = connection.execute(query).scalar()
     return value
 
 

@@ -32,6 +32,7 @@ from likepion_provider.journal.keys import (
     row_columns,
 )
 from likepion_provider.journal.links import LINK, UNSETTLED, Link, park
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import link, submission
 from likepion_provider.journal.settings import get, put
 from likepion_provider.journal.tally import state_within_key, tally
@@ -73,9 +74,9 @@ class Settling:
         :param at: aware; an insert that began a claim's length before that has no attempt left that could end it.
         :return: how many links.
         """
-        stale = and_(link.c.state == LinkState.SENDING, link.c.sent_at <= _over_since(at))
+        stale = and_(of_manager(link), link.c.state == LinkState.SENDING, link.c.sent_at <= _over_since(at))
         with self._database.writing() as connection:
-            return park(connection, read_keys(connection, select(*_KEY).where(stale).distinct()), stale, at)
+            return park(connection, {*read_keys(connection, select(*_KEY).where(stale))}, stale, at)
 
     def reappeared(self, pulled: Collection[PostAccount], pulled_at: datetime) -> tuple[int, set[PostAccount]]:
         """Draw the conclusion from accounts that the manager handed out: they have no row for their post (inferred).
@@ -103,7 +104,7 @@ class Settling:
             for part in in_parts(absent):
                 # Nothing is there, so the next insert counts as the account's first: see presumable().
                 again = _filed(LinkState.PREPARED, evidence, pulled_at)
-                connection.execute(update(link).where(link.c.id.in_(part)).values(sends=0, **again))
+                connection.execute(update(link).where(of_manager(link), link.c.id.in_(part)).values(sends=0, **again))
             tally(connection, sent, pulled_at)
             failures.send_again(connection, pulled, over)
             return len(absent), proof
@@ -154,9 +155,10 @@ class Settling:
         evidence = f"{who} at {_shown(at)}: {verdict}" + (f" ({note})" if note else "")
         settled = _filed(LinkState.STORED if is_there else LinkState.PREPARED, evidence, at)
         with self._database.writing() as connection:
-            is_unknown = and_(link.c.id == link_id, link.c.state == LinkState.UNKNOWN)
-            changed = connection.execute(update(link).where(is_unknown).values(settled)).rowcount
-            found = read_rows(connection, select(*LINK).where(link.c.id == link_id), Link)
+            is_it = and_(of_manager(link), link.c.id == link_id)
+            is_unknown = link.c.state == LinkState.UNKNOWN
+            changed = connection.execute(update(link).where(is_it, is_unknown).values(settled)).rowcount
+            found = read_rows(connection, select(*LINK).where(is_it), Link)
             tally(connection, [each.key for each in found if changed], at)
         if not found:
             raise BadRequest(f"the journal has no link {link_id}")

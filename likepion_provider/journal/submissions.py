@@ -24,6 +24,7 @@ from likepion_provider.journal.keys import (
     read_rows,
     row_columns,
 )
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import Words, submission
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask, Standing
 
@@ -166,7 +167,7 @@ class Submissions:
 
     def of_account(self, account_id: str) -> list[Submission]:
         """Every row of an account, newest first."""
-        return self._rows(_NEWEST_FIRST.where(submission.c.account_id == account_id))
+        return self._rows(_NEWEST_FIRST.where(of_manager(submission), submission.c.account_id == account_id))
 
     def account_ids(self, *, group_id: str = "", domains: Collection[str] = (), limit: int) -> list[str]:
         """The accounts of a group or of some platforms, each once: those with something left to do first, the newest.
@@ -179,7 +180,7 @@ class Submissions:
         is_done = case((submission.c.standing == Standing.DELIVERED, 1), else_=0)
         query = (
             select(submission.c.account_id)
-            .where(which)
+            .where(of_manager(submission), which)
             .group_by(submission.c.account_id)
             .order_by(func.min(is_done), func.max(submission.c.updated_at).desc(), submission.c.account_id)
         )
@@ -200,7 +201,7 @@ class Submissions:
 _KEY = key_columns(submission)
 _OF_KEY = of_key(submission)
 _ROWS = select(*row_columns(submission, Submission))
-_GROUPS = select(submission.c.group_id).distinct()
+_GROUPS = select(submission.c.group_id).where(of_manager(submission)).distinct()
 _NEWEST_FIRST = _ROWS.order_by(submission.c.updated_at.desc(), *_KEY)
 #: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _BEGIN = (

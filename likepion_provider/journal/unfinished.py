@@ -15,6 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.keys import each_named, key_columns, of_key, read_keys
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import LONG_AGO, submission
 from likepion_provider.models import PostAccount
 
@@ -100,15 +101,17 @@ def _again(asked: int, at: datetime) -> dict[str, datetime]:
     return {"at": at, "until": at + wait}
 
 
-_DUE = select(*key_columns(submission)).order_by(submission.c.ask_after, *key_columns(submission))
+_KEY = key_columns(submission)
+_DUE = select(*_KEY).where(of_manager(submission)).order_by(submission.c.ask_after, *_KEY)
 _PUT_OFF = update(submission).where(of_key(submission)).values(ask_after=bindparam("until"))
 _VAIN = {
     "asked": submission.c.asked + 1,
     "asked_since": func.coalesce(submission.c.asked_since, bindparam("at", type_=submission.c.asked_since.type)),
     "ask_after": bindparam("until"),
 }
+_IS_OF_POST = and_(of_manager(submission), submission.c.request_id == bindparam("request"))
 # Not by the queue's index, which would find those of every post.
-_OF_POST = and_(submission.c.request_id == bindparam("request"), submission.c.left + 0 > 0)
+_OF_POST = and_(_IS_OF_POST, submission.c.left + 0 > 0)
 _ACCOUNT_IN_VAIN = update(submission).where(of_key(submission)).values(_VAIN)
 _POST_IN_VAIN = update(submission).where(_OF_POST).values(_VAIN)
 _ASKED = select(func.max(submission.c.asked)).where(_OF_POST)
@@ -119,6 +122,6 @@ _RETIRE = (
 )
 _REVIVE = (
     update(submission)
-    .where(submission.c.request_id == bindparam("request"), submission.c.asked > 0)
+    .where(_IS_OF_POST, submission.c.asked > 0)
     .values(asked=0, asked_since=None, ask_after=LONG_AGO, retired=0)
 )

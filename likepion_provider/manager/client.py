@@ -34,6 +34,7 @@ from likepion_provider.manager.protocol import (
     Record,
     Request,
 )
+from likepion_provider.manager.urls import site_address
 from likepion_provider.models import Account, LinkState
 from likepion_provider.wire import LastLook
 
@@ -68,6 +69,11 @@ class ManagerAddress:
     proxy: str = dataclasses.field(default="", repr=False)
     verify: bool | str = True
     cert: tuple[str, ...] = ()
+
+    @property
+    def site(self) -> str:
+        """What the journal knows the manager by: its address, without whatever makes no difference."""
+        return site_address(self.url)
 
     def secrets(self) -> list[str]:
         """What must never be shown: the key, and the proxy's password as it is written and as it is meant."""

@@ -29,6 +29,18 @@ def normal_url(url: str) -> str:
     return f"{scheme}://{_escapes_of(parts['user'])}{host}{path}{_escapes_of(parts['rest'])}"
 
 
+def site_address(url: str) -> str:
+    """An http(s) address as that of one site: two spellings of it, or two users of it, give the same text.
+
+    It is :func:`normal_url` without a user's name and password, without query and fragment, and without a slash at
+    the end.
+    """
+    parts = _PARTS.fullmatch(normal_url(url))
+    if parts is None:
+        return url.strip()
+    return f"{parts['scheme']}://{parts['host']}{parts['path']}".rstrip("/")
+
+
 def _escapes_of(text: str) -> str:
     """A part with its escapes in their one spelling; a ``%`` that begins none is one itself."""
     return _ESCAPE.sub(_one_escape, text) if "%" in text else text

@@ -19,6 +19,7 @@ from likepion_provider.hooks.connections import (
     LIKEPION_CONN_ID,
     airflow_errors,
     find,
+    journal_for,
     journal_of,
     manager_address,
 )
@@ -110,7 +111,7 @@ class AskPersonOperator(HITLOperator):
         batch = Batch.from_public(self.batch)
         tasks = tuple(task for task in batch.tasks if task.account_id in ids)
         with airflow_errors():
-            journal = journal_of(find(JOURNAL_CONN_ID))
+            journal = journal_for(self.likepion_conn_id)
             if done:
                 journal.settling.forgive([task.key for task in tasks], SYSTEM_CLOCK.now())
             else:
@@ -123,7 +124,7 @@ class AskPersonOperator(HITLOperator):
         """The accounts that are still ours, claimed anew: whoever answers has all of a claim's time."""
         with airflow_errors():
             address = manager_address(self.likepion_conn_id, find(self.likepion_conn_id))
-            journal = journal_of(find(JOURNAL_CONN_ID))
+            journal = journal_of(find(JOURNAL_CONN_ID), address.site)
             try:
                 return asyncio.run(self._reaffirm(context, address, journal, tasks))
             except Transient as error:

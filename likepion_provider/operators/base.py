@@ -70,7 +70,7 @@ class LikepionOperator(BaseAsyncOperator):
         connection = find(self.likepion_conn_id)
         self._address = manager_address(self.likepion_conn_id, connection)
         self._private_feeds = allows_private_feeds(connection)
-        self._journal = journal_of(find(JOURNAL_CONN_ID))
+        self._journal = journal_of(find(JOURNAL_CONN_ID), self._address.site)
         # Here, so that the run's first task says what is missing.
         self._failure_link = failure_link()
 

@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.types import TaskInstanceKey
 
+from likepion_provider import DAG_ID
+
 #: Airflow's own page around the board; the rest is the board's path inside of it.
 BOARD_PAGE = "/plugin/likepion/likepion/"
 
@@ -20,7 +22,9 @@ class LikepionBoardLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """The run's accounts; a mapped task's are those of its batch."""
-        query: dict[str, Any] = {"run_id": ti_key.run_id}
+        # The board shows the manager of the DAG that comes with the package, unless another one is named.
+        query: dict[str, Any] = {} if ti_key.dag_id == DAG_ID else {"dag_id": ti_key.dag_id}
+        query["run_id"] = ti_key.run_id
         if (ti_key.map_index if ti_key.map_index is not None else -1) >= 0:
             query["map_index"] = ti_key.map_index
         return f"{BOARD_PAGE}?{urlencode(query)}"

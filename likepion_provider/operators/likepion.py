@@ -109,6 +109,19 @@ class PullSecondaryTasksOperator(LikepionOperator):
         self.account_ids = account_ids
         self.resend = resend
 
+    def prepare(self, context: Context) -> None:
+        """Note that a run begins for this manager."""
+        super().prepare(context)
+        other = self._journal.managers.begin_run(context["dag_run"].dag_id, SYSTEM_CLOCK.now())
+        if other:
+            new = self._address.site
+            self.log.warning(
+                "The journal knows nothing of the manager %s, but has rows of %s. If that is the same manager under a "
+                "new address, what was sent is forgotten until you say so: pause this DAG, and run "
+                "'likepion journal rename-manager %s %s'. If it is another one, nothing is to be done",
+                *(new, other, other, new),
+            )
+
     async def work(self, context: Context, manager: ManagerClient) -> list[SecondaryTask]:
         """Pull or choose."""
         intake = self._intake = self.intake(context, manager)

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, airflow_errors, find, journal_of
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, airflow_errors, journal_for
 from likepion_provider.hooks.values import flag
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
@@ -43,11 +43,12 @@ class LikepionReportOperator(BaseOperator):
     :param ask_task_id: the task that asked a person, mapped over the batches; and, after the answer, the import and
         the insert: ``import_assisted_task_id``, ``insert_assisted_task_id``.
     :param assist: whether the run asks; False by default.
+    :param likepion_conn_id: the connection of type ``likepion`` that the run worked with.
     :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, those
         that were asked for and ``not_taken`` with the reason, and all of it as ``text`` for a message.
     """
 
-    template_fields: Sequence[str] = ("assist",)
+    template_fields: Sequence[str] = ("assist", "likepion_conn_id")
     operator_extra_links = (LikepionBoardLink(),)
     ui_color = "#e8e4f3"
 
@@ -63,6 +64,7 @@ class LikepionReportOperator(BaseOperator):
         import_assisted_task_id: str = "import_batch.import_assisted",
         insert_assisted_task_id: str = "import_batch.insert_assisted",
         assist: bool | str = False,
+        likepion_conn_id: str = LIKEPION_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -75,6 +77,7 @@ class LikepionReportOperator(BaseOperator):
         self.import_assisted_task_id = import_assisted_task_id
         self.insert_assisted_task_id = insert_assisted_task_id
         self.assist = assist
+        self.likepion_conn_id = likepion_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gather, print and judge."""
@@ -128,7 +131,7 @@ class LikepionReportOperator(BaseOperator):
         if reports:
             lapsed = sum(each.outcome is Outcome.LEASE_LOST for each in reports)
             with airflow_errors():
-                journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(len(reports), lapsed)
+                journal_for(self.likepion_conn_id).settings.note_pace(len(reports), lapsed)
 
     def _require_nothing_to_do(self, summary: Mapping[str, Any]) -> None:
         """Red where somebody must act.

@@ -78,7 +78,7 @@ class LinkRssSensor(BaseSensorOperator):
             self.defer(trigger=trigger, method_name="execute_complete")
         with airflow_errors():
             address = manager_address(self.likepion_conn_id, find(self.likepion_conn_id))
-            journal = journal_of(find(JOURNAL_CONN_ID))
+            journal = journal_of(find(JOURNAL_CONN_ID), address.site)
             is_set = asyncio.run(self._wait(batch, scope_of(context), address, journal))
         if not is_set:
             raise AirflowSkipException("link_rss was not set in time: the accounts are let go, a later run takes them")

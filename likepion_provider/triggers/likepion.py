@@ -44,7 +44,8 @@ class LinkRssTrigger(BaseTrigger):
         """Wait, and end the task."""
         try:
             address = await amanager_address(self.likepion_conn_id)
-            journal = await asyncio.to_thread(journal_of, await afind(JOURNAL_CONN_ID))
+            connection = await afind(JOURNAL_CONN_ID)
+            journal = await asyncio.to_thread(journal_of, connection, address.site)
             async with shared_waits(address, journal) as waits:
                 is_set = await waits.feed_is_set(
                     scope=self.scope,

@@ -28,6 +28,7 @@ from likepion_provider.steps.importing import BatchImport, ImportOptions
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.web.html import Html
+from tests import MANAGER
 from tests.benchmarks.report import row
 
 ACCOUNTS, POSTS = 300, 5
@@ -55,7 +56,7 @@ async def ours(where: Addresses, folder: Path) -> float:
     :return: seconds.
     """
     # Made once in an installation's life.
-    journal = open_journal(f"sqlite:///{folder / 'journal.db'}")
+    journal = open_journal(f"sqlite:///{folder / 'journal.db'}", MANAGER)
     began_s = time.perf_counter()
     async with ManagerClient(ManagerAddress(where.manager_url, where.api_key)) as manager:
         intake = Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope="s", run_id="r")

@@ -16,6 +16,7 @@ from likepion_provider.board.api import create_app
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.journal.schema import claim, link, submission
+from tests import MANAGER
 from tests.benchmarks.report import row
 from tests.postgres import postgres, server_binaries
 from tests.unit.board.client import Client
@@ -91,7 +92,7 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
 
 def fill(url: str) -> Journal:
     """A journal of that size."""
-    journal = open_journal(url)
+    journal = open_journal(url, MANAGER)
     now = Moment.read(SYSTEM_CLOCK).at
     accounts: list[dict[str, Any]] = []
     links: list[dict[str, Any]] = []

@@ -21,6 +21,7 @@ from likepion_provider.manager.client import ManagerAddress, ManagerClient
 from likepion_provider.manager.protocol import MAX_PULL
 from likepion_provider.steps.batches import Batch, batches
 from likepion_provider.steps.intake import Intake
+from tests import MANAGER
 from tests.benchmarks.batch import Addresses, work_batch, world
 from tests.benchmarks.report import row
 
@@ -63,7 +64,7 @@ def measure(accounts: int) -> tuple[float, float]:
     """
     with tempfile.TemporaryDirectory() as name, sandbox_process(Path(name), *world(accounts)) as addresses:
         journal_url = f"sqlite:///{Path(name) / 'journal.db'}"
-        open_journal(journal_url).database.close()
+        open_journal(journal_url, MANAGER).database.close()
         peaks: list[float] = []
         began_s = time.perf_counter()
         for number in range(-(-accounts // MAX_PULL)):
@@ -85,7 +86,7 @@ def _pull(addresses: dict[str, str], journal_url: str, scope: str) -> list[dict[
 
     async def pull() -> list[Batch]:
         async with ManagerClient(ManagerAddress(addresses["manager_url"], addresses["api_key"])) as manager:
-            journal = open_journal(journal_url)
+            journal = open_journal(journal_url, MANAGER)
             intake = Intake(manager=manager, journal=journal, clock=SYSTEM_CLOCK, scope=scope, run_id=scope)
             return batches(await intake.reaffirm(await intake.pull(MAX_PULL)))
 
@@ -94,7 +95,7 @@ def _pull(addresses: dict[str, str], journal_url: str, scope: str) -> list[dict[
 
 def _work(addresses: dict[str, str], journal_url: str, scope: str, batch: dict[str, object]) -> float:
     tasks = Batch.from_public(batch).tasks
-    asyncio.run(work_batch(Addresses(**addresses), open_journal(journal_url), scope, tasks))
+    asyncio.run(work_batch(Addresses(**addresses), open_journal(journal_url, MANAGER), scope, tasks))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

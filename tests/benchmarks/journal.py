@@ -12,6 +12,7 @@ from likepion_provider.journal import Journal, open_journal
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask
+from tests import MANAGER
 from tests.benchmarks.report import row
 from tests.postgres import postgres, server_binaries
 
@@ -77,7 +78,7 @@ def main(*, quick: bool) -> None:
 
 
 def _measure(name: str, url: str, *, quick: bool) -> None:
-    journal = open_journal(url)
+    journal = open_journal(url, MANAGER)
     one_round(journal, -1)
     first = sorted(one_round(journal, number) for number in range(3))[1]
     goal = GOALS[name]

@@ -27,7 +27,7 @@ MEASURED_S = 60
 POKE_S, HTTP_POKE_S = 5, 30
 
 _OURS = """
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.steps.batches import Batch
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.manager.lease import Lease
@@ -36,7 +36,7 @@ from likepion_provider.triggers.likepion import LinkRssTrigger
 
 lease = Lease.granted(Moment.read(SYSTEM_CLOCK))
 keys = [PostAccount(f"post-{n}", f"account-{n}") for n in range(posts)]
-journal_of(find(JOURNAL_CONN_ID)).claims.grant("dag/run", dict.fromkeys(keys, lease))
+journal_for(LIKEPION_CONN_ID).claims.grant("dag/run", dict.fromkeys(keys, lease))
 
 def trigger(n):
     tasks = (SecondaryTask(f"account-{n}", f"post-{n}", f"group-{n}", "tide.example"),)

@@ -43,7 +43,7 @@ def main() -> int:
             airflow.use(world, timeout_s=60)
             run_id, state = airflow.run()
             print(f"the run ended: {state}")
-            fill(open_journal(f"sqlite:///{journal_of(home)}"), DAG_ID, run_id)
+            fill(open_journal(f"sqlite:///{journal_of(home)}", addresses["manager_url"]), DAG_ID, run_id)
             with running_browser(executable) as browser:
                 take(browser, airflow, run_id)
     return 0

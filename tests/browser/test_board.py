@@ -37,7 +37,7 @@ def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
     world = sandbox("--world", "built", "--accounts", "6", "--posts", "2", "--target", "3")
     airflow.use(world)
     port = world.addresses["manager_url"].rsplit(":", 1)[1]
-    told = Story(open_journal(f"sqlite:///{airflow.home}/journal-{port}.db"))
+    told = Story(open_journal(f"sqlite:///{airflow.home}/journal-{port}.db", world.addresses["manager_url"]))
     told.send(told.account("fine"), True, True)
     bad = told.account("<b>bold</b>", domain="other.example")
     told.fail(bad, "<script>alert(1)</script>", back_off=timedelta(hours=1))

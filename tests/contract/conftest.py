@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from likepion_provider.journal import Journal, open_journal
+from tests import MANAGER
+from tests.owned import guard
 from tests.postgres import postgres, server_binaries
 
 
@@ -36,8 +38,13 @@ def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url.format(database=name)
 
 
+@pytest.fixture(autouse=True)
+def _no_statement_lacks_its_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard(monkeypatch)
+
+
 @pytest.fixture
 def journal(journal_url: str) -> Iterator[Journal]:
-    journal = open_journal(journal_url)
+    journal = open_journal(journal_url, MANAGER)
     yield journal
     journal.database.close()

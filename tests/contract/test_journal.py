@@ -24,6 +24,7 @@ from likepion_provider.journal.unfinished import Left
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
+from tests import MANAGER
 from tests.clocks import VirtualClock
 from tests.fakes import episodes
 
@@ -148,7 +149,7 @@ def test_one_of_two_processes_sends_a_url(journal: Journal, journal_url: str, cl
         "from likepion_provider.journal import open_journal\n"
         "from tests.clocks import VirtualClock\n"
         "from tests.contract.test_journal import KEY, begin_under_a_claim_of_its_own\n"
-        f"journal = open_journal({journal_url!r})\n"
+        f"journal = open_journal({journal_url!r}, {MANAGER!r})\n"
         "now = Moment.read(VirtualClock())\n"
         "for url in journal.links.to_send([KEY])[KEY]:\n"
         "    for sent in begin_under_a_claim_of_its_own(journal, [url], now).urls: print(sent)\n"
@@ -288,7 +289,7 @@ def test_a_confirmed_link_that_reappears_trips_the_wire_for_good(
     clock.advance(901)
     assert journal.settling.reappeared([KEY], clock.now()) == (0, {KEY})
     assert states(journal) == [OK, U]
-    other = Database(journal_url)
+    other = Database(journal_url).of(MANAGER)
     assert Journal(other).settling.mode() == BY_HAND
     other.close()
     assert journal.settling.reappeared([KEY], clock.now() + timedelta(days=1))[0] == 0
@@ -545,7 +546,7 @@ def test_a_schema_of_the_future_is_refused(journal: Journal, journal_url: str) -
 
 
 def test_two_processes_may_create_the_journal_at_once(journal_url: str) -> None:
-    code = f"from likepion_provider.journal import open_journal; open_journal({journal_url!r})"
+    code = f"from likepion_provider.journal import open_journal; open_journal({journal_url!r}, {MANAGER!r})"
     running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
     errors = [each.communicate(timeout=60)[1] for each in running]
     assert [each.returncode for each in running] == [0] * 4, errors
@@ -558,6 +559,6 @@ def test_two_processes_may_create_the_journal_at_once(journal_url: str) -> None:
 @pytest.mark.parametrize("url", ["mysql://db/journal", "nonsense", "postgresql://127.0.0.1:1/none"])
 def test_a_database_that_cannot_be_used_is_named(url: str) -> None:
     with pytest.raises(LikepionError) as error:
-        open_journal(url)
+        open_journal(url, MANAGER)
     assert isinstance(error.value, JournalUnusable)
     assert "likepion_journal" in error.value.advice

@@ -18,6 +18,7 @@ from likepion_provider.journal.database import Database
 from likepion_provider.journal.engine import remedy_of
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import PostAccount
+from tests import MANAGER
 from tests.clocks import VirtualClock
 from tests.fakes import episodes
 
@@ -109,7 +110,7 @@ def test_a_databases_words_lead_to_what_to_do(words: str, remedy: str | None) ->
 def test_a_full_disk_a_lock_and_a_damaged_file_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "SQLITE_BUSY_MS", 50)
     path = tmp_path / "journal.db"
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{path}").of(MANAGER)
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalUnusable, match="is locked") as error:
@@ -149,7 +150,7 @@ def test_its_files_are_their_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "journal.db"
     before = os.umask(0o022)
     try:
-        database = Database(f"sqlite:///{path}")
+        database = Database(f"sqlite:///{path}").of(MANAGER)
         grant(Journal(database))
         assert modes(path) == {"journal.db": 0o600, "journal.db-wal": 0o600, "journal.db-shm": 0o600}
         for each in path.parent.iterdir():

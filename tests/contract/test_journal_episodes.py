@@ -231,11 +231,14 @@ def test_the_links_that_are_there_are_found_by_an_index(journal: Journal, now: M
         lambda _c, _cursor, statement, parameters, *_: statements.append((statement, parameters)),
     )
     journal.links.prepare(KEY, [("g1", f"{SITE}/1")], now.at, once_per_account=once_per_account)
-    ((statement, parameters),) = [each for each in statements if each[0].startswith("SELECT likepion_link.id")]
+    for number in range(50):
+        journal.links.prepare(PostAccount("post", f"other-{number}"), [("g1", f"{SITE}/1")], now.at)
+    ((statement, parameters),) = [each for each in statements if each[0].startswith("SELECT likepion_link.id")][:1]
     with journal.database.reading() as connection:
         if connection.dialect.name == "sqlite":
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
         else:
+            connection.exec_driver_sql("ANALYZE likepion_link")
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
     words = " ".join(str(row) for row in rows)

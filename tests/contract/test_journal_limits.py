@@ -19,6 +19,7 @@ from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.journal.schema import failure, link, submission
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
+from tests import MANAGER
 from tests.clocks import VirtualClock
 from tests.fakes import Worker, episodes, small_manager
 
@@ -115,7 +116,7 @@ def test_a_long_name_fits(journal: Journal, clock: VirtualClock) -> None:
 @pytest.mark.parametrize("place", ["/proc/none/journal.db", "/dev/null/journal.db"])
 def test_a_place_that_cannot_be_written_is_named(place: str) -> None:
     with pytest.raises(JournalUnusable):
-        open_journal(f"sqlite:///{place}")
+        open_journal(f"sqlite:///{place}", MANAGER)
 
 
 async def test_attempts_that_lock_in_a_circle_are_disentangled(
@@ -125,7 +126,7 @@ async def test_attempts_that_lock_in_a_circle_are_disentangled(
     keys = [PostAccount("post", f"account-{number}") for number in range(20)]
     journal.claims.grant("run", {key: Lease.granted(now) for key in keys})
     journal.claims.take_over("run", "holder", keys, now)
-    other = Journal(Database(journal_url))
+    other = Journal(Database(journal_url).of(MANAGER))
     both = [(journal, keys), (other, keys[::-1])]
     for _ in range(3):
         note = [each.commit(each.submissions.begin, key, "holder", now) for each, in_order in both for key in in_order]
@@ -158,8 +159,8 @@ def test_a_pool_without_a_connection_left_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_run_reads_no_more_because_the_journal_has_a_past(tmp_path: Path) -> None:
-    young = await _steps_of_a_run(open_journal(f"sqlite:///{tmp_path / 'young.db'}"), posts=1)
-    old = await _steps_of_a_run(open_journal(f"sqlite:///{tmp_path / 'old.db'}"), posts=400)
+    young = await _steps_of_a_run(open_journal(f"sqlite:///{tmp_path / 'young.db'}", MANAGER), posts=1)
+    old = await _steps_of_a_run(open_journal(f"sqlite:///{tmp_path / 'old.db'}", MANAGER), posts=400)
     assert old < 1.5 * young
 
 

@@ -18,6 +18,7 @@ from likepion_provider.journal.schema import MOST_CHARS
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
+from tests import MANAGER
 from tests.clocks import VirtualClock
 from tests.fakes import episodes
 
@@ -165,7 +166,7 @@ async def test_a_failing_database_fails_all_that_come_after(journal: Journal, cl
 
 
 def test_a_value_that_is_not_taken_says_so_to_a_person(tmp_path: Path) -> None:
-    journal = open_journal(f"sqlite:///{tmp_path / 'journal.db'}")
+    journal = open_journal(f"sqlite:///{tmp_path / 'journal.db'}", MANAGER)
     with pytest.raises(LikepionError) as error:
         journal.links.prepare(PostAccount("post", "x" * 65), episodes(["https://tide.example/1"]), VirtualClock().now())
     assert not error.value.ends_batch

@@ -15,6 +15,7 @@ from likepion_provider.journal import Journal, database
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
+from tests import MANAGER
 from tests.clocks import VirtualClock
 from tests.fakes import episodes
 
@@ -91,9 +92,9 @@ def test_an_older_worker_goes_on_where_the_newer_schema_only_adds(journal_url: s
     releases.publish(True, True)
     new = database.Database(journal_url)
     releases.go_back()
-    work(Journal(old))
+    work(Journal(old.of(MANAGER)))
     started_now = database.Database(journal_url)
-    work_again = Journal(started_now)
+    work_again = Journal(started_now.of(MANAGER))
     assert [each.url for each in work_again.links.of_key(KEY)] == [URL]
     with new.reading() as connection:
         assert connection.execute(text("SELECT next1 FROM likepion_link")).scalars().all() == ["by default"]
@@ -131,6 +132,6 @@ def test_a_journal_of_an_earlier_version_is_brought_to_the_newest(journal_url: s
     second = database.Database(journal_url)
     with second.reading() as connection:
         assert connection.execute(text("SELECT version_num FROM likepion_journal_version")).scalar() == "next0"
-    work(Journal(second))
+    work(Journal(second.of(MANAGER)))
     first.close()
     second.close()

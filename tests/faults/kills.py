@@ -253,7 +253,9 @@ class Round:
         self._feeds_set = False
         airflow.use(world)
         port = world.addresses["manager_url"].rsplit(":", 1)[1]
-        self.journal = Journal(Database(f"sqlite:///{airflow.home / f'journal-{port}.db'}"))
+        self.journal = Journal(
+            Database(f"sqlite:///{airflow.home / f'journal-{port}.db'}").of(world.addresses["manager_url"])
+        )
 
     def burn(self) -> None:
         """Runs under fire, the first of them beside another one, and one post's feed set meanwhile."""

@@ -48,6 +48,7 @@ from likepion_provider.steps import delivery
 from likepion_provider.steps.importing import BatchImport
 from likepion_provider.steps.intake import Choice, Intake
 from likepion_provider.steps.keeper import Keeper
+from tests import MANAGER
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, Fault, InProcessClient, ScriptedPlatform, Worker, small_manager
 from tests.faults.settled import (
@@ -201,7 +202,7 @@ class Model:
         self.accounts, self.posts = accounts, posts
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="likepion-faults-", dir=memory if memory.is_dir() else None))
-        self.database = Database(f"sqlite:///{self.folder / 'journal.db'}")
+        self.database = Database(f"sqlite:///{self.folder / 'journal.db'}").of(MANAGER)
         self.clock = VirtualClock()
         self.jumped_s = self.furthest_ahead_s = 0.0
         self.manager: SandboxManager = small_manager(self.clock, accounts, posts, ready=False)

@@ -42,6 +42,7 @@ from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.importing import BatchImport, ImportOptions
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.keeper import Keeper
+from tests import MANAGER
 from tests.integration.conftest import SandboxApi
 
 ACCOUNTS, EPISODES = 16, 3
@@ -173,7 +174,7 @@ class Workers:
     async def _work(self, run: Run) -> None:
         """All steps of a run, each with a holder of its own as each of Airflow's tasks has."""
         addresses = self._world.addresses
-        journal, clock = Journal(Database(self._journal_url)), self._clock
+        journal, clock = Journal(Database(self._journal_url).of(MANAGER)), self._clock
         async with ManagerClient(ManagerAddress(addresses["manager_url"], addresses["api_key"])) as manager:
             tasks = run.load()
             if tasks is None:
@@ -327,7 +328,7 @@ def _play(folder: Path, journal_url: str, kills: int, rng: random.Random, figure
     clock = SharedClock()
     with sandbox_process(folder, "--world=built", *arguments) as addresses:
         world = SandboxApi(addresses)
-        journal = Journal(Database(journal_url))
+        journal = Journal(Database(journal_url).of(MANAGER))
         # A connection must not be forked.
         journal.database.close()
         workers = Workers(folder, journal_url, world, clock, figures)

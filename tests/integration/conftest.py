@@ -115,7 +115,7 @@ class Airflow(AirflowApi):
 
     def journal(self, sandbox: SandboxApi) -> Journal:
         """The journal that belongs to a sandbox."""
-        return open_journal(f"sqlite:///{self._journal_path(sandbox)}")
+        return open_journal(f"sqlite:///{self._journal_path(sandbox)}", sandbox.addresses["manager_url"])
 
     def _journal_path(self, sandbox: SandboxApi) -> Path:
         return self.home / f"journal-{sandbox.addresses['manager_url'].rsplit(':', 1)[1]}.db"

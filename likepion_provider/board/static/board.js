@@ -17,10 +17,14 @@ const airflow = location.pathname.replace(/likepion\/?$/, "");
 const framed = window.parent !== window;
 
 const filter = Object.fromEntries(FILTERS.map((name) => [name, new URLSearchParams(location.search).get(name) ?? ""]));
+const given = new URLSearchParams(location.search);
+// Whose rows are shown: what the address says, else what the board answers.
+const shown = { manager: given.get("manager") ?? "", dag_id: given.get("dag_id") ?? "" };
 const offset = { groups: 0, unknown: 0, accounts: 0 };
 const opened = new Set();
 const asking = {};
 let maySettle = false;
+let several = false;
 let clockSkewMs = 0;
 
 // --- small tools; text only ever becomes a text node ---
@@ -81,12 +85,15 @@ function inside(path, text) {
 }
 
 async function ask(path, parameters = {}, options = {}) {
-  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined));
-  const answer = await fetch(`api/${path}?${query}`, { credentials: "same-origin", ...options });
+  const answer = await fetch(`api/${path}?${queryOf({ ...parameters, ...shown })}`, { credentials: "same-origin", ...options });
   if (answer.ok) return answer.json();
   const said = await answer.json().catch(() => ({}));
   const words = typeof said.detail === "string" ? said.detail : `The board answered ${answer.status}`;
   throw new Error(answer.status === 401 ? "You are signed out. Sign in to Airflow and open the board again." : words);
+}
+
+function queryOf(parameters) {
+  return new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined));
 }
 
 // Where a part is asked for twice, the last question counts, whichever answer comes first.
@@ -138,6 +145,11 @@ async function showOverview() {
   const told = await askLast("overview", "overview");
   clockSkewMs = new Date(told.now) - Date.now();
   maySettle = told.may_settle;
+  Object.assign(shown, { manager: told.manager, dag_id: "" });
+  several = told.managers.length > 1;
+  $("manager").hidden = !several;
+  $("manager").elements.manager.replaceChildren(...told.managers.map((each) => make("option", { value: each }, each)));
+  $("manager").elements.manager.value = told.manager;
   const counts = Object.fromEntries(Object.keys(NAMES).map((name) => [name, 0]));
   for (const each of Object.values(told.domains)) {
     for (const [standing, count] of Object.entries(each)) counts[standing] += count;
@@ -341,7 +353,7 @@ async function showLinks(row, list) {
     const state = each.presumed ? "taken for stored" : words[each.state];
     return make("li", {}, each.url ? outside(each.url) : "(text pruned)", state ? make("span", { class: "muted", title: each.evidence }, ` (${state})`) : null);
   }));
-  if (told.rows.length < row.links) list.append(make("li", { class: "muted" }, `and ${plural(row.links - told.rows.length, "link")} more: likepion journal show ${row.account_id}`));
+  if (told.rows.length < row.links) list.append(make("li", { class: "muted" }, `and ${plural(row.links - told.rows.length, "link")} more: likepion journal ${several ? `--manager ${shown.manager} ` : ""}show ${row.account_id}`));
 }
 
 function count() {
@@ -354,7 +366,7 @@ function count() {
 // --- what a person does ---
 
 function query() {
-  return new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== ""));
+  return queryOf({ ...filter, ...shown });
 }
 
 async function choose(changes, scroll = false) {
@@ -362,7 +374,7 @@ async function choose(changes, scroll = false) {
   offset.accounts = 0;
   offset.unknown = 0;
   for (const name of ["text", "standing", "domain", "group_id"]) $("filters").elements[name].value = filter[name];
-  const words = query().toString();
+  const words = queryOf({ ...filter, ...(several ? shown : {}) }).toString();
   history.replaceState(null, "", words ? `?${words}` : location.pathname);
   for (const card of $("cards").children) card.setAttribute("aria-pressed", String(card.classList.contains(filter.standing || "none")));
   await Promise.all([showAccounts(), showUnknown()]).then(() => complain(null), complain);
@@ -422,6 +434,12 @@ $("filters").addEventListener("submit", (event) => {
 });
 $("filters").addEventListener("change", (event) => {
   if (event.target.matches("select")) choose({ [event.target.name]: event.target.value });
+});
+$("manager").addEventListener("change", async (event) => {
+  Object.assign(shown, { manager: event.target.value, dag_id: "" });
+  offset.groups = 0;
+  await choose(Object.fromEntries(FILTERS.map((name) => [name, ""])));
+  await refresh();
 });
 $("clear").addEventListener("click", () => choose(Object.fromEntries(FILTERS.map((name) => [name, ""]))));
 $("refresh").addEventListener("click", () => { say(""); refresh(); });

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
 
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.models import ImportState, Outcome, SecondaryTask
 from likepion_provider.operators import assist
 from likepion_provider.operators.assist import ASKED, DONE, NOT_NOW, AskPersonOperator, question
@@ -63,7 +63,7 @@ def needing(task: dict[str, Any]) -> dict[str, Any]:
 
 def back_off(task: SecondaryTask) -> None:
     """As the import leaves an account that needs a person: not to be tried for an hour."""
-    journal, now = journal_of(find(JOURNAL_CONN_ID)), Moment.read(SYSTEM_CLOCK)
+    journal, now = journal_for(LIKEPION_CONN_ID), Moment.read(SYSTEM_CLOCK)
     journal.claims.take_over("dag/run", "import", [task.key], now)
     state, later = ImportState.NEEDS_VERIFICATION, now.at + timedelta(hours=1)
     journal.submissions.record(task.key, "import", now, state=state, not_before=later)
@@ -122,7 +122,7 @@ async def test_not_now_lets_go(start: Start, context: Context, asked: list[dict[
         await run(ask, context)
     with pytest.raises(AirflowSkipException, match="a later run takes them"):
         await answer(ask, context, NOT_NOW)
-    journal = journal_of(find(JOURNAL_CONN_ID))
+    journal = journal_for(LIKEPION_CONN_ID)
     ids = [task["account_id"] for task in batch["tasks"]]
     live = await asyncio.to_thread(journal.claims.live, "dag/run", ids, Moment.read(SYSTEM_CLOCK))
     assert set(live) == set(ids[1:])
@@ -132,7 +132,7 @@ async def test_a_claim_that_lapsed_is_not_taken_again(
     start: Start, context: Context, asked: list[dict[str, Any]]
 ) -> None:
     sandbox, batch, ask = await to_ask(start, context)
-    journal = journal_of(find(JOURNAL_CONN_ID))
+    journal = journal_for(LIKEPION_CONN_ID)
     await asyncio.to_thread(journal.claims.let_go, "dag/run", [batch["tasks"][0]["account_id"]])
     before = len(sandbox.manager.events)
     with pytest.raises(AirflowSkipException, match="no account of this batch needs a person"):
@@ -167,7 +167,7 @@ async def test_a_manager_that_is_gone_for_a_moment_does_not_keep_from_asking(
 
 async def test_the_insert_leaves_them_alone_only_in_a_run_that_asks(start: Start, context: Context) -> None:
     _, batch, _ = await to_ask(start, context)
-    journal = journal_of(find(JOURNAL_CONN_ID))
+    journal = journal_for(LIKEPION_CONN_ID)
     ids = [task["account_id"] for task in batch["tasks"]]
     for assists, left in (("True", {ids[0]}), ("False", set())):
         await run(InsertLinksOperator(task_id="i", batch=batch, import_task_id=IMPORT, assist=assists), context)

@@ -16,6 +16,7 @@ import pytest
 from airflow.sdk.plugins_manager import AirflowPlugin
 
 import likepion_provider
+from likepion_provider import DAG_ID
 from likepion_provider.board.plugin import LikepionBoardPlugin
 from likepion_provider.operators.extra_links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
 
@@ -58,10 +59,15 @@ def test_every_extra_link_can_be_imported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("map_index", "query"), [(-1, "run_id=manual__1%2B00"), (3, "run_id=manual__1%2B00&map_index=3")]
+    ("dag_id", "map_index", "query"),
+    [
+        (DAG_ID, -1, "run_id=manual__1%2B00"),
+        (DAG_ID, 3, "run_id=manual__1%2B00&map_index=3"),
+        ("staging", 3, "dag_id=staging&run_id=manual__1%2B00&map_index=3"),
+    ],
 )
-def test_the_link_into_the_board_names_the_batch(map_index: int, query: str) -> None:
-    task = SimpleNamespace(run_id="manual__1+00", map_index=map_index)
+def test_the_link_into_the_board_names_the_dag_and_the_batch(dag_id: str, map_index: int, query: str) -> None:
+    task = SimpleNamespace(dag_id=dag_id, run_id="manual__1+00", map_index=map_index)
     link = LikepionBoardLink().get_link(None, ti_key=task)  # type: ignore[arg-type]
     assert link == f"/plugin/likepion/likepion/?{query}"
 

@@ -19,7 +19,7 @@ from airflow.sdk._shared.secrets_masker import _secrets_masker
 from likepion_provider.clock import SystemClock
 from likepion_provider.errors import BadRequest, LeaseLost, OutcomeUnknown, Transient
 from likepion_provider.hooks import likepion
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.hooks.likepion import LikepionHook
 from likepion_provider.manager.protocol import LinkReport, LinkStatus
 from likepion_provider.models import Credentials, LinkState, PostAccount, SecondaryTask
@@ -234,7 +234,7 @@ async def test_what_may_have_been_stored_is_not_sent_again(start: Start, once: L
     for _ in range(2):
         records = await to_thread(once.insert, report)
         assert [record.stored for record in records] == [None, None]
-    states = journal_of(find(JOURNAL_CONN_ID)).links.states([account.task.key])
+    states = journal_for(LIKEPION_CONN_ID).links.states([account.task.key])
     assert states[account.task.key] == {LinkState.UNKNOWN: 2}
     assert stored(sandbox) == [*urls(2)]
 
@@ -269,7 +269,7 @@ async def test_an_account_that_is_not_ours_is_not_reported(start: Start, once: L
         await to_thread(once.insert, report_of(account.task, *urls(1)))
     assert (await to_thread(once.claim, account.task.account_id)).claimed == set()
     assert kinds(sandbox) == ["pull"]
-    assert journal_of(find(JOURNAL_CONN_ID)).links.of_key(account.task.key) == []
+    assert journal_for(LIKEPION_CONN_ID).links.of_key(account.task.key) == []
 
 
 async def test_an_account_that_another_run_works_is_left_to_it(
@@ -306,7 +306,7 @@ async def test_two_that_report_the_same_at_once_send_it_once(start: Start, once:
     tries = (to_thread(LikepionHook(once=True).insert, report) for _ in range(4))
     for said in await asyncio.gather(*tries, return_exceptions=True):
         assert isinstance(said, list | LeaseLost | Transient), said
-    journal = journal_of(find(JOURNAL_CONN_ID))
+    journal = journal_for(LIKEPION_CONN_ID)
     assert sandbox.manager.duplicates() == {}
     assert sorted(stored(sandbox)) == [*urls(5)]
     assert journal.links.states([account.task.key])[account.task.key] == {LinkState.STORED: 5}
@@ -317,7 +317,7 @@ async def test_links_whose_text_is_forgotten_count_as_stored(start: Start, once:
     (account,) = await to_thread(once.pull, 1)
     report = report_of(account.task, *urls(2))
     await to_thread(once.insert, report)
-    journal_of(find(JOURNAL_CONN_ID)).links.prune(LaterClock().now())
+    journal_for(LIKEPION_CONN_ID).links.prune(LaterClock().now())
     assert [record.stored for record in await to_thread(once.insert, report)] == [True, True]
     assert stored(sandbox) == [*urls(2)]
 
@@ -353,7 +353,7 @@ async def test_a_report_that_cannot_be_kept_is_refused_before_anything_is_sent(
     with pytest.raises(BadRequest, match=words):
         await to_thread(once.insert_items, [LinkReport("post", "account", urls(1)), report])
     assert kinds(sandbox) == []
-    assert journal_of(find(JOURNAL_CONN_ID)).links.of_key(PostAccount("post", "account")) == []
+    assert journal_for(LIKEPION_CONN_ID).links.of_key(PostAccount("post", "account")) == []
 
 
 async def test_without_once_a_lost_answer_is_raised(start: Start) -> None:

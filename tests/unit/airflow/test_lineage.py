@@ -12,7 +12,7 @@ from typing import Any
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.manager.lease import Lease
 from likepion_provider.operators import lineage
 from likepion_provider.operators.likepion import (
@@ -69,7 +69,7 @@ async def test_a_page_whose_text_was_pruned_is_left_out(start: Start, context: d
     await start(build_world(accounts=1, posts=1))
     batch = await claimed(context)
     await imported(context, batch)
-    journal = journal_of(find(JOURNAL_CONN_ID))
+    journal = journal_for(LIKEPION_CONN_ID)
     insert = InsertLinksOperator(task_id="insert_links", batch=batch)
     await asyncio.to_thread(insert.execute, context)
     journal.links.prune(SYSTEM_CLOCK.now())

@@ -15,7 +15,7 @@ from jinja2 import Template
 
 from likepion_provider.board.questions import Filter, Overview
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.hooks.likepion import LikepionHook
 from likepion_provider.journal import TaskName
 from likepion_provider.manager.protocol import LinkReport
@@ -118,7 +118,7 @@ async def test_an_account_set_aside_is_reported_as_the_settings_say(
     monkeypatch.setenv("AIRFLOW__LIKEPION__FAILURE_LINK", "{link_rss}")
     (batch,) = await claimed(context)
     key = Batch.from_public(batch).tasks[0].key
-    journal = journal_of(find(JOURNAL_CONN_ID))
+    journal = journal_for(LIKEPION_CONN_ID)
     now = Moment.read(SYSTEM_CLOCK)
     journal.claims.take_over("dag/run", "earlier", [key], now)
     for _ in range(3):
@@ -183,7 +183,7 @@ async def test_a_manager_that_is_gone_is_said_once_an_hour(
 
 async def test_no_more_is_pulled_than_earlier_runs_got_to(start: Start, context: Context) -> None:
     sandbox: Sandbox = await start(build_world(accounts=40, posts=1))
-    journal_of(find(JOURNAL_CONN_ID)).settings.note_pace(200, 190)
+    journal_for(LIKEPION_CONN_ID).settings.note_pace(200, 190)
     pulled = await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks", limit=200).execute, context)
     assert len(pulled) == 25
     assert sum(event.kind == "pull" for event in sandbox.manager.events) == 1
@@ -327,7 +327,7 @@ async def test_the_board_finds_the_task_that_worked_an_account(start: Start, con
     (feed_url,) = step.feed_urls
     assert feed_url.startswith("http")
     assert step.episode_urls[0].startswith("http")
-    overview = Overview(journal_of(find(JOURNAL_CONN_ID)).database)
+    overview = Overview(journal_for(LIKEPION_CONN_ID).database)
     total, rows = overview.accounts(Filter(run_id="run", map_index=0), Moment.read(SYSTEM_CLOCK))
     assert total == 3
     assert {row.task for row in rows} == {TaskName("dag", "run", "import_rss", 0)}

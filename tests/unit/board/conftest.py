@@ -15,15 +15,19 @@ from likepion_provider.board.access import Person
 from likepion_provider.board.api import create_app
 from likepion_provider.clock import Moment
 from likepion_provider.journal import Journal, open_journal
+from likepion_provider.journal.database import Database
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import Record
 from likepion_provider.models import ImportState, LinkState, PostAccount, SecondaryTask
+from tests import MANAGER
 from tests.unit.board.client import Client
 
 PEOPLE = {
-    "admin": Person("admin", may_read=True, may_edit=True),
-    "viewer": Person("viewer", may_read=True, may_edit=False),
-    "stranger": Person("stranger", may_read=False, may_edit=False),
+    "admin": Person("admin", lambda _: ("GET", "PUT")),
+    "viewer": Person("viewer", lambda _: ("GET",)),
+    "stranger": Person("stranger", lambda _: ()),
+    # May edit the one DAG, read the other, and knows of no third.
+    "staging": Person("staging", lambda dag_id: {"staging": ("GET", "PUT"), "second": ("GET",)}.get(dag_id, ())),
 }
 
 
@@ -40,11 +44,11 @@ class FakeAccess:
             raise HTTPException(401, "Not authenticated")
         return PEOPLE[name]
 
-    def journal(self) -> Journal:
-        return self._journal
+    def database(self) -> Database:
+        return self._journal.database
 
-    def audit(self, person: Person, event: str, details: dict[str, Any]) -> None:
-        self.audited.append((person.name, event, details))
+    def audit(self, person: Person, dag_id: str, event: str, details: dict[str, Any]) -> None:
+        self.audited.append((person.name, event, {"dag_id": dag_id} | details))
 
 
 class Story:
@@ -100,7 +104,7 @@ class Story:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = open_journal(f"sqlite:///{tmp_path / 'journal.db'}")
+    journal = open_journal(f"sqlite:///{tmp_path / 'journal.db'}", MANAGER)
     yield journal
     journal.database.close()
 

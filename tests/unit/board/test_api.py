@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from likepion_provider import DAG_ID
 from likepion_provider.board.api import CSRF_HEADER, router
 from likepion_provider.clock import Moment
 from likepion_provider.journal import Journal, TaskName
+from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.journal.settling import BY_HAND
 from likepion_provider.models import ImportState, LinkState
+from tests import MANAGER
 from tests.unit.board.client import Client
 from tests.unit.board.conftest import FakeAccess, Story
 
@@ -285,10 +288,79 @@ def test_a_journal_that_cannot_be_reached_is_said_in_a_line(access: FakeAccess) 
     from likepion_provider.board.api import create_app
     from likepion_provider.errors import JournalUnusable
 
-    def gone() -> Journal:
+    def gone() -> Database:
         raise JournalUnusable("the journal's database failed: no route")
 
-    access.journal = gone  # type: ignore[method-assign]
-    answer = Client(create_app(access)).get("/api/overview")
+    access.database = gone  # type: ignore[method-assign]
+    board = Client(create_app(access))
+    assert board.get("/").status_code == 200, "the page says so itself"
+    assert board.get("/", headers={"As": "stranger"}).status_code == 403
+    answer = board.get("/api/overview")
     assert answer.status_code == 503
     assert answer.json()["detail"].startswith("the journal's database failed: no route. Set the Airflow connection")
+
+
+# --- several managers ---
+
+STAGING, THIRD = "https://staging.example", "https://third.example"
+
+
+@pytest.fixture
+def managers(story: Story, journal: Journal) -> dict[str, Story]:
+    """Three, with accounts of equal ids, each with a DAG of its own."""
+    told = {STAGING: Story(Journal(journal.database.of(STAGING))), THIRD: Story(Journal(journal.database.of(THIRD)))}
+    told[MANAGER] = story
+    for dag_id, manager in ((DAG_ID, MANAGER), ("staging", STAGING), ("third", THIRD)):
+        told[manager].journal.managers.begin_run(dag_id, story.now.at)
+    story.send(story.account("pod"), True, True)
+    told[STAGING].send(told[STAGING].account("pod"), None)
+    told[THIRD].account("pod")
+    return told
+
+
+def standing(get: Get, **which: str) -> str:
+    (row,) = get("accounts", **which)["rows"]
+    return str(row["standing"])
+
+
+def test_each_manager_is_shown_apart(get: Get, managers: dict[str, Story]) -> None:
+    told = get("overview")
+    assert told["manager"] == MANAGER, "that of the DAG which comes with the package"
+    assert told["managers"] == sorted([MANAGER, STAGING, THIRD])
+    assert [standing(get, manager=each) for each in (MANAGER, STAGING, THIRD)] == ["delivered", "unknown", "waiting"]
+    assert standing(get, dag_id="staging") == "unknown"
+    assert get("overview", manager=f"{STAGING}:443/")["manager"] == STAGING
+    assert (get("unknown")["total"], get("unknown", manager=STAGING)["total"]) == (0, 1)
+    link = managers[STAGING].parked()
+    pod = {"request_id": "post-of-group-1", "account_id": "pod"}
+    assert [each["id"] for each in get("links", manager=STAGING, **pod)["rows"]] == [link]
+    assert link not in [each["id"] for each in get("links", **pod)["rows"]]
+
+
+def test_who_may_read_one_managers_dag_sees_that_manager_only(board: Client, managers: dict[str, Story]) -> None:
+    who = {"As": "staging"}
+    told = board.get("/api/overview", headers=who).json()
+    assert (told["manager"], told["managers"], told["may_settle"]) == (STAGING, [STAGING], True)
+    for path in paths("GET"):
+        for manager in (MANAGER, THIRD, "https://nowhere.example"):
+            assert board.get(path, params={"manager": manager}, headers=who).status_code == 403, path
+
+
+def test_a_link_is_settled_by_who_may_edit_its_own_managers_dag(
+    board: Client, managers: dict[str, Story], access: FakeAccess
+) -> None:
+    managers[MANAGER].send(managers[MANAGER].account("lost"), None)
+    theirs, ours = managers[STAGING].parked(), managers[MANAGER].parked()
+    said = {"json": {"verdict": "is_there"}, "headers": {"As": "staging"} | FROM_BOARD}
+    assert board.post(f"/api/unknown/{ours}", **said).status_code == 409, "another manager's link"
+    assert board.post(f"/api/unknown/{ours}", params={"manager": MANAGER}, **said).status_code == 403
+    assert board.post(f"/api/unknown/{theirs}", **said).status_code == 200
+    assert managers[MANAGER].parked() == ours
+    assert [(each["dag_id"], each["manager"]) for _, _, each in access.audited] == [("staging", STAGING)] * 2
+
+
+def test_one_of_a_managers_dags_is_enough(board: Client, managers: dict[str, Story]) -> None:
+    managers[THIRD].journal.managers.begin_run("second", managers[THIRD].now.at)
+    who = {"As": "staging"}
+    told = board.get("/api/overview", params={"manager": THIRD}, headers=who).json()
+    assert (told["managers"], told["may_settle"]) == ([STAGING, THIRD], False)

@@ -36,10 +36,28 @@ def _number(name: str, default: int = 0) -> sa.Column[int]:
     return sa.Column(name, sa.Integer, nullable=False, server_default=str(default))
 
 
+def _manager(*, primary_key: bool = True) -> sa.Column[int]:
+    return sa.Column("manager_id", sa.SmallInteger, primary_key=primary_key, autoincrement=False, nullable=False)
+
+
 def upgrade() -> None:
     """Create everything."""
     op.create_table(
+        "likepion_manager",
+        sa.Column("id", sa.SmallInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+        _text("address", 512, None),
+        sa.UniqueConstraint("address", name="likepion_manager_once"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "likepion_dag",
+        _manager(),
+        sa.Column("dag_id", sa.String(250), primary_key=True),
+        sa.Column("used_at", _TIME, nullable=False),
+    )
+    op.create_table(
         "likepion_submission",
+        _manager(),
         sa.Column("request_id", sa.String(64), primary_key=True),
         sa.Column("account_id", sa.String(64), primary_key=True),
         _text("group_id", 64, None),
@@ -75,7 +93,7 @@ def upgrade() -> None:
         sa.Column("submitted_at", _TIME),
         sa.Column("updated_at", _TIME, nullable=False),
     )
-    op.create_index("likepion_submission_account", "likepion_submission", ["account_id"])
+    op.create_index("likepion_submission_account", "likepion_submission", ["manager_id", "account_id"])
     for name, columns in (
         ("group", ["group_id", "standing", "links", "stored"]),
         ("domain", ["domain", "standing"]),
@@ -85,9 +103,10 @@ def upgrade() -> None:
         ("run", ["run_id", "map_index"]),
         ("delivered", ["delivered_on", "delivered_first", "domain", "stored"]),
     ):
-        op.create_index(f"likepion_submission_{name}", "likepion_submission", columns)
+        op.create_index(f"likepion_submission_{name}", "likepion_submission", ["manager_id", *columns])
     op.create_table(
         "likepion_claim",
+        _manager(),
         sa.Column("account_id", sa.String(64), primary_key=True),
         _text("request_id", 64, None),
         _text("scope", 512),
@@ -97,10 +116,11 @@ def upgrade() -> None:
         _text("boot_id", 64),
         sa.Column("boot_expires_s", sa.Float, nullable=False, server_default="0"),
     )
-    op.create_index("likepion_claim_scope", "likepion_claim", ["scope"])
+    op.create_index("likepion_claim_scope", "likepion_claim", ["manager_id", "scope", "account_id"])
     op.create_table(
         "likepion_link",
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
+        _manager(primary_key=False),
         _text("request_id", 64, None),
         _text("account_id", 64, None),
         _text("url_sha256", 64, None),
@@ -113,11 +133,12 @@ def upgrade() -> None:
         sa.Column("presumed", sa.Boolean, nullable=False, server_default=sa.false()),
         _text("evidence"),
         sa.Column("updated_at", _TIME, nullable=False),
-        sa.UniqueConstraint("account_id", "request_id", "url_sha256", name="likepion_link_once"),
+        sa.UniqueConstraint("manager_id", "account_id", "request_id", "url_sha256", name="likepion_link_once"),
     )
-    op.create_index("likepion_link_state", "likepion_link", ["state", "sent_at"])
+    op.create_index("likepion_link_state", "likepion_link", ["manager_id", "state", "sent_at"])
     op.create_table(
         "likepion_failure",
+        _manager(),
         sa.Column("request_id", sa.String(64), primary_key=True),
         sa.Column("account_id", sa.String(64), primary_key=True),
         _text("note", default=None),
@@ -127,6 +148,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "likepion_setting",
+        _manager(),
         sa.Column("name", sa.String(64), primary_key=True),
         _text("value", default=None),
     )
