@@ -28,7 +28,7 @@ def test_the_changelog_begins_with_the_version() -> None:
 def test_the_readmes_dag_is_the_dags(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     excerpt = readme.split("```python")[1].split("```")[0]
-    dag = " ".join((ROOT / "dags/likepion_podcast_secondary.py").read_text(encoding="utf-8").split())
+    dag = " ".join((ROOT / "likepion_provider/dag.py").read_text(encoding="utf-8").split())
     for name in ("PullSecondaryTasksOperator", "ClaimAccountsOperator", "LinkRssSensor", "InsertLinksOperator"):
         assert f"{name}(" in excerpt
         assert f"{name}(" in dag

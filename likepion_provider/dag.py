@@ -1,0 +1,272 @@
+"""A manager's DAG, made by one call: the DAG that comes with the package is such a call, and another is a line.
+
+.. code-block:: python
+
+    # In a file of Airflow's DAG folder. Airflow reads only files that have the words "airflow" and "dag" in them.
+    from likepion_provider.dag import likepion_dag
+
+    staging = likepion_dag("likepion_staging", likepion_conn_id="likepion_staging", tags=["staging"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator, Param, PartitionedAtRuntime, task_group
+from airflow.sdk.configuration import conf
+
+from likepion_provider import DAG_ID
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID
+from likepion_provider.hooks.internals import give_params
+from likepion_provider.operators.assist import AskPersonOperator
+from likepion_provider.operators.likepion import (
+    ClaimAccountsOperator,
+    ImportRssOperator,
+    InsertLinksOperator,
+    PullSecondaryTasksOperator,
+)
+from likepion_provider.operators.report import LikepionReportOperator
+from likepion_provider.sensors.likepion import LinkRssSensor
+
+#: In place of a value: what ``[likepion]`` in Airflow's configuration says.
+AS_CONFIGURED: Any = object()
+#: A batch's links are reported before the next batch begins: depth first.
+DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=20), "weight_rule": "upstream"}
+WAIT = "import_batch.wait_for_link_rss"
+#: What only a run with assist has.
+ASSISTED = ["import_batch.ask_person", "import_batch.import_assisted", "import_batch.insert_assisted"]
+ABOUT = """\
+### Podcast: secondary sites
+
+Imports the primary site's RSS feed into every account that the manager hands out, and reports each episode's public
+URL exactly once. Nothing is lost when a run ends early: what is not finished is handed out again, and the journal
+knows what was done.
+
+**By hand:** trigger it and fill in the form. A group, a domain or an account id takes just those accounts; what the
+manager hands out beside is left to the next run.
+
+**Backfill a group:**
+`airflow backfill create --dag-id likepion_podcast_secondary --from-date D --to-date D
+--dag-run-conf '{"group_id": "G"}'`
+
+**Red?** The `report` task names every account that needs somebody, and what to do.
+"""
+
+
+def likepion_dag(
+    dag_id: str = DAG_ID,
+    *,
+    likepion_conn_id: str = LIKEPION_CONN_ID,
+    schedule: Any = AS_CONFIGURED,
+    start_date: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc),
+    max_active_runs: int = 8,
+    pool: str = AS_CONFIGURED,
+    notifier: Any = AS_CONFIGURED,
+    default_args: Mapping[str, Any] | None = None,
+    tags: Iterable[str] = ("likepion", "podcast"),
+    doc_md: str | None = None,
+    **options: Any,
+) -> DAG:
+    """The DAG that imports feeds into the accounts of one manager and reports what came of it.
+
+    Two DAGs may work for one manager. Two managers need two connections; whatever their ids, neither is touched by the
+    other's runs.
+
+    :param dag_id: of its own for each DAG.
+    :param likepion_conn_id: the manager's connection, of type ``likepion``.
+    :param schedule: as Airflow has it; by default every ``[likepion] schedule_minutes``, or where these are 0, by hand.
+    :param start_date: aware; nothing is caught up.
+    :param max_active_runs: a run that waits for feeds lives half an hour, and the next ones must not wait for it.
+    :param pool: of the tasks that import; ``[likepion] pool`` by default. One that does not exist holds them for ever.
+    :param notifier: the ``on_failure_callback`` of the report; ``[likepion] notifier`` by default.
+    :param default_args: beside, or in place of, :data:`DEFAULT_ARGS`.
+    :param doc_md: what Airflow shows with the DAG; by default how to use it.
+    :param options: further ones of :class:`airflow.sdk.DAG`.
+    """
+    dag = DAG(
+        dag_id,
+        schedule=_configured_schedule() if schedule is AS_CONFIGURED else schedule,
+        start_date=start_date,
+        catchup=False,
+        max_active_runs=max_active_runs,
+        default_args={**DEFAULT_ARGS, **(default_args or {})},
+        render_template_as_native_obj=True,
+        doc_md=ABOUT.replace(DAG_ID, dag_id) if doc_md is None else doc_md,
+        tags=[*tags],
+        **options,
+    )
+    if pool is AS_CONFIGURED:
+        # A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
+        pool = conf.get("likepion", "pool", fallback="default_pool")
+    if notifier is AS_CONFIGURED:
+        notifier = conf.getimport("likepion", "notifier", fallback=None)
+    params = _params()
+    with dag:
+        _make_tasks(likepion_conn_id, pool, notifier, [*params])
+    give_params(dag, params)
+    return dag
+
+
+def _configured_schedule() -> Any:
+    minutes = conf.getint("likepion", "schedule_minutes", fallback=5)
+    # Counted from when the DAG is switched on, not from the full hour: not everybody's pull comes at once.
+    return timedelta(minutes=minutes) if minutes else PartitionedAtRuntime()
+
+
+def _make_tasks(likepion_conn_id: str, pool: str, notifier: Any, known_conf: list[str]) -> None:
+    pull = PullSecondaryTasksOperator(
+        task_id="pull_tasks",
+        likepion_conn_id=likepion_conn_id,
+        limit="{{ params.limit }}",
+        # A run's partition key, where it has one, is the group.
+        # Quoted, or a group called 123 would be rendered to a number.
+        group_id="{{ '%r' | format(params.group_id or dag_run.partition_key) }}",
+        domains="{{ params.domains }}",
+        account_ids="{{ params.account_ids }}",
+        resend="{{ params.resend and not params.dry_run }}",
+        look_only="{{ params.dry_run }}",
+        leave_out=f"{{{{ [] if params.assist else {ASSISTED} }}}}",
+        wait_task_id=WAIT,
+        report_task_id="report",
+        known_conf=known_conf,
+    )
+    claim = ClaimAccountsOperator(
+        task_id="claim_accounts",
+        likepion_conn_id=likepion_conn_id,
+        tasks=_value_of(pull),
+        batch_size="{{ params.batch_size }}",
+    )
+
+    @task_group
+    def import_batch(batch: dict[str, Any]) -> None:
+        name = "{{ task.batch['name'] }}"
+        wait = LinkRssSensor(
+            task_id="wait_for_link_rss", likepion_conn_id=likepion_conn_id, batch=batch, map_index_template=name
+        )
+        import_rss = ImportRssOperator(
+            task_id="import_rss",
+            likepion_conn_id=likepion_conn_id,
+            batch=batch,
+            look_only="{{ params.dry_run }}",
+            wait_task_id=WAIT,
+            # The sensor is left out where nothing waits.
+            trigger_rule="none_failed",
+            map_index_template=name,
+            pool=pool,
+        )
+        insert_links = InsertLinksOperator(
+            task_id="insert_links",
+            likepion_conn_id=likepion_conn_id,
+            batch=batch,
+            import_task_id="import_batch.import_rss",
+            look_only="{{ params.dry_run }}",
+            # What an import found before it failed is in the journal, and is reported.
+            trigger_rule="all_done",
+            assist="{{ params.assist }}",
+            map_index_template=name,
+        )
+        wait >> import_rss >> insert_links
+
+        ask = AskPersonOperator(
+            task_id="ask_person",
+            likepion_conn_id=likepion_conn_id,
+            batch=batch,
+            import_task_id="import_batch.import_rss",
+            assist="{{ params.assist }}",
+            map_index_template=name,
+        )
+        answered = _value_of(ask)
+        import_assisted = ImportRssOperator(
+            task_id="import_assisted",
+            likepion_conn_id=likepion_conn_id,
+            batch=answered,
+            map_index_template=name,
+            pool=pool,
+        )
+        insert_assisted = InsertLinksOperator(
+            task_id="insert_assisted",
+            likepion_conn_id=likepion_conn_id,
+            batch=answered,
+            import_task_id="import_batch.import_assisted",
+            map_index_template=name,
+        )
+        import_rss >> ask >> import_assisted >> insert_assisted
+
+    report = LikepionReportOperator(
+        task_id="report",
+        likepion_conn_id=likepion_conn_id,
+        trigger_rule="all_done",
+        assist="{{ params.assist }}",
+        retries=0,
+        on_failure_callback=notifier,
+    )
+    import_batch.expand(batch=claim.output) >> report
+
+
+def _value_of(task: BaseOperator) -> Any:
+    """What a task will return; where it is handed on, it has that value's type."""
+    return task.output
+
+
+def _params() -> dict[str, Param]:
+    return {
+        "limit": Param(
+            200,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="Limit",
+            description="How many accounts to pull; also where a group, domains or accounts are looked for among them.",
+        ),
+        "group_id": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^\S{1,64}$",
+            title="Group",
+            description="Take this group's accounts that are not done. What comes beside is left to the next run.",
+        ),
+        "domains": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"},
+            title="Domains",
+            description="Take the accounts of these platforms only, e.g. anchor.fm; one per line.",
+        ),
+        "account_ids": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^\S{1,64}$"},
+            title="Accounts",
+            description="Take these accounts, even such as were set aside after failures; one id per line.",
+        ),
+        "batch_size": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=1000,
+            title="Batch size",
+            description="Accounts per mapped task. Empty: as many as keep the grid readable; 1: one task per account.",
+        ),
+        "resend": Param(
+            False,
+            type="boolean",
+            title="Send again",
+            description="You have seen that the manager lost links which it had confirmed: send those of this group or "
+            "of these accounts again. Only accounts that the manager hands out again are taken.",
+        ),
+        "assist": Param(
+            False,
+            type="boolean",
+            title="Assist",
+            description="Where a platform takes the feed from a person only, ask for it in this run: under Required "
+            "actions, with what to do. Unanswered for 14 minutes, the accounts are let go.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Look at feeds and platforms, but import nothing and send nothing.",
+        ),
+    }
