@@ -66,6 +66,8 @@ def tell(journal: Journal, now: Moment, *, turn: int) -> None:
     deliver(journal, delivered, "https://tide.example/0", dataclasses.replace(now, at=now.at - timedelta(days=1)))
     group, domain = ("group", "tide.example") if not turn else ("group", "moon.example")
     tasks = [SecondaryTask(key.account_id, key.request_id, group, domain) for key in keys]
+    if turn:
+        tasks[-1] = dataclasses.replace(tasks[-1], group_id="theirs")
     lease = Lease.granted(dataclasses.replace(now, at=now.at - timedelta(seconds=turn)))
     journal.submissions.note(tasks, "run", now.at, pulled=True)
     journal.claims.grant("run", dict.fromkeys(keys[:7], lease))
@@ -100,8 +102,12 @@ def deliver(journal: Journal, key: PostAccount, url: str, now: Moment) -> None:
     journal.links.end_send(key, journal.links.begin_send(key, "holder", [url], now), [Record(url, True)], now.at)
 
 
-def first_of(journal: Journal, state: LinkState) -> Any:
-    return journal.links.listed(state=state)[0]
+def settle(journal: Journal, link_id: int, times: Times) -> Any:
+    """What becomes of a link that may be anybody's."""
+    try:
+        return journal.settling.settle(link_id, is_there=True, who="somebody", note="", at=times.now.at)
+    except BadRequest as error:
+        return str(error)
 
 
 def send(journal: Journal, times: Times) -> Any:
@@ -137,7 +143,7 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
         j.submissions.account_ids(group_id="group", limit=100),
         j.submissions.account_ids(domains=["tide.example", "moon.example"], limit=100),
     ],
-    "submissions.known_groups": lambda j, t: j.submissions.known_groups(["group", "none"]),
+    "submissions.known_groups": lambda j, t: j.submissions.known_groups(["group", "theirs"]),
     "links.prepare": lambda j, t: [
         j.links.prepare(key, [*episodes(URLS), ("new", "https://tide.example/new")], t.later.at, once_per_account=each)
         for key, each in zip(KEYS, [True, False] * 4, strict=True)
@@ -185,9 +191,7 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
     ],
     "settling.presumable": lambda j, t: j.settling.presumable([], t.later.at),
     "settling.presume": lambda j, t: [j.settling.presume(key, t.later.at) for key in KEYS],
-    "settling.settle": lambda j, t: j.settling.settle(
-        first_of(j, LinkState.UNKNOWN).id, is_there=True, who="somebody", note="", at=t.now.at
-    ),
+    "settling.settle": lambda j, t: [settle(j, link_id, t) for link_id in range(1, 40)],
     "settling.resend": lambda j, t: j.settling.resend(KEYS, t.later.at, "somebody", t.later.at),
     "settling.forgive": lambda j, t: j.settling.forgive(KEYS, t.later.at),
     "settings.pace": lambda j, t: j.settings.pace(),

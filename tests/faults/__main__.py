@@ -47,6 +47,11 @@ def play_models(args: argparse.Namespace) -> None:
     play_walks(args)
 
 
+def play_managers(args: argparse.Namespace) -> None:
+    """The steps again, for two managers with equal ids that share a journal."""
+    campaign("managers", model.TwoManagers, model.FIGURES, args.examples, args.seed)
+
+
 def play_walks(args: argparse.Namespace) -> None:
     """Long stories of two accounts."""
     moments.FIGURES.clear()
@@ -143,6 +148,7 @@ PARTS = {
     "workers": kill_workers,
     "airflow": kill_in_airflow,
     "models": play_models,
+    "managers": play_managers,
     "rules": take_rules_away,
     "year": let_a_year_pass,
 }

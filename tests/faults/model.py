@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import shutil
 import tempfile
@@ -25,6 +26,7 @@ from likepion_provider.journal import Journal
 from likepion_provider.manager.protocol import Answer, Endpoint, Request
 from likepion_provider.models import LinkState, PostAccount, SecondaryTask
 from likepion_provider.platforms import Job
+from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.intake import Choice, Intake
 from tests.clocks import VirtualClock
 from tests.fakes import DOMAIN, Crash, InProcessClient, Worker, fresh_journal, small_manager
@@ -50,6 +52,8 @@ FAULTS = (
     "429",
     "400",
 )
+#: The address of a copy of the manager.
+SECOND = "https://staging.example"
 RUNS = ("run-1", "run-2")
 CHOICES = (
     Choice(account_ids=("account-0",)),
@@ -100,34 +104,39 @@ class Faults(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="likepion-faults-"))
         self.loop = asyncio.new_event_loop()
         self.clock = VirtualClock()
+        self.rng, self.restless = random.Random(0), 0.0
+        self.tasks: dict[str, list[SecondaryTask]]
+        self._work_for(fresh_journal(self.folder))
+        FIGURES["examples"] += 1
+
+    def _work_for(self, journal: Journal) -> None:
+        """Be about a manager of its own, with everything that belongs to it."""
         self.manager = small_manager(self.clock, ACCOUNTS, POSTS)
         self.manager.set_link_rss("post-1", "")
-        self.worker = Worker(self.manager, fresh_journal(self.folder), self.clock)
+        self.worker = Worker(self.manager, journal, self.clock)
         self.worker.episodes = EPISODES
-        self.worker.platform.on_submit = self._submitted
+        self.worker.platform.on_submit = functools.partial(self._submitted, self.manager)
+        self.stranger = Stranger(self.manager)
         self.worker.client = BesideClient(self.manager, "ours")
-        self.worker.client.others_move = self._others_move
-        self.tasks: dict[str, list[SecondaryTask]] = {run: [] for run in RUNS}
+        self.worker.client.others_move = functools.partial(self._others_move, self.stranger)
+        self.tasks = {run: [] for run in RUNS}
         self.feeds: dict[str, str] = {}
         self.broken: list[str] = []
-        self.stranger = Stranger(self.manager)
-        self.rng, self.restless = random.Random(0), 0.0
-        FIGURES["examples"] += 1
 
     @initialize(seed=st.integers(0, 2**32), restless=st.sampled_from((0.0, 0.05, 0.2, 0.5)))
     def a_stranger_moves(self, seed: int, restless: float) -> None:
         self.rng, self.restless = random.Random(seed), restless
 
-    def _others_move(self) -> None:
+    def _others_move(self, stranger: Stranger) -> None:
         while self.restless and self.rng.random() < self.restless:
-            self.stranger.step(self.rng)
+            stranger.step(self.rng)
 
     @property
     def served_by_strangers(self) -> set[str]:
         return {account_id for _, account_id in self.stranger.served}
 
-    def _submitted(self, job: Job) -> None:
-        holder = self.manager.holders().get(job.task.account_id)
+    def _submitted(self, manager: SandboxManager, job: Job) -> None:
+        holder = manager.holders().get(job.task.account_id)
         if holder != "ours":
             # Raised here, it would pass for a defect of the importer.
             self.broken.append(f"submitted {job.task.account_id} to the platform while the claim is {holder!r}'s")
@@ -326,6 +335,15 @@ class Faults(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            self._come_to_rest()
+        finally:
+            self.worker.journal.database.close()
+            self.loop.close()
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self.folder)
+
+    def _come_to_rest(self) -> None:
+        try:
             self._heal()
             self.no_url_is_stored_twice()
             self.nothing_is_written_without_a_valid_claim()
@@ -336,10 +354,6 @@ class Faults(RuleBasedStateMachine):
             FIGURES["rows"] += len(self.manager.rows)
             FIGURES["lost"] += 0
             FIGURES["duplicates"] += len(self.manager.duplicates())
-            self.worker.journal.database.close()
-            self.loop.close()
-            with contextlib.suppress(OSError):
-                shutil.rmtree(self.folder)
 
     def _heal(self) -> None:
         """Nothing fails any more, the clock is right, the stranger is gone, and runs come and go."""
@@ -382,3 +396,52 @@ class Faults(RuleBasedStateMachine):
     def _story(self, account_id: str) -> list[str]:
         links = [each for each in self.worker.journal.links.listed(limit=1000) if each.key.account_id == account_id]
         return [f"{each.url} {each.state.value} {each.evidence}" for each in links]
+
+
+class TwoManagers(Faults):
+    """Two managers with equal ids in one journal. Each has a queue, runs, faults and a stranger of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = self._aside()
+        self._work_for(Journal(self.worker.journal.database.of(SECOND)))
+        self._second = first
+
+    def _aside(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("manager", "worker", "stranger", "tasks", "feeds", "broken")}
+
+    @rule()
+    def the_other_has_its_turn(self) -> None:
+        other, self._second = self._second, self._aside()
+        vars(self).update(other)
+
+    @rule(
+        run=st.sampled_from(RUNS),
+        after_s=st.sampled_from((0, 901)),
+        faults=st.lists(st.sampled_from(("", *FAULTS)), max_size=3),
+    )
+    def both_run_at_once(self, run: str, after_s: int, faults: list[str]) -> None:
+        """Of the same name, too, and in one event loop."""
+        self.clock.advance(after_s)
+        for fault in faults:
+            self.worker.client.fail(Endpoint.INSERT, fault)
+        other = self._second["worker"]
+        other.journal = Journal(other.journal.database)
+
+        async def whole(worker: Worker, feeds: dict[str, str]) -> None:
+            intake = worker.intake(run)
+            tasks = await intake.pull(100)
+            await worker.batch(run, feeds=feeds | intake.feeds, collect_timeout_s=5).run(tasks)
+            await worker.delivery(run).run(tasks)
+
+        async def both() -> None:
+            await asyncio.gather(whole(self.worker, self.feeds), whole(other, self._second["feeds"]))
+
+        self._do(both())
+
+    def teardown(self) -> None:
+        try:
+            self._come_to_rest()
+            self.the_other_has_its_turn()
+        finally:
+            super().teardown()

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from likepion_provider.journal import Journal
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import link
 from likepion_provider.models import LinkState, PostAccount
 from likepion_provider.sandbox.manager import StoredRow
@@ -78,6 +79,6 @@ def left_open(journal: Journal, stored: Collection[StoredRow]) -> list[PostAccou
 def _by_key(journal: Journal) -> dict[PostAccount, list[Any]]:
     found: defaultdict[PostAccount, list[Any]] = defaultdict(list)
     with journal.database.reading() as connection:
-        for row in connection.execute(select(link)):
+        for row in connection.execute(select(link).where(of_manager(link))):
             found[PostAccount(row.request_id, row.account_id)].append(row)
     return found

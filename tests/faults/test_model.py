@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-from tests.faults.model import Faults
+from tests.faults.model import Faults, TwoManagers
 
-TestFaults = Faults.TestCase
-TestFaults.settings = settings(
+SHORT = settings(
     max_examples=15,
     stateful_step_count=15,
     deadline=None,
@@ -15,3 +14,9 @@ TestFaults.settings = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+
+TestFaults = Faults.TestCase
+TestFaults.settings = SHORT
+
+TestTwoManagers = TwoManagers.TestCase
+TestTwoManagers.settings = SHORT

@@ -30,6 +30,7 @@ DAGS = Path(__file__).parents[2] / "dags"
 RUN_TIMEOUT_S = 240.0
 DAG_BY_HAND = "likepion_by_hand"
 DAG_IMPATIENT = "likepion_impatient"
+DAG_SECOND, SECOND_CONN_ID = "likepion_second", "likepion_second"
 #: A backfill needs a schedule; a DAG that is switched on runs once, and then not while tests do.
 A_YEAR = str(365 * 24 * 60)
 #: A DAG of its own for the example in each docstring, and one that waits in a worker.
@@ -164,25 +165,22 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 120) -> None:
         time.sleep(0.3)
 
 
-def variant(*changes: tuple[str, str]) -> str:
-    """The DAG with some words replaced."""
-    text = (DAGS / "likepion_podcast_secondary.py").read_text(encoding="utf-8")
-    for old, new in changes:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
+#: The DAG under another name without a schedule, which a partition key needs; one that asks a person only briefly and
+#: tries a task again at once; and one of another manager.
+VARIANTS = f"""
+from datetime import timedelta
 
+from airflow.sdk import PartitionedAtRuntime
 
-#: The DAG under another name without a schedule, which a partition key needs; and one that asks a person only briefly
-#: and tries a task again at once.
-VARIANTS = {
-    DAG_BY_HAND: [('conf.getint("likepion", "schedule_minutes", fallback=5)', "0")],
-    DAG_IMPATIENT: [
-        ('conf.getint("likepion", "schedule_minutes", fallback=5)', "0"),
-        ('task_id="ask_person",', 'task_id="ask_person", response_timeout=timedelta(seconds=2),'),
-        ('"retry_delay": timedelta(seconds=20)', '"retry_delay": timedelta(seconds=1)'),
-    ],
-}
+from likepion_provider.dag import likepion_dag
+
+by_hand = likepion_dag({DAG_BY_HAND!r}, schedule=PartitionedAtRuntime())
+impatient = likepion_dag(
+    {DAG_IMPATIENT!r}, schedule=PartitionedAtRuntime(), default_args={{"retry_delay": timedelta(seconds=1)}}
+)
+impatient.get_task("import_batch.ask_person").response_timeout = timedelta(seconds=2)
+second = likepion_dag({DAG_SECOND!r}, likepion_conn_id={SECOND_CONN_ID!r}, schedule=None)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -192,9 +190,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     dags.mkdir(parents=True)
     for path in DAGS.glob("*.py"):
         shutil.copy(path, dags)
-    for name, changes in VARIANTS.items():
-        text = variant(*changes, ('dag_id="likepion_podcast_secondary"', f'dag_id="{name}"'))
-        (dags / f"{name}.py").write_text(text, encoding="utf-8")
+    (dags / "variants.py").write_text(VARIANTS, encoding="utf-8")
     (dags / "small.py").write_text(SMALL_DAGS, encoding="utf-8")
     port = free_port()
     environment = airflow_environment(home, dags, port) | {

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from likepion_provider.journal import database
+from tests.owned import guard
 
 
 @pytest.fixture(autouse=True)
 def _journals_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process keeps its journals open; a test must not: Python 3.13 warns of each one that is left."""
+    guard(monkeypatch)
     opened: list[database.Database] = []
     prepare = database.Database.__init__
 

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
 from likepion_provider.hooks import connections
 from likepion_provider.hooks.address import address_of
+from tests import MANAGER
 
 
 def connection(**fields: Any) -> Connection:
@@ -93,13 +94,13 @@ async def test_a_sqlite_journal_is_refused_under_a_distributed_executor(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
     with pytest.raises(JournalUnusable, match="SQLite journal cannot be shared") as error:
-        connections.journal_of(connections.find("likepion_journal"))
+        connections.journal_of(connections.find("likepion_journal"), MANAGER)
     assert "likepion_journal" in error.value.advice
 
 
 async def test_the_local_executor_takes_a_sqlite_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
-    assert (connections.journal_of(connections.find("likepion_journal"))).links.listed() == []
+    assert (connections.journal_of(connections.find("likepion_journal"), MANAGER)).links.listed() == []
 
 
 def test_a_postgres_connection_becomes_the_journals_url() -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.hooks import connections
+from tests import MANAGER
 
 
 def given(uri: str) -> Connection:
@@ -41,7 +42,7 @@ def test_an_absolute_path_is_that_file(tmp_path: Path, monkeypatch: pytest.Monke
         given(f"sqlite:///{path}".replace(" ", "%20")),
         Connection(conn_id="likepion_journal", conn_type="sqlite", host=str(path)),
     ):
-        journal = connections.journal_of(connection)
+        journal = connections.journal_of(connection, MANAGER)
         assert journal.database.engine.url.database == str(path)
     assert path.exists()
 
@@ -69,7 +70,7 @@ def test_a_file_that_is_another_in_every_folder_is_refused(uri: str) -> None:
 def test_the_executors_of_all_teams_count(executors: str, refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executors)
     if not refused:
-        connections.journal_of(None)
+        connections.journal_of(None, MANAGER)
         return
     with pytest.raises(JournalUnusable, match=f"the machines of {refused}$"):
-        connections.journal_of(None)
+        connections.journal_of(None, MANAGER)
