@@ -258,7 +258,7 @@ class Overview:
         one_by_one = (
             select(its_day, submission.c.domain, func.count())
             .select_from(submission)
-            .join(link, same_key(link, submission))
+            .join(link, _LINKS_OF_EACH)
             .where(of_manager(submission), day >= since.isoformat(), day != first)
             .where(state_within_key(link) == LinkState.STORED)
             .where(its_day >= since.isoformat())
@@ -306,6 +306,11 @@ _UNKNOWN = select(
     *(func.coalesce(submission.c.group_id, ""), func.coalesce(submission.c.label, "")),
     *(link.c.sent_at, link.c.sends, link.c.evidence, submission.c.pulled_at),
 ).select_from(link)
+#: No index of submissions has these expressions. SQLite would rather read every link, and look up its submission.
+_LINKS_OF_EACH = and_(
+    link.c.manager_id == submission.c.manager_id,
+    *(ours == theirs.concat("") for ours, theirs in zip(key_columns(link), _KEY, strict=True)),
+)
 _REFUSAL = select(link.c.evidence).where(of_key(link), state_within_key(link) == LinkState.REFUSED).limit(1)
 
 

@@ -332,8 +332,7 @@ def _may_be_sent(state: ColumnElement[Any]) -> ColumnElement[bool]:
     return or_(state == LinkState.PREPARED, and_(state == LinkState.REFUSED, link.c.sends < MAX_SENDS))
 
 
-# Not distinct(): SQLite would rather read every link in order than those few.
-_BEING_SENT = select(*_KEY).where(of_manager(link), link.c.state == LinkState.SENDING)
+_BEING_SENT = select(*_KEY).where(of_manager(link), link.c.state == LinkState.SENDING).distinct()
 
 # Made once, as of_key() says why.
 _MORE_LINKS = (

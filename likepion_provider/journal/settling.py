@@ -76,7 +76,7 @@ class Settling:
         """
         stale = and_(of_manager(link), link.c.state == LinkState.SENDING, link.c.sent_at <= _over_since(at))
         with self._database.writing() as connection:
-            return park(connection, {*read_keys(connection, select(*_KEY).where(stale))}, stale, at)
+            return park(connection, read_keys(connection, select(*_KEY).where(stale).distinct()), stale, at)
 
     def reappeared(self, pulled: Collection[PostAccount], pulled_at: datetime) -> tuple[int, set[PostAccount]]:
         """Draw the conclusion from accounts that the manager handed out: they have no row for their post (inferred).

@@ -96,8 +96,11 @@ def test_an_older_worker_goes_on_where_the_newer_schema_only_adds(journal_url: s
     started_now = database.Database(journal_url)
     work_again = Journal(started_now.of(MANAGER))
     assert [each.url for each in work_again.links.of_key(KEY)] == [URL]
+    query = "SELECT next1 FROM likepion_link WHERE likepion_link.manager_id = :manager"
     with new.reading() as connection:
-        assert connection.execute(text("SELECT next1 FROM likepion_link")).scalars().all() == ["by default"]
+        assert connection.execute(text(query), {"manager": old.of(MANAGER).manager_id}).scalars().all() == [
+            "by default"
+        ]
         assert connection.execute(text("SELECT version_num FROM likepion_journal_version")).scalar() == "next1"
     for each in (old, new, started_now):
         each.close()

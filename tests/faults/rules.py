@@ -14,6 +14,7 @@ from likepion_provider.clock import Moment
 from likepion_provider.journal import claims, links, settling
 from likepion_provider.journal.claims import HANDED_OVER, Claim, Claims, Reserved
 from likepion_provider.journal.keys import among, key_columns, read_keys
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import claim, link
 from likepion_provider.journal.tally import state_within_key
 from likepion_provider.manager.client import ManagerClient
@@ -104,7 +105,9 @@ def adopted_claims_are_not_marked() -> contextlib.AbstractContextManager[Any]:
 
     def careless(self: Claims, _: str, most: int, now: Moment) -> list[PostAccount]:
         with self._database.reading() as connection:
-            rows = map(Claim._make, connection.execute(select(claim).where(claim.c.scope == HANDED_OVER)))
+            columns = [claim.c[name] for name in Claim._fields]
+            handed_over = select(*columns).where(of_manager(claim), claim.c.scope == HANDED_OVER)
+            rows = map(Claim._make, connection.execute(handed_over))
             return [row.key for row in rows if row.lease.holds(now)][:most]
 
     return mock.patch.object(Claims, "adopt", careless)

@@ -70,7 +70,7 @@ def test_a_file_that_is_another_in_every_folder_is_refused(uri: str) -> None:
 def test_the_executors_of_all_teams_count(executors: str, refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executors)
     if not refused:
-        connections.journal_of(None, MANAGER)
+        connections.usable_journal_url(None)
         return
     with pytest.raises(JournalUnusable, match=f"the machines of {refused}$"):
-        connections.journal_of(None, MANAGER)
+        connections.usable_journal_url(None)

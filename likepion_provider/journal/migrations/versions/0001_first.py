@@ -51,15 +51,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "likepion_dag",
-        _manager(),
         sa.Column("dag_id", sa.String(250), primary_key=True),
+        _manager(),
         sa.Column("used_at", _TIME, nullable=False),
     )
     op.create_table(
         "likepion_submission",
-        _manager(),
         sa.Column("request_id", sa.String(64), primary_key=True),
         sa.Column("account_id", sa.String(64), primary_key=True),
+        _manager(),
         _text("group_id", 64, None),
         _text("domain", 255, None),
         _text("label", 320, None),
@@ -93,7 +93,7 @@ def upgrade() -> None:
         sa.Column("submitted_at", _TIME),
         sa.Column("updated_at", _TIME, nullable=False),
     )
-    op.create_index("likepion_submission_account", "likepion_submission", ["manager_id", "account_id"])
+    op.create_index("likepion_submission_account", "likepion_submission", ["account_id", "manager_id"])
     for name, columns in (
         ("group", ["group_id", "standing", "links", "stored"]),
         ("domain", ["domain", "standing"]),
@@ -103,11 +103,11 @@ def upgrade() -> None:
         ("run", ["run_id", "map_index"]),
         ("delivered", ["delivered_on", "delivered_first", "domain", "stored"]),
     ):
-        op.create_index(f"likepion_submission_{name}", "likepion_submission", ["manager_id", *columns])
+        op.create_index(f"likepion_submission_{name}", "likepion_submission", [*columns, "manager_id"])
     op.create_table(
         "likepion_claim",
-        _manager(),
         sa.Column("account_id", sa.String(64), primary_key=True),
+        _manager(),
         _text("request_id", 64, None),
         _text("scope", 512),
         _text("holder", 64),
@@ -116,7 +116,7 @@ def upgrade() -> None:
         _text("boot_id", 64),
         sa.Column("boot_expires_s", sa.Float, nullable=False, server_default="0"),
     )
-    op.create_index("likepion_claim_scope", "likepion_claim", ["manager_id", "scope", "account_id"])
+    op.create_index("likepion_claim_scope", "likepion_claim", ["scope", "manager_id"])
     op.create_table(
         "likepion_link",
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
@@ -133,14 +133,14 @@ def upgrade() -> None:
         sa.Column("presumed", sa.Boolean, nullable=False, server_default=sa.false()),
         _text("evidence"),
         sa.Column("updated_at", _TIME, nullable=False),
-        sa.UniqueConstraint("manager_id", "account_id", "request_id", "url_sha256", name="likepion_link_once"),
+        sa.UniqueConstraint("account_id", "request_id", "url_sha256", "manager_id", name="likepion_link_once"),
     )
-    op.create_index("likepion_link_state", "likepion_link", ["manager_id", "state", "sent_at"])
+    op.create_index("likepion_link_state", "likepion_link", ["state", "sent_at", "manager_id"])
     op.create_table(
         "likepion_failure",
-        _manager(),
         sa.Column("request_id", sa.String(64), primary_key=True),
         sa.Column("account_id", sa.String(64), primary_key=True),
+        _manager(),
         _text("note", default=None),
         _text("state", 16, None),
         _text("send_id", 64),
@@ -148,8 +148,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "likepion_setting",
-        _manager(),
         sa.Column("name", sa.String(64), primary_key=True),
+        _manager(),
         _text("value", default=None),
     )
 
