@@ -13,7 +13,7 @@ from playwright.sync_api import Error, Page, Route, expect
 
 from likepion_provider import DAG_ID
 from likepion_provider.board.questions import Overview
-from likepion_provider.journal import open_journal
+from likepion_provider.journal import Journal, open_journal
 from tests.browser.conftest import PATIENCE_MS, board_of, open_trigger_form
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
 from tests.unit.board.conftest import Story
@@ -231,3 +231,19 @@ def test_the_board_is_used_by_keyboard(airflow: Airflow, story: Story, enter: En
         ".filter(each => !each.ariaLabel && !each.labels?.length).length"
     )
     assert nameless == 0
+
+
+def test_several_managers_are_shown_one_at_a_time(airflow: Airflow, story: Story, enter: Enter) -> None:
+    page = enter("admin")
+    page.goto(f"{airflow.url}/likepion/")
+    expect(page.locator("#rows tr")).to_have_count(3)
+    expect(page.get_by_label("Manager")).to_be_hidden()
+    staging = Story(Journal(story.journal.database.of("https://staging.example")))
+    staging.account("fine")
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.get_by_label("Manager")).to_be_visible()
+    page.get_by_label("Manager").select_option("https://staging.example")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    page.reload()
+    expect(page.locator("#rows tr")).to_have_count(1)
+    expect(page.get_by_label("Manager")).to_have_value("https://staging.example")

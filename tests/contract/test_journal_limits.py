@@ -16,6 +16,7 @@ from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import failure, link, submission
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
@@ -202,4 +203,4 @@ def _deliver_earlier(journal: Journal, clock: VirtualClock, posts: int) -> None:
     ]
     with journal.database.writing() as connection:
         connection.execute(link.insert().values(state=LinkState.STORED.value), rows)
-        connection.execute(submission.update().values(links=10, stored=10))
+        connection.execute(submission.update().where(of_manager(submission)).values(links=10, stored=10))

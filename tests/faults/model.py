@@ -435,9 +435,14 @@ class TwoManagers(Faults):
             await worker.delivery(run).run(tasks)
 
         async def both() -> None:
-            await asyncio.gather(whole(self.worker, self.feeds), whole(other, self._second["feeds"]))
+            # One that fails leaves the other to its end: where it was cut would be another place each time.
+            runs = (whole(self.worker, self.feeds), whole(other, self._second["feeds"]))
+            await asyncio.gather(*runs, return_exceptions=True)
 
+        # The strangers share what draws their moves, so here they keep still.
+        restless, self.restless = self.restless, 0.0
         self._do(both())
+        self.restless = restless
 
     def teardown(self) -> None:
         try:
