@@ -44,6 +44,9 @@ def guard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "make_engine", guarded)
 
 
-def _require_names(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-    if tables := nameless(statement):
+def _require_names(
+    _connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _executemany: bool
+) -> None:
+    of_all = context is not None and context.execution_options.get("likepion_of_all")
+    if not of_all and (tables := nameless(statement)):
         raise AssertionError(f"no manager is named for {', '.join(tables)} in: {statement}")

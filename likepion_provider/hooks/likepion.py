@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from likepion_provider.hooks.connections import (
     manager_address,
     scope_of,
 )
+from likepion_provider.hooks.marks import marked
 from likepion_provider.hooks.masking import mask
 from likepion_provider.manager import protocol
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
@@ -226,9 +228,12 @@ class LikepionHook(HttpHook):
             context = get_current_context()
         except RuntimeError:
             scope = run_id = NO_RUN
+            leaves_marks: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         else:
             scope, run_id = scope_of(context), context["dag_run"].run_id
-        return self._run(lambda manager: work(Once(manager, journal, SYSTEM_CLOCK, scope, run_id)))
+            leaves_marks = marked(journal)
+        with leaves_marks:
+            return self._run(lambda manager: work(Once(manager, journal, SYSTEM_CLOCK, scope, run_id)))
 
     def _run(self, work: Callable[[ManagerClient], Coroutine[Any, Any, T]]) -> T:
         """Do something with a client."""

@@ -17,6 +17,7 @@ from likepion_provider.journal.database import Database, open_database
 from likepion_provider.journal.failures import Failures
 from likepion_provider.journal.links import Link, Links, Prepared, Sending
 from likepion_provider.journal.managers import KnownManager, Managers
+from likepion_provider.journal.marks import Marks
 from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.settling import Settling
 from likepion_provider.journal.submissions import Submission, Submissions, TaskName
@@ -55,6 +56,7 @@ class Journal:
         self.settling = Settling(database)
         self.settings = Settings(database)
         self.managers = Managers(database)
+        self.marks = Marks(database)
 
     async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a writing method off the event loop; it is committed when this returns.

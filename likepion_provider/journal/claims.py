@@ -7,6 +7,7 @@ earlier one, should it still live, fails at its next write.
 The claim rule: an account is claimed without a pull only (a) while a claim of ours on it still holds and no insert was
 begun under it, or (b) where the manager has confirmed a record of the account for the post, since such an account is
 handed out to nobody. Everything else comes from a pull. :meth:`Claims.reserve` is where all such claims pass.
+While the journal is known to be restored or lost, (b) waits for a person: see :mod:`~likepion_provider.journal.marks`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, put_absent, put_fresh
 from likepion_provider.journal.keys import among, in_parts, key_columns, read_keys
+from likepion_provider.journal.marks import is_unaccepted
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import claim, failure, link
 from likepion_provider.journal.tally import state_within_key
@@ -101,6 +103,7 @@ class Claims:
         reserved = Reserved({}, set())
         over = Lease(now.at, now.boot_id, now.boot_s)
         with self._database.writing() as connection:
+            confirmed_counts = confirmed_counts and not is_unaccepted(connection)
             served = _served(connection, keys) if confirmed_counts else set()
             for key in _in_order(keys):
                 # A row that is not there cannot be locked: put one that is nobody's first.

@@ -32,6 +32,7 @@ from likepion_provider.journal.keys import (
     row_columns,
     same_key,
 )
+from likepion_provider.journal.marks import EVIDENCE
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import LONG_AGO, link, submission
 from likepion_provider.journal.tally import state_within_key, tally
@@ -96,7 +97,8 @@ class Links:
         """Put the episodes that are not there yet, each with one URL, and no URL twice.
 
         Where an episode has another URL by now and the old one may be stored, the old one stays. If it certainly is
-        not, the link takes the new URL, and the old one is never sent.
+        not, the link takes the new URL, and the old one is never sent. Of a doubted account, what is new to the
+        journal may be stored, and is parked.
 
         :param episodes: each episode's guid in the feed, and its URL as the platform spells it.
         :param once_per_account: leave out what may be stored for the account under another post.
@@ -109,10 +111,11 @@ class Links:
             todo = plan(key, known, listed)
             _supersede(connection, todo, at)
             new = 0
-            if put := [_row(key, episode, page, at) for episode, page in todo.new.items()]:
+            doubted = bool(todo.new) and bool(connection.execute(_DOUBTED, named(key)).scalar())
+            if put := [_row(key, episode, page, at, doubted=doubted) for episode, page in todo.new.items()]:
                 absent = put_absent(connection, link)
                 new = connection.execute(absent, put, execution_options={"preserve_rowcount": True}).rowcount
-            if todo.moved or todo.gone:
+            if todo.moved or todo.gone or doubted:
                 tally(connection, {key, *(each.key for each in todo.gone)}, at)
             elif new:
                 connection.execute(_MORE_LINKS, named(key) | {"new": new})
@@ -295,14 +298,15 @@ def _supersede(connection: Connection, todo: Plan, at: datetime) -> None:
         connection.execute(_TAKE_URL, moved)
 
 
-def _row(key: PostAccount, episode: str, page: Page, at: datetime) -> dict[str, Any]:
+def _row(key: PostAccount, episode: str, page: Page, at: datetime, *, doubted: bool) -> dict[str, Any]:
     return {
         "request_id": key.request_id,
         "account_id": key.account_id,
         "url_sha256": page.sha256,
         "url": page.url,
         "episode": episode,
-        "state": LinkState.PREPARED,
+        "state": LinkState.UNKNOWN if doubted else LinkState.PREPARED,
+        "evidence": EVIDENCE if doubted else "",
         "updated_at": at,
     }
 
@@ -335,6 +339,7 @@ def _may_be_sent(state: ColumnElement[Any]) -> ColumnElement[bool]:
 _BEING_SENT = select(*_KEY).where(of_manager(link), link.c.state == LinkState.SENDING).distinct()
 
 # Made once, as of_key() says why.
+_DOUBTED = select(submission.c.doubted).where(of_key(submission))
 _MORE_LINKS = (
     update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"), ask_after=LONG_AGO)
 )

@@ -14,6 +14,8 @@ from sqlalchemy import ColumnElement, FromClause, SmallInteger, bindparam
 
 #: What belongs to the journal itself.
 NOBODY = 0
+#: Execution options of the few statements that are about all managers' rows on purpose.
+OF_ALL = {"likepion_of_all": True}
 
 
 class _Current(threading.local):

@@ -122,7 +122,7 @@ STANDING = (
 #: Why a run asks about an account that no pull brings back, as :class:`~likepion_provider.journal.unfinished.Left`
 #: numbers it; 0 where it does not.
 LEFT = (
-    "CASE WHEN retired > 0 OR NOT (parked > 0 OR (stored + reported > 0"
+    "CASE WHEN retired > 0 OR (doubted > 0 AND stored + reported = 0) OR NOT (parked > 0 OR (stored + reported > 0"
     " AND (links > stored OR state IN ('submitting', 'submitted', 'in_review')))) THEN 0"
     " WHEN asked > 0 THEN 3"
     " WHEN stored + reported > 0 THEN 1"
@@ -201,6 +201,8 @@ submission = Table(
     Column("asked_since", UtcDateTime),
     Column("ask_after", UtcDateTime, nullable=False, server_default="1970-01-01 00:00:00+00:00"),
     Column("retired", Integer, nullable=False, server_default="0"),
+    # Whether more of it may be at the manager than the journal knows: see marks.py.
+    Column("doubted", Integer, nullable=False, server_default="0"),
     Column("left", Integer, Computed(LEFT, persisted=True), nullable=False),
     Column("standing", _words(Standing, 16), Computed(STANDING, persisted=True), nullable=False),
     Column("search", Text, Computed(SEARCH, persisted=True), nullable=False),
@@ -285,4 +287,21 @@ setting = Table(
     Column("name", Exact(64), primary_key=True),
     _of_manager(),
     Column("value", Exact(), nullable=False),
+)
+
+# Of the journal as a whole; what they are for is in marks.py.
+mark = Table(
+    "likepion_mark",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("journal", Exact(16), primary_key=True),
+    Column("token", Exact(16), primary_key=True),
+)
+
+restore = Table(
+    "likepion_restore",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("noticed_at", UtcDateTime, nullable=False),
+    Column("accepted_at", UtcDateTime),
 )

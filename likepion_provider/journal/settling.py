@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal import failures
@@ -97,9 +97,10 @@ class Settling:
                 put(connection, SETTLE_UNKNOWN, BY_HAND)
             if get(connection, SETTLE_UNKNOWN) == BY_HAND:
                 return 0, proof
+            _trust(connection, pulled)
             over = _over_since(pulled_at)
             silent = [row for key, rows in sent.items() if not confirmed[key] for row in rows]
-            absent = [row.id for row in silent if row.sent_at <= over and row.url]
+            absent = [row.id for row in silent if row.is_over(over) and row.url]
             evidence = f"handed out again at {_shown(pulled_at)}: was not stored"
             for part in in_parts(absent):
                 # Nothing is there, so the next insert counts as the account's first: see presumable().
@@ -178,7 +179,9 @@ class Settling:
         if not keys:
             return 0
         evidence = f"{who} at {_shown(at)}: send again although it was stored"
-        lost = and_(_state == LinkState.STORED, link.c.sent_at < sent_before)
+        # Without a time of sending, a person has said that it is stored, after the journal was restored.
+        went_out = or_(link.c.sent_at.is_(None), link.c.sent_at < sent_before)
+        lost = and_(_state == LinkState.STORED, went_out)
         again = update(link).where(_OF_KEY, lost, link.c.url != "").values(_filed(LinkState.PREPARED, evidence, at))
         with self._database.writing() as connection:
             changed = connection.execute(again, each_named(keys)).rowcount
@@ -216,7 +219,8 @@ class _Sent:
     state: LinkState
     send_id: str
     sends: int
-    sent_at: datetime
+    #: None where it may have been sent by what a restored journal has forgotten.
+    sent_at: datetime | None
     presumed: bool
     updated_at: datetime
     #: Empty where it was pruned.
@@ -226,6 +230,13 @@ class _Sent:
     def is_confirmed(self) -> bool:
         """Whether the manager, or a person, said that it is stored."""
         return self.state is LinkState.STORED and not self.presumed
+
+    def is_over(self, over: datetime) -> bool:
+        """Whether its last insert has ended, whatever became of it.
+
+        :param over: an insert that began until then has.
+        """
+        return self.sent_at is None or self.sent_at <= over
 
 
 _KEY = key_columns(link)
@@ -250,6 +261,12 @@ def _sent(
     return found
 
 
+def _trust(connection: Connection, keys: Collection[PostAccount]) -> None:
+    """Doubt accounts no longer: the manager has no row of them, so the journal knows all that there is."""
+    for part in among(submission, keys):
+        connection.execute(update(submission).where(part, submission.c.doubted > 0).values(doubted=0))
+
+
 def _has_more_to_come(connection: Connection, keys: Collection[PostAccount]) -> set[PostAccount]:
     """The accounts with links that are still to be sent, or of which more episodes may be listed."""
     under_way = submission.c.state.in_([state for state in ImportState if state.is_under_way])
@@ -263,7 +280,11 @@ def _has_more_to_come(connection: Connection, keys: Collection[PostAccount]) -> 
 def _is_one_first_insert(rows: Sequence[_Sent], over: datetime) -> bool:
     """Whether all of an account's sent links were in one insert and in none before it, which is over by now."""
     return len({row.send_id for row in rows}) == 1 and all(
-        row.sends == 1 and row.state in (LinkState.SENDING, LinkState.UNKNOWN) and row.sent_at <= over for row in rows
+        row.sends == 1
+        and row.state in (LinkState.SENDING, LinkState.UNKNOWN)
+        and row.sent_at is not None
+        and row.is_over(over)
+        for row in rows
     )
 
 

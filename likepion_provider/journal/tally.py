@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from likepion_provider.journal.keys import each_named, of_key, same_key
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import LONG_AGO, link, submission
 from likepion_provider.models import LinkState, PostAccount
 
@@ -30,6 +31,11 @@ def tally(connection: Connection, keys: Iterable[PostAccount], at: datetime) -> 
     rows = each_named(keys, {"at": at, "day": at.astimezone(timezone.utc).date().isoformat()})
     if rows:
         connection.execute(_TALLY, rows)
+
+
+def retally(connection: Connection, which: ColumnElement[bool]) -> None:
+    """File the numbers of many accounts after their links were filed as unknown: none of them was stored by that."""
+    connection.execute(update(submission).where(of_manager(submission), which).values(parked=_PARKED, refused=_REFUSED))
 
 
 def state_within_key(table: FromClause) -> ColumnElement[LinkState]:
@@ -48,6 +54,8 @@ def _number(*conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
 
 _state = state_within_key(link)
 _STORED = _number(_state == LinkState.STORED)
+_PARKED = _number(_state == LinkState.UNKNOWN)
+_REFUSED = _number(_state == LinkState.REFUSED)
 #: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _TALLY = (
     update(submission)
@@ -55,8 +63,8 @@ _TALLY = (
     .values(
         links=_number(),
         stored=_STORED,
-        parked=_number(_state == LinkState.UNKNOWN),
-        refused=_number(_state == LinkState.REFUSED),
+        parked=_PARKED,
+        refused=_REFUSED,
         delivered_first=case(
             (and_(submission.c.stored < _STORED, submission.c.delivered_first == ""), bindparam("day")),
             else_=submission.c.delivered_first,

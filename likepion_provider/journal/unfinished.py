@@ -15,6 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.keys import each_named, key_columns, of_key, read_keys
+from likepion_provider.journal.marks import is_unaccepted
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import LONG_AGO, submission
 from likepion_provider.models import PostAccount
@@ -85,7 +86,9 @@ class Unfinished:
 
 
 def due(connection: Connection, why: Left, limit: int, at: datetime) -> list[PostAccount]:
-    """See :meth:`Unfinished.due`."""
+    """See :meth:`Unfinished.due`; nobody's turn it is while the journal is known to be restored or lost."""
+    if is_unaccepted(connection):
+        return []
     return read_keys(connection, _DUE.limit(limit).where(submission.c.left == int(why), submission.c.ask_after <= at))
 
 

@@ -19,6 +19,7 @@ from likepion_provider.hooks.connections import (
     journal_of,
     manager_address,
 )
+from likepion_provider.hooks.marks import marked
 from likepion_provider.hooks.masking import mask_at_once
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.models import SecondaryTask
@@ -52,8 +53,9 @@ class LikepionOperator(BaseAsyncOperator):
         """Prepare, work, conclude; what goes wrong is said in Airflow's terms."""
         with airflow_errors():
             self.prepare(context)
-            # Airflow's event loop, with the task's timeout, around aexecute().
-            result = super().execute(context)  # type: ignore[no-untyped-call]
+            with marked(self._journal):
+                # Airflow's event loop, with the task's timeout, around aexecute().
+                result = super().execute(context)  # type: ignore[no-untyped-call]
             return self.conclude(context, result)
 
     async def aexecute(self, context: Context) -> Any:

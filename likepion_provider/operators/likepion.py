@@ -65,7 +65,8 @@ class PullSecondaryTasksOperator(LikepionOperator):
     :param look_only: a dry run: of what was asked for, take only what a claim of ours holds already.
     :param leave_out: ids of tasks that this run does without; they are skipped before they are mapped, at no cost.
     :param wait_task_id: a sensor that waits for feeds; it is left out too where every feed is set.
-    :param report_task_id: the report, which still runs where something was asked for and nothing is to be had.
+    :param report_task_id: the report, which still runs where something was asked for and nothing is to be had, and
+        where the journal was restored or lost.
     :param known_conf: the keys that a run's conf may have; another one fails the run, since a key that is misspelled
         would pull everything. None allows any.
     :return: the accounts' public fields, for :class:`ClaimAccountsOperator`; credentials stay behind.
@@ -209,11 +210,12 @@ class PullSecondaryTasksOperator(LikepionOperator):
         return rows
 
     def _needless(self, tasks: Sequence[SecondaryTask]) -> list[str]:
-        """The tasks that this run does without: all where no account is worked, but for the report of a choice."""
+        """The tasks that this run does without: all where no account is worked, but for a report that says why."""
         if not tasks:
             self.log.info("Nothing to do")
             below = set(self.get_flat_relative_ids(upstream=False)) if self.has_dag() else set()  # type: ignore[no-untyped-call]
-            return sorted(below - {self.report_task_id} if self._intake.refusals else below)
+            says = self._intake.refusals or self._journal.marks.unaccepted()
+            return sorted(below - {self.report_task_id} if says else below)
         # A run with assist leaves nothing out.
         needless = [*names("leave_out", self.leave_out or None)]
         if self.wait_task_id and all(task.feed_ready for task in tasks):

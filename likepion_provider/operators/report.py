@@ -10,8 +10,11 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, airflow_errors, journal_for
+from likepion_provider.hooks.marks import leave_mark
 from likepion_provider.hooks.values import flag
+from likepion_provider.journal.marks import REMEDY
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
 from likepion_provider.operators.context import instance_of, left_by_all, state_of, states_of
@@ -45,7 +48,8 @@ class LikepionReportOperator(BaseOperator):
     :param assist: whether the run asks; False by default.
     :param likepion_conn_id: the connection of type ``likepion`` that the run worked with.
     :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, those
-        that were asked for and ``not_taken`` with the reason, and all of it as ``text`` for a message.
+        that were asked for and ``not_taken`` with the reason, what is wrong with the ``journal``, and all of it as
+        ``text`` for a message.
     """
 
     template_fields: Sequence[str] = ("assist", "likepion_conn_id")
@@ -85,13 +89,14 @@ class LikepionReportOperator(BaseOperator):
             assisted = flag("assist", self.assist)
         reports = self._gather(context, assisted=assisted)
         not_taken: list[dict[str, str]] = instance_of(context).xcom_pull(self.pull_task_id, key=NOT_TAKEN) or []
-        summary = summarise(reports, not_taken)
+        summary = summarise(reports, not_taken, self._doubts())
         self.log.info("Accounts of this run\n%s", table(reports))
         for each in not_taken:
             account_id = f" ({each['account_id']})" if each["account_id"] else ""
             self.log.info("Not taken: %s%s, %s", each["name"], account_id, each["reason"])
         self._note_pace(reports)
         instance_of(context).xcom_push("summary", summary)
+        self._require_trusted_journal(summary)
         self._require_nothing_to_do(summary)
         self._require_upstream(context)
         return summary
@@ -132,6 +137,26 @@ class LikepionReportOperator(BaseOperator):
             lapsed = sum(each.outcome is Outcome.LEASE_LOST for each in reports)
             with airflow_errors():
                 journal_for(self.likepion_conn_id).settings.note_pace(len(reports), lapsed)
+
+    def _doubts(self) -> str:
+        """What is wrong with the journal as a whole, and what to do; empty where nothing is."""
+        try:
+            journal = journal_for(self.likepion_conn_id)
+            leave_mark(journal)
+            restored = journal.marks.unaccepted()
+        except LikepionError as error:
+            # The task that could do nothing without it has said so.
+            self.log.warning("The journal cannot be asked: %s", error.advice)
+            return ""
+        return f"{restored.message}. {REMEDY}" if restored else ""
+
+    def _require_trusted_journal(self, summary: Mapping[str, Any]) -> None:
+        """Red until a person has accepted a journal that was restored or lost.
+
+        :raises AirflowFailException: it says what to do.
+        """
+        if summary["journal"]:
+            raise AirflowFailException(summary["journal"])
 
     def _require_nothing_to_do(self, summary: Mapping[str, Any]) -> None:
         """Red where somebody must act.
@@ -194,10 +219,13 @@ def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool) -> AccountRepor
     )
 
 
-def summarise(reports: Iterable[AccountReport], not_taken: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+def summarise(
+    reports: Iterable[AccountReport], not_taken: Sequence[Mapping[str, str]] = (), journal: str = ""
+) -> dict[str, Any]:
     """What a notifier needs: public fields only.
 
     :param not_taken: the accounts that were asked for and are not to be had, with ``name`` and ``reason``.
+    :param journal: what is wrong with it, and what to do.
     """
     reports = list(reports)
     counts = Counter(each.outcome.value for each in reports)
@@ -217,6 +245,7 @@ def summarise(reports: Iterable[AccountReport], not_taken: Sequence[Mapping[str,
             if each.outcome.needs_attention
         ],
         "not_taken": [dict(each) for each in not_taken],
+        "journal": journal,
     }
     return summary | {"text": _text(summary)}
 
@@ -225,6 +254,8 @@ def _text(summary: Mapping[str, Any]) -> str:
     """What a message says: a line of counts, and one for each account that needs somebody."""
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(summary["counts"].items()))
     lines = [f"Likepion: {counts or 'no accounts'}; {summary['links']} links delivered."]
+    if summary["journal"]:
+        lines.append(f"- {summary['journal']}")
     attention = summary["accounts"]
     lines += [f"- {each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED_IN_TEXT]]
     if len(attention) > NAMED_IN_TEXT:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from likepion_provider.aio import Gate, all_of, beside, patiently
@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 DEFAULT_TARGET = 1000
 #: A platform that took a feed, or may have taken it, can hide the show this long before it is handed the feed again.
 RESUBMIT_AFTER = timedelta(hours=1)
+#: For so long after the journal was restored or lost, every account's platform is read before it is handed a feed.
+READ_BACK_FOR = timedelta(days=14)
 #: How long a run looks for a show whose submission may never have reached the platform, in seconds. A later run looks
 #: again; meanwhile, the batch is not held up.
 SHOW_UP_WITHIN_S = 20.0
@@ -141,6 +143,8 @@ class BatchImport:
         self._gates: dict[str, Gate] = {}
         self._connections: Connections | None = None
         self._submissions: dict[PostAccount, Submission] = {}
+        #: When the journal was found to have gone back: it may have forgotten imports.
+        self._restored_at: datetime | None = None
 
     @property
     def feed_urls(self) -> list[str]:
@@ -155,6 +159,8 @@ class BatchImport:
         :raises JournalUnusable: nothing can be noted, so nothing is done.
         """
         held = await self._keeper.take_over([task.key for task in tasks])
+        restored = await asyncio.to_thread(self._journal.marks.restored)
+        self._restored_at = restored.noticed_at if restored else None
         self._submissions = await asyncio.to_thread(self._journal.submissions.get, held)
         slots = asyncio.Semaphore(self._options.max_concurrency)
         progress = StepCounter(len(tasks), self._clock)
@@ -339,13 +345,16 @@ class BatchImport:
     async def _bring_in(self, platform: Platform, job: Job) -> Progress:
         """Read the platform back where anything was submitted before; else, and only then, submit."""
         known = self._submissions.get(job.task.key)
-        if self._options.dry_run or (known and (known.attempts or known.reference)):
+        was_submitted = known and (known.attempts or known.reference)
+        if self._options.dry_run or was_submitted or self._restored_within(READ_BACK_FOR):
             self._begin_visit(job, self._options.collect_timeout_s)
             progress = await platform.collect(job)
             if self._options.dry_run or progress.state is not ImportState.NEW:
                 return progress
             if known and self._may_still_show_up(known):
                 return dataclasses.replace(progress, state=known.state)
+            if self._restored_within(RESUBMIT_AFTER):
+                return dataclasses.replace(progress, state=ImportState.SUBMITTING)
         now = Moment.read(self._clock)
         begin = self._journal.submissions.begin
         await self._journal.commit(begin, job.task.key, self._keeper.holder, now)
@@ -370,6 +379,9 @@ class BatchImport:
         if not known.state.is_under_way or known.submitted_at is None:
             return False
         return self._clock.now() - known.submitted_at < RESUBMIT_AFTER
+
+    def _restored_within(self, span: timedelta) -> bool:
+        return self._restored_at is not None and self._clock.now() - self._restored_at < span
 
     async def _look(self, platform: Platform, job: Job, last: Progress) -> Progress:
         """One more look; passing trouble leaves what the last one saw."""

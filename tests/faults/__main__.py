@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from likepion_provider.manager.protocol import Endpoint
 from tests.faults import kills, model, moments, proxy, storms, workers
 from tests.faults.fuzz import fuzz
+from tests.faults.restores import RESTORE_REMOVALS, RestoreWalk
 from tests.faults.rules import REMOVALS, broken_by
 from tests.faults.walk import Walk
 from tests.faults.year import Year
@@ -44,7 +45,7 @@ def play_models(args: argparse.Namespace) -> None:
     """Whatever may happen, in any order, on a virtual clock."""
     campaign("steps", model.Faults, model.FIGURES, args.examples, args.seed)
     campaign("moments", moments.Moments, moments.FIGURES, args.examples, args.seed)
-    play_walks(args)
+    play_walks(args, "walks", Walk)
 
 
 def play_managers(args: argparse.Namespace) -> None:
@@ -52,22 +53,28 @@ def play_managers(args: argparse.Namespace) -> None:
     campaign("managers", model.TwoManagers, model.FIGURES, args.examples, args.seed)
 
 
-def play_walks(args: argparse.Namespace) -> None:
+def play_walks(args: argparse.Namespace, name: str, walk: type[Walk]) -> None:
     """Long stories of two accounts."""
     moments.FIGURES.clear()
     for number in range(args.seed, args.seed + args.examples):
         try:
-            Walk(number).play()
+            walk(number).play()
         except AssertionError as error:
-            raise AssertionError(f"walk {number}") from error
-    tell("walks", moments.FIGURES, f"{args.examples} from {args.seed}")
+            raise AssertionError(f"{name} {number}") from error
+    tell(name, moments.FIGURES, f"{args.examples} from {args.seed}")
+
+
+def restore_journals(args: argparse.Namespace) -> None:
+    """The journal is put back to backups of any moment, or lost."""
+    play_walks(args, "restores", RestoreWalk)
 
 
 def take_rules_away(args: argparse.Namespace) -> None:
-    """Each rule of the claims in turn; the model has to see it."""
+    """Each rule of the claims, and of a restored journal, in turn; the model has to see it."""
     unseen = []
-    for removal in REMOVALS:
-        seen = broken_by(removal, range(args.seed, args.seed + args.examples))
+    kinds = [*((each, Walk) for each in REMOVALS), *((each, RestoreWalk) for each in RESTORE_REMOVALS)]
+    for removal, walk in kinds:
+        seen = broken_by(removal, range(args.seed, args.seed + args.examples), walk)
         print(f"rules     {removal.__name__}: {seen or 'nothing breaks'}", flush=True)
         unseen += [] if seen else [removal.__name__]
     if unseen:
@@ -149,6 +156,7 @@ PARTS = {
     "airflow": kill_in_airflow,
     "models": play_models,
     "managers": play_managers,
+    "restores": restore_journals,
     "rules": take_rules_away,
     "year": let_a_year_pass,
 }

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import math
@@ -24,7 +25,7 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -242,13 +243,20 @@ class Model:
         FIGURES["attempts"] += 1
         return worker
 
+    @contextlib.asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """What a task does around its work."""
+        yield
+
     async def pull(self, run: Run, limit: int) -> None:
-        intake = self.worker().intake(run.name)
-        await self._take(run, intake, intake.pull(limit))
+        async with self.attempt():
+            intake = self.worker().intake(run.name)
+            await self._take(run, intake, intake.pull(limit))
 
     async def choose(self, run: Run, choice: Choice, limit: int = 1000) -> None:
-        intake = self.worker().intake(run.name)
-        await self._take(run, intake, intake.choose(choice, limit))
+        async with self.attempt():
+            intake = self.worker().intake(run.name)
+            await self._take(run, intake, intake.choose(choice, limit))
 
     async def _take(self, run: Run, intake: Intake, taking: Awaitable[list[SecondaryTask]]) -> None:
         before = FIGURES["suspensions"]
@@ -281,7 +289,8 @@ class Model:
         await self._batch(run, worker, dry_run=True).run(tasks)
 
     async def bring_in(self, run: Run) -> None:
-        await self._batch(run, self.worker()).run(run.tasks)
+        async with self.attempt():
+            await self._batch(run, self.worker()).run(run.tasks)
 
     @staticmethod
     def _batch(run: Run, worker: Worker, **options: object) -> BatchImport:
@@ -289,7 +298,8 @@ class Model:
         return worker.batch(run.name, feeds=run.feeds, **bounds, **options)
 
     async def deliver(self, run: Run) -> None:
-        await self.worker().delivery(run.name, feeds=run.feeds).run(run.tasks)
+        async with self.attempt():
+            await self.worker().delivery(run.name, feeds=run.feeds).run(run.tasks)
 
     def play(self, *attempts: Coroutine[Any, Any, None]) -> None:
         """Let attempts run side by side until each has ended in its own way."""

@@ -126,16 +126,17 @@ REMOVALS: dict[Removal, int] = {
 }
 
 
-def broken_by(removal: Removal | None, numbers: Iterable[int]) -> str:
+def broken_by(removal: Removal | None, numbers: Iterable[int], walk: type[Walk] = Walk) -> str:
     """Play walks until one breaks a promise.
 
     :param removal: None plays by all rules.
+    :param walk: the kind of them.
     :return: the walk's number and what broke; empty where each ended well.
     """
     for number in numbers:
         with removal() if removal else contextlib.nullcontext():
             try:
-                Walk(number).play()
+                walk(number).play()
             except AssertionError as error:
                 return f"walk {number}: {error}"
     return ""

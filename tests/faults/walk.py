@@ -41,9 +41,11 @@ class Walk:
     :param number: draws everything.
     """
 
-    def __init__(self, number: int) -> None:
+    next = NEXT
+
+    def __init__(self, number: int, model: type[Model] = Model) -> None:
         self.rng = random.Random(number)
-        self.model = Model(accounts=2, posts=1)
+        self.model = model(accounts=2, posts=1)
         self.model.rng, self.model.restless = self.rng, self.rng.choice((0.0, 0.05, 0.2))
         self.model.urls_a_part = self.rng.choice((1, 2, 200))
         self.runs: list[Run] = []
@@ -57,7 +59,7 @@ class Walk:
         # What the code itself draws, such as when it renews.
         random.seed(self.rng.random())
         try:
-            for step in self.rng.choices(list(NEXT), list(NEXT.values()), k=STEPS):
+            for step in self.rng.choices(list(self.next), list(self.next.values()), k=STEPS):
                 getattr(self, f"_{step}")()
                 self.model.check()
             self.model.rest()

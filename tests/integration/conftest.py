@@ -112,13 +112,16 @@ class Airflow(AirflowApi):
         extra = {"allow_private_feeds": True} | extra
         self.connect("likepion_default", "likepion", addresses["manager_url"], addresses["api_key"], **extra)
         self.connect("likepion_platform_sandbox_site", "http", addresses["site_url"])
-        self.connect("likepion_journal", "sqlite", str(self._journal_path(sandbox)))
+        self.connect("likepion_journal", "sqlite", str(self.journal_path(sandbox)))
+        # Runs would take the new journal for a lost one.
+        with contextlib.suppress(httpx.HTTPStatusError):
+            self.call("DELETE", "/api/v2/variables/likepion_journal_mark")
 
     def journal(self, sandbox: SandboxApi) -> Journal:
         """The journal that belongs to a sandbox."""
-        return open_journal(f"sqlite:///{self._journal_path(sandbox)}", sandbox.addresses["manager_url"])
+        return open_journal(f"sqlite:///{self.journal_path(sandbox)}", sandbox.addresses["manager_url"])
 
-    def _journal_path(self, sandbox: SandboxApi) -> Path:
+    def journal_path(self, sandbox: SandboxApi) -> Path:
         return self.home / f"journal-{sandbox.addresses['manager_url'].rsplit(':', 1)[1]}.db"
 
     def start(self, dag_id: str = "likepion_podcast_secondary", **conf: Any) -> str:
@@ -152,9 +155,9 @@ class Airflow(AirflowApi):
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{tries}"
         return json.dumps(self.call("GET", f"{path}?map_index={map_index}&full_content=true"))
 
-    def shell(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The ``airflow`` command."""
-        command = [str(Path(sys.executable).with_name("airflow")), *arguments]
+    def shell(self, *arguments: str, program: str = "airflow") -> subprocess.CompletedProcess[str]:
+        """The ``airflow`` command, or ours."""
+        command = [str(Path(sys.executable).with_name(program)), *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import Variable
 
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import World, build_world
@@ -50,6 +51,15 @@ class FakeTaskInstance:
 def context() -> dict[str, Any]:
     run = SimpleNamespace(dag_id="dag", run_id="run", run_type="scheduled", run_after=datetime.now(timezone.utc))
     return {"dag_run": run, "ti": FakeTaskInstance()}
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Airflow's variables, which no supervisor keeps here."""
+    kept: dict[str, str] = {}
+    monkeypatch.setattr(Variable, "get", lambda key, default=None: kept.get(key, default))
+    monkeypatch.setattr(Variable, "set", lambda key, value, description=None: kept.__setitem__(key, value))
+    return kept
 
 
 @pytest.fixture(autouse=True)

@@ -65,7 +65,14 @@ async def test_the_steps_deliver_every_account_and_public_values_only(start: Sta
     )
     summary = report.execute(context)
     text = "Likepion: 3 delivered; 15 links delivered."
-    assert summary == {"counts": {"delivered": 3}, "links": 15, "accounts": [], "not_taken": [], "text": text}
+    assert summary == {
+        "counts": {"delivered": 3},
+        "links": 15,
+        "accounts": [],
+        "not_taken": [],
+        "journal": "",
+        "text": text,
+    }
     secrets = list(sandbox.credentials())
     assert not [secret for secret in secrets if secret in repr(ti.xcoms)]
     cookies = {a["account_id"]: a["cookie"] for a in stored_accounts(sandbox)}

@@ -18,7 +18,7 @@ _STANDING = (
     " ELSE 'waiting' END"
 )
 _LEFT = (
-    "CASE WHEN retired > 0 OR NOT (parked > 0 OR (stored + reported > 0"
+    "CASE WHEN retired > 0 OR (doubted > 0 AND stored + reported = 0) OR NOT (parked > 0 OR (stored + reported > 0"
     " AND (links > stored OR state IN ('submitting', 'submitted', 'in_review')))) THEN 0"
     " WHEN asked > 0 THEN 3"
     " WHEN stored + reported > 0 THEN 1"
@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("asked_since", _TIME),
         sa.Column("ask_after", _TIME, nullable=False, server_default="1970-01-01 00:00:00+00:00"),
         _number("retired"),
+        _number("doubted"),
         sa.Column("left", sa.Integer, sa.Computed(_LEFT, persisted=True), nullable=False),
         sa.Column("standing", sa.String(16), sa.Computed(_STANDING, persisted=True), nullable=False),
         sa.Column("search", sa.Text, sa.Computed(_SEARCH, persisted=True), nullable=False),
@@ -151,6 +152,18 @@ def upgrade() -> None:
         sa.Column("name", sa.String(64), primary_key=True),
         _manager(),
         _text("value", default=None),
+    )
+    op.create_table(
+        "likepion_mark",
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("journal", sa.String(16), primary_key=True),
+        sa.Column("token", sa.String(16), primary_key=True),
+    )
+    op.create_table(
+        "likepion_restore",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("noticed_at", _TIME, nullable=False),
+        sa.Column("accepted_at", _TIME),
     )
 
 
