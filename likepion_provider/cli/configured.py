@@ -8,6 +8,7 @@ import logging
 from likepion_provider.errors import BadRequest
 from likepion_provider.hooks.internals import ask_as_the_server
 from likepion_provider.journal import Journal, KnownManager, open_journal, open_managers
+from likepion_provider.journal.marks import Mark
 from likepion_provider.manager.urls import site_address
 
 
@@ -27,13 +28,36 @@ def configured_url() -> str:
 
     :raises JournalUnusable: it cannot be used as configured.
     """
-    ask_as_the_server()
+    _prepare()
     # Late: Airflow takes a second to import.
     from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, usable_journal_url
 
+    return usable_journal_url(find(JOURNAL_CONN_ID))
+
+
+def configured_journal_url() -> str:
+    """Where that journal is, whether it can be used or not.
+
+    :raises JournalUnusable: the connection names none.
+    """
+    _prepare()
+    from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_url
+
+    return journal_url(find(JOURNAL_CONN_ID))
+
+
+def configured_mark() -> Mark | None:
+    """The mark of the journal that the last task has left in Airflow; None where there is none."""
+    _prepare()
+    from likepion_provider.hooks.marks import read_mark
+
+    return read_mark()
+
+
+def _prepare() -> None:
+    ask_as_the_server()
     # Airflow's logging writes to the standard output, which is for the answer.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return usable_journal_url(find(JOURNAL_CONN_ID))
 
 
 def chosen_journal(url: str, args: argparse.Namespace, *, by_default: bool = True) -> Journal:

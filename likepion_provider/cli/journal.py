@@ -7,6 +7,7 @@ import getpass
 import re
 from datetime import datetime, timedelta, timezone
 
+from likepion_provider.cli import journal_care
 from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal import Journal, Link, Managers, open_managers
@@ -47,14 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     renaming.add_argument("old", help="the address that 'managers' shows")
     renaming.add_argument("new", help="the address that the connection has now")
+    journal_care.add_actions(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked.
 
-    :return: 0.
+    :return: 0; 1 where a check found something.
     :raises BadRequest: there is nothing like what was named.
     """
+    if args.action in journal_care.ACTIONS:
+        return journal_care.run(args)
     url = args.url or configured_url()
     if of_all := {"managers": _managers, "rename-manager": _rename}.get(args.action):
         of_all(open_managers(url), args)

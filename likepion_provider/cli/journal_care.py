@@ -1,0 +1,169 @@
+"""``likepion journal backup`` and what belongs to it: the journal as a whole, kept, put back, moved, looked after."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from likepion_provider.cli.configured import configured_journal_url, configured_mark
+from likepion_provider.errors import BadRequest
+from likepion_provider.journal import copying
+from likepion_provider.journal.database import Database
+from likepion_provider.journal.marks import Mark, Marks
+
+#: Between two lines of progress, in seconds.
+TELL_EVERY_S = 2.0
+
+
+def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the actions to those of ``likepion journal``."""
+    backup = actions.add_parser(
+        "backup",
+        help="copy the journal into a file, while it is in use",
+        description="Copy a SQLite journal, as it is at one moment, into a file that only you may read. Runs may go "
+        "on meanwhile. For a journal on PostgreSQL, the pg_dump command is shown.",
+    )
+    backup.add_argument("file", type=Path, help="a new file")
+    back = actions.add_parser(
+        "restore",
+        help="put the journal back to a backup",
+        description="Put a SQLite journal back to a backup; what it replaces is kept beside it. Pause the DAG and let "
+        "its runs end first. What happened since the backup is forgotten, so the next run is red and works only what "
+        "the manager hands out, until you say 'likepion journal accept'. For PostgreSQL, the pg_restore command is "
+        "shown.",
+    )
+    back.add_argument("file", type=Path, help="what 'backup' made")
+    back.add_argument("--yes", action="store_true", help="although the journal was used since the backup")
+    moving = actions.add_parser(
+        "copy",
+        help="copy the journal into another database: from SQLite to PostgreSQL",
+        description="Copy every table into an empty database, and compare each with its copy. Pause the DAG and let "
+        "its runs end first; then point the Airflow connection likepion_journal at the new database, and go on. The "
+        "journal that was copied stays as it is.",
+    )
+    moving.add_argument("to", metavar="URL", help="postgresql://user:password@host:5432/database")
+    actions.add_parser(
+        "check",
+        help="whether the journal is sound, and as new as its last use",
+        description="Look at the schema, the age, the disk, the counts and the database itself. The exit status is 1 "
+        "where something is wrong. Large journals take minutes.",
+    )
+    actions.add_parser(
+        "accept",
+        help="go on with a journal that was restored or lost",
+        description="Say that there is no newer backup. Runs are green again, and go back to what is unfinished. Links "
+        "that may have been sent since the backup stay parked: settle them as you find them at the manager, by "
+        "'likepion journal settle' or on the board; accounts that the manager hands out again settle themselves.",
+    )
+    actions.add_parser(
+        "doubt",
+        help="say that the journal was restored, where no run can notice it",
+        description="Runs notice a restored journal by a variable in Airflow's database. Where that was restored along "
+        "with the journal, say so by this, before the next run.",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked.
+
+    :return: 0; 1 where a check found something.
+    :raises BadRequest: it cannot be done as it was asked.
+    :raises JournalUnusable: the journal, or its file, cannot be used.
+    """
+    url = args.url or configured_journal_url()
+    outside = None if args.url else configured_mark()
+    return ACTIONS[args.action](url, outside, args)
+
+
+def _backup(url: str, _: Mark | None, args: argparse.Namespace) -> int:
+    journal = copying.sqlite_file(url)
+    if journal is None:
+        print(f"A journal on PostgreSQL is backed up by\n  {copying.pg_dump_command(url, str(args.file))}")
+        return 0
+    size = copying.back_up(journal, args.file, _Progress())
+    print(f"{args.file}: {size / 1024**2:.1f} MB, checked")
+    return 0
+
+
+def _restore(url: str, outside: Mark | None, args: argparse.Namespace) -> int:
+    journal = copying.sqlite_file(url)
+    if journal is None:
+        print(f"A journal on PostgreSQL is restored by\n  {copying.pg_restore_command(url, str(args.file))}")
+        print("The next run notices it; then say 'likepion journal accept'.")
+        return 0
+    kept = copying.restore(journal, args.file, _now(), outside=outside, loses=args.yes, on_progress=_Progress())
+    print(f"{journal} is as it was in {args.file}." + (f" What it was before is in {kept}." if kept else ""))
+    if Marks(Database(url)).unaccepted():
+        print("It is older than its last use: runs are red until you say 'likepion journal accept'.")
+    return 0
+
+
+def _copy(url: str, _: Mark | None, args: argparse.Namespace) -> int:
+    rows = copying.copy(url, args.to, _Progress())
+    for name, number in rows.items():
+        print(f"{number:>12,}  {name}")
+    print("Copied and compared. Point the Airflow connection likepion_journal at the new database now.")
+    return 0
+
+
+def _check(url: str, outside: Mark | None, _: argparse.Namespace) -> int:
+    path = copying.sqlite_file(url)
+    if path is not None and not path.is_file():
+        raise BadRequest(f"there is no journal {path}", remedy="Name it by --url, or set AIRFLOW_HOME.")
+    trouble = False
+    for name, ask in copying.Health(Database(url), outside).questions().items():
+        words = ask()
+        trouble |= bool(words)
+        print(f"{'BAD' if words else 'ok':<4}{name}{f': {words}' if words else ''}", flush=True)
+    return int(trouble)
+
+
+def _accept(url: str, outside: Mark | None, _: argparse.Namespace) -> int:
+    marks = Marks(Database(url))
+    if outside:
+        # Said before the first run has noticed it.
+        marks.notice(outside, _now())
+    if not marks.accept(_now()):
+        print("There is nothing to accept: the journal is as new as its last use.")
+        return 0
+    print(
+        f"Accepted. {marks.doubted()} accounts have links that may have been sent since the backup; they stay parked:"
+    )
+    print("  likepion journal list --state unknown")
+    return 0
+
+
+def _doubt(url: str, outside: Mark | None, _: argparse.Namespace) -> int:
+    Marks(Database(url)).doubt(_now(), [outside] if outside else [])
+    print("Runs are red, and work only what the manager hands out, until you say 'likepion journal accept'.")
+    return 0
+
+
+ACTIONS: dict[str, Callable[[str, Mark | None, argparse.Namespace], int]] = {
+    "backup": _backup,
+    "restore": _restore,
+    "copy": _copy,
+    "check": _check,
+    "accept": _accept,
+    "doubt": _doubt,
+}
+
+
+class _Progress:
+    """A line now and then, on the standard error."""
+
+    def __init__(self) -> None:
+        self._told_s = time.monotonic()
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if time.monotonic() - self._told_s >= TELL_EVERY_S:
+            self._told_s = time.monotonic()
+            print(f"{what}: {done:,} of {of:,}", file=sys.stderr, flush=True)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
