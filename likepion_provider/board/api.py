@@ -6,21 +6,21 @@ who may edit one of these.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import logging
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from likepion_provider import DAG_ID
+from likepion_provider.board import export
 from likepion_provider.board.access import Access, AirflowAccess, Person
+from likepion_provider.board.bounds import MAX_BODY_BYTES, Days, Limit, LinkId, MapIndex, Note, Offset, Word, words_of
 from likepion_provider.board.questions import AccountRow, Filter, Overview, UnknownRow
 from likepion_provider.board.words import next_try_of, seen_again, state_of, trouble_of
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
@@ -44,10 +44,6 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 ASSETS = {"board.css": "text/css", "board.js": "text/javascript"}
-CSV_COLUMNS = (
-    *("group_id", "account", "account_id", "request_id", "domain", "standing", "state", "links", "stored"),
-    *("attempts", "last_error", "what_to_do", "next_try_at", "run_id", "updated_at"),
-)
 
 #: Of a journal that is empty.
 NO_MANAGER = KnownManager(NOBODY, "", (), None)
@@ -64,6 +60,8 @@ def create_app(access: Access | None = None) -> FastAPI:
     app.state.access = access or AirflowAccess()
     app.include_router(router)
     app.middleware("http")(_secured)
+    app.exception_handler(RequestValidationError)(_not_taken)
+    app.exception_handler(Exception)(_failed)
     app.exception_handler(BadRequest)(_refused)
     app.exception_handler(NotJournaled)(_refused)
     app.exception_handler(JournalUnusable)(_unusable)
@@ -71,9 +69,29 @@ def create_app(access: Access | None = None) -> FastAPI:
 
 
 async def _secured(request: Request, call_next: Any) -> Any:
-    response = await call_next(request)
+    """Bound what is read of a request, and send the headers with every answer."""
+    response = _oversized(request) or await call_next(request)
     response.headers.update(SECURITY_HEADERS)
     return response
+
+
+def _oversized(request: Request) -> JSONResponse | None:
+    """The answer to a request whose body is too large, or of a size that it does not tell."""
+    told = request.headers.get("Content-Length", "" if "Transfer-Encoding" in request.headers else "0")
+    if told.isascii() and told.isdigit() and len(told) < 10 and int(told) <= MAX_BODY_BYTES:
+        return None
+    return JSONResponse({"detail": f"The board takes {MAX_BODY_BYTES} bytes at most, of a told length"}, 413)
+
+
+def _not_taken(_: Request, error: Exception) -> JSONResponse:
+    errors = error.errors() if isinstance(error, RequestValidationError) else []
+    return JSONResponse({"detail": words_of(errors)}, status_code=422)
+
+
+def _failed(_: Request, error: Exception) -> JSONResponse:
+    """The answer to a fault of our own, which passes by the middleware; the server logs the error itself."""
+    words = f"The board failed ({type(error).__name__}). The log of Airflow's API server says more."
+    return JSONResponse({"detail": words}, status_code=500, headers=SECURITY_HEADERS)
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
@@ -115,7 +133,7 @@ async def person(request: Request) -> Person:
     return found
 
 
-def reader(request: Request, person: Annotated[Person, Depends(person)], manager: str = "", dag_id: str = "") -> View:
+def reader(request: Request, person: Annotated[Person, Depends(person)], manager: Word = "", dag_id: Word = "") -> View:
     """Somebody who may read, and what.
 
     :param manager: an address; without it, the manager of ``dag_id``, else that of the DAG that comes with the package.
@@ -130,7 +148,9 @@ def reader(request: Request, person: Annotated[Person, Depends(person)], manager
     return View(person, [each for each in mine if each is not NO_MANAGER], chosen)
 
 
-def visitor(request: Request, person: Annotated[Person, Depends(person)], manager: str = "", dag_id: str = "") -> None:
+def visitor(
+    request: Request, person: Annotated[Person, Depends(person)], manager: Word = "", dag_id: Word = ""
+) -> None:
     """Somebody who may see the page, which has nothing in it; also while the journal is gone, as the page says that.
 
     :raises HTTPException: 403 for somebody who may not.
@@ -174,12 +194,12 @@ def _dags_of(manager: KnownManager) -> tuple[str, ...]:
 
 
 def chosen(
-    group_id: str = "",
-    domain: str = "",
+    group_id: Word = "",
+    domain: Word = "",
     standing: Standing | Literal[""] = "",
-    run_id: str = "",
-    map_index: int | None = None,
-    text: Annotated[str, Query(max_length=200)] = "",
+    run_id: Word = "",
+    map_index: MapIndex | None = None,
+    text: Word = "",
 ) -> Filter:
     """The filter of a request."""
     return Filter(group_id, domain, standing or None, run_id, map_index, text.strip())
@@ -190,8 +210,6 @@ Editor = Annotated[View, Depends(editor)]
 TheJournal = Annotated[Journal, Depends(journal)]
 Asked = Annotated[Overview, Depends(questions)]
 Chosen = Annotated[Filter, Depends(chosen)]
-Offset = Annotated[int, Query(ge=0, le=10_000_000)]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 @router.get("/", dependencies=[Depends(visitor)])
@@ -223,7 +241,7 @@ def overview(view: Reader, journal: TheJournal, asked: Asked) -> dict[str, Any]:
 
 
 @router.get("/api/groups")
-def groups(_: Reader, asked: Asked, group_id: str = "", offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
+def groups(_: Reader, asked: Asked, group_id: Word = "", offset: Offset = 0, limit: Limit = 20) -> dict[str, Any]:
     """A page of groups."""
     total, rows = asked.groups(group_id=group_id, offset=offset, limit=limit)
     return {"total": total, "rows": [dataclasses.asdict(row) for row in rows]}
@@ -241,25 +259,27 @@ def accounts(_: Reader, asked: Asked, which: Chosen, offset: Offset = 0, limit: 
 def accounts_csv(_: Reader, asked: Asked, which: Chosen) -> StreamingResponse:
     """Every account of a filter."""
     headers = {"Content-Disposition": 'attachment; filename="likepion-accounts.csv"'}
-    return StreamingResponse(_csv(asked.every_account(which)), media_type="text/csv", headers=headers)
+    now = datetime.now(timezone.utc)
+    rows = (_account(row, now) for row in asked.every_account(which))
+    return StreamingResponse(export.lines(rows), media_type="text/csv", headers=headers)
 
 
 @router.get("/api/links")
-def links(_: Reader, asked: Asked, request_id: str, account_id: str, offset: Offset = 0) -> dict[str, Any]:
+def links(_: Reader, asked: Asked, request_id: Word, account_id: Word, offset: Offset = 0) -> dict[str, Any]:
     """A page of an account's links."""
     rows = asked.links(PostAccount(request_id, account_id), offset=offset)
     return {"rows": [dataclasses.asdict(row) for row in rows]}
 
 
 @router.get("/api/unknown")
-def unknown(_: Reader, asked: Asked, group_id: str = "", offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+def unknown(_: Reader, asked: Asked, group_id: Word = "", offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
     """A page of parked links."""
     total, rows = asked.unknown(group_id=group_id, offset=offset, limit=limit)
     return {"total": total, "rows": [_unknown(row) for row in rows]}
 
 
 @router.get("/api/delivered")
-def delivered(_: Reader, asked: Asked, days: Annotated[int, Query(ge=1, le=90)] = 30) -> dict[str, Any]:
+def delivered(_: Reader, asked: Asked, days: Days = 30) -> dict[str, Any]:
     """Links delivered, per day and domain."""
     since = datetime.now(timezone.utc).date() - timedelta(days=days - 1)
     rows = asked.delivered(since)
@@ -270,11 +290,11 @@ class Verdict(BaseModel):
     """A person's word on a parked link."""
 
     verdict: Literal["is_there", "send_again"]
-    note: str = Field("", max_length=500)
+    note: Note = ""
 
 
 @router.post("/api/unknown/{link_id}")
-def settle(link_id: int, said: Verdict, view: Editor, journal: TheJournal, request: Request) -> dict[str, Any]:
+def settle(link_id: LinkId, said: Verdict, view: Editor, journal: TheJournal, request: Request) -> dict[str, Any]:
     """Take a person's word on one link; the audit log is written first, so nothing is settled without it."""
     access: Access = request.app.state.access
     details = {"manager": view.manager.address, "link_id": link_id, "verdict": said.verdict, "note": said.note}
@@ -329,23 +349,3 @@ def _unknown(row: UnknownRow) -> dict[str, Any]:
         "evidence": row.evidence,
         "seen_again": seen_again(row),
     }
-
-
-def _csv(rows: Iterator[AccountRow]) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS, extrasaction="ignore", lineterminator="\r\n")
-    writer.writeheader()
-    now = datetime.now(timezone.utc)
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in _account(row, now).items()})
-        if buffer.tell() > 60_000:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    """A value that no spreadsheet takes for a formula."""
-    text = value.isoformat(timespec="seconds") if isinstance(value, datetime) else str("" if value is None else value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(value, int) else text
