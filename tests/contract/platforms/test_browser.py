@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,13 @@ from likepion_provider.errors import LoginRefused, PlatformChanged, PlatformErro
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import PlatformSettings
 from likepion_provider.platforms.recipe import importer, parse
+from likepion_provider.platforms.recipe.browser import SANDBOX_EXTRA
 
 from . import letters
 from .base import PlatformServer, ServerEpisode, opened
 
+#: Chromium has no sandbox as root, as tests in a container run.
+SANDBOX = {} if os.geteuid() else {SANDBOX_EXTRA: False}
 RECIPE = """
 recipe: scripted
 title: A site of scripts
@@ -112,7 +116,7 @@ def module() -> ModuleType:
     made = ModuleType("scripted")
     made.SERVER = ScriptedServer  # type: ignore[attr-defined]
     made.credentials = letters.credentials  # type: ignore[attr-defined]
-    made.settings = lambda url: PlatformSettings(url)  # type: ignore[attr-defined]
+    made.settings = lambda url: PlatformSettings(url, extra=SANDBOX)  # type: ignore[attr-defined]
     return made
 
 
