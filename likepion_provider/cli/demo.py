@@ -1,4 +1,4 @@
-"""``likepion demo``: the sandbox, a real ``airflow standalone`` and the DAG, in one folder that is removed again."""
+"""``likepion demo``: the sandbox, a real Airflow and the DAG, in one folder that is removed again."""
 
 from __future__ import annotations
 

@@ -24,6 +24,12 @@ from likepion_provider.errors import Transient
 #: Airflow on a fresh SQLite is healthy after about 25 s; a slow machine gets ten times that.
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 20.0
+#: What ``airflow standalone`` starts, without the servers of logs: those listen on every address, and no option of
+#: Airflow 3.3 says otherwise. On one machine the API server reads the files.
+_AIRFLOW = (
+    "airflow db migrate && { airflow api-server & airflow scheduler --skip-serve-logs & airflow dag-processor &"
+    " airflow triggerer --skip-serve-logs & wait; }"
+)
 
 
 def free_port() -> int:
@@ -99,13 +105,13 @@ def start_warm(home: Path) -> None:
 
 @contextlib.contextmanager
 def standalone(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """``airflow standalone``, warm.
+    """All parts of an Airflow, warm; they listen on loopback only.
 
     :param home: gets its log.
     :param environment: see :func:`airflow_environment`.
     """
     start_warm(home)
-    command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
+    command = ["sh", "-c", _AIRFLOW]
     with (home / "airflow.log").open("w") as log, process(command, env=environment, stdout=log, stderr=log):
         yield
 
@@ -134,8 +140,6 @@ def airflow_environment(home: Path, dags: Path, port: int) -> dict[str, str]:
         "AIRFLOW__API__PORT": port,
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -161,7 +165,7 @@ def sandbox_connections(sandbox: Mapping[str, str]) -> dict[str, str]:
 
 
 class AirflowApi:
-    """The public REST API of an ``airflow standalone``.
+    """The public REST API of an Airflow with its simple users.
 
     :param url: of the API server.
     :param home: its ``AIRFLOW_HOME``, where it writes the admin's password.

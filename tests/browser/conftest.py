@@ -30,7 +30,7 @@ def chromium() -> str | None:
 
 @contextlib.contextmanager
 def running_airflow(home: Path) -> Iterator[Airflow]:
-    """An ``airflow standalone`` with our DAG and our board, and an admin, an operator and a viewer."""
+    """An Airflow with our DAG and our board, and an admin, an operator and a viewer."""
     port = free_port()
     environment = airflow_environment(home, ROOT / "dags", port) | {
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
