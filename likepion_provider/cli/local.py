@@ -24,12 +24,14 @@ from likepion_provider.errors import Transient
 #: Airflow on a fresh SQLite is healthy after about 25 s; a slow machine gets ten times that.
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 20.0
-#: What ``airflow standalone`` starts, without the servers of logs: those listen on every address, and no option of
-#: Airflow 3.3 says otherwise. On one machine the API server reads the files.
-_AIRFLOW = (
-    "airflow db migrate && { airflow api-server & airflow scheduler --skip-serve-logs & airflow dag-processor &"
-    " airflow triggerer --skip-serve-logs & wait; }"
-)
+#: What ``airflow standalone`` starts, with its options: without the servers of logs, which listen on every address,
+#: and no option of Airflow 3.3 says otherwise. On one machine the API server reads the files.
+AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
+    "api-server": (),
+    "scheduler": ("--skip-serve-logs",),
+    "dag-processor": (),
+    "triggerer": ("--skip-serve-logs",),
+}
 
 
 def free_port() -> int:
@@ -111,7 +113,8 @@ def standalone(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
     :param environment: see :func:`airflow_environment`.
     """
     start_warm(home)
-    command = ["sh", "-c", _AIRFLOW]
+    parts = "".join(f"airflow {' '.join((name, *options))} & " for name, options in AIRFLOW_PARTS.items())
+    command = ["sh", "-c", f"airflow db migrate && {{ {parts}wait; }}"]
     with (home / "airflow.log").open("w") as log, process(command, env=environment, stdout=log, stderr=log):
         yield
 

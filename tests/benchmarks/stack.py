@@ -19,11 +19,10 @@ from urllib.parse import urlsplit
 import psutil
 from cryptography.fernet import Fernet
 
-from likepion_provider.cli.local import AirflowApi, airflow_environment, free_port, process, start_warm
+from likepion_provider.cli.local import AIRFLOW_PARTS, AirflowApi, airflow_environment, free_port, process, start_warm
 from tests.postgres import postgres, server_binaries
 
 ROOT = Path(__file__).parents[2]
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 RUN_TIMEOUT_S = 900.0
 BYTECODE = Path(tempfile.gettempdir()) / f"likepion-bench-bytecode-{sys.version_info.minor}"
 #: SQLite answers "database is locked" beyond 8; PostgreSQL takes as many as two cores can use: 16 were slower.
@@ -106,8 +105,8 @@ def airflow(database: str, *, preload: bool = True, dags: Mapping[str, str] | No
         subprocess.run([*command, "db", "migrate"], env=environment, check=True, capture_output=True, timeout=300)
         running = Stack(f"http://127.0.0.1:{port}", home, environment)
         log = stack.enter_context((home / "airflow.log").open("w"))
-        for name in COMPONENTS:
-            started = stack.enter_context(process([*command, name], env=environment, stdout=log, stderr=log))
+        for name, options in AIRFLOW_PARTS.items():
+            started = stack.enter_context(process([*command, name, *options], env=environment, stdout=log, stderr=log))
             running.components.append(started.pid)
         running.wait_until_ready()
         for path in folder.glob("*.py"):

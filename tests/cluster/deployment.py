@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import yaml
 from sqlalchemy import create_engine, text
 
 from likepion_provider.cli.local import (
+    AIRFLOW_PARTS,
     DAG_ID,
     START_TIMEOUT_S,
     AirflowApi,
@@ -38,13 +39,6 @@ ROOT = Path(__file__).parents[2]
 AIRFLOW = str(Path(sys.executable).with_name("airflow"))
 REDIS = "redis-server"
 SIMPLE_AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
-#: The members beside the workers, and what else they are told.
-SERVICES: Mapping[str, Sequence[str]] = {
-    "api-server": (),
-    "scheduler": (),
-    "dag-processor": (),
-    "triggerer": ("--skip-serve-logs",),
-}
 #: Batches that one worker imports side by side.
 SLOTS = 3
 #: A quiet machine needs a sixth of this.
@@ -118,7 +112,7 @@ class Cluster(AirflowApi):
         with contextlib.ExitStack() as stack:
             self._stack = stack
             self._prepare()
-            for name, words in SERVICES.items():
+            for name, words in AIRFLOW_PARTS.items():
                 self.start(name, name, *words)
             self._stack = stack.pop_all()
         return self
@@ -201,10 +195,10 @@ class Cluster(AirflowApi):
     def _revive(self) -> None:
         """Start again what ended by itself, as a container's ``restart: always`` does."""
         for name in [name for name, each in self._running.items() if each.poll() is not None]:
-            if name not in SERVICES:
+            if name not in AIRFLOW_PARTS:
                 raise Transient(f"{name} ended by itself: see {self._folder}/{name}.log")
             print(f"cluster: {name} ended by itself and is started again", flush=True)
-            self.start(name, name, *SERVICES[name])
+            self.start(name, name, *AIRFLOW_PARTS[name])
 
     def _environment(self, name: str) -> dict[str, str]:
         """A member's: the DAG and the preload settings are its own copies, as in an image."""
@@ -214,13 +208,17 @@ class Cluster(AirflowApi):
             (home / "config").mkdir()
             shutil.copy(ROOT / "docker/airflow_local_settings.py", home / "config")
         own = {"LIKEPION_MEMBER": name, "PYTHONPATH": str(ROOT)}
-        return airflow_environment(home, home / "dags", self._port) | self._shared | own
+        told = airflow_environment(home, home / "dags", self._port) | self._shared | own
+        kept_from_it = (
+            () if name in {*AIRFLOW_PARTS, "init"} else _compose("x-server").keys() - _compose("x-airflow").keys()
+        )
+        return {key: value for key, value in told.items() if key not in kept_from_it}
 
 
 def _settings(database: str, broker: str, secrets: Path) -> dict[str, str]:
     """What every member is told: what docker/compose.yaml tells it, at other addresses.
 
-    :param secrets: a folder for what compose keeps in the volume of that name.
+    :param secrets: a folder for what compose keeps in volumes.
     """
     airflow = database.format(database="airflow").replace("+psycopg", "+psycopg2")
     journal = database.format(database="journal").replace("+psycopg", "")
@@ -230,11 +228,12 @@ def _settings(database: str, broker: str, secrets: Path) -> dict[str, str]:
         "broker_url": broker,
         "connections.json": json.dumps({"likepion_journal": journal}),
     }
+    (secrets / "airflow").mkdir()
     for name, content in own.items():
-        (secrets / name).write_text(content)
-    command = [sys.executable, str(ROOT / "docker/make_secrets.py"), str(secrets)]
+        (secrets / "airflow" / name).write_text(content)
+    command = [sys.executable, str(ROOT / "docker/make_secrets.py"), str(secrets), str(os.getgid())]
     subprocess.run(command, check=True, timeout=60)
-    told = {name: text.replace("/opt/airflow/secrets", str(secrets)) for name, text in _compose_environment().items()}
+    told = {name: text.replace("/opt/airflow/secrets", str(secrets)) for name, text in _compose("x-server").items()}
     told.pop("AIRFLOW__CORE__EXECUTION_API_SERVER_URL")
     return told | {
         # What the image brings and a machine without Docker need not have.
@@ -254,9 +253,9 @@ def _settings(database: str, broker: str, secrets: Path) -> dict[str, str]:
     }
 
 
-def _compose_environment() -> dict[str, str]:
-    """The environment of docker/compose.yaml, with the defaults of what it takes from the caller's."""
-    told = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))["x-airflow"]["environment"]
+def _compose(member: str) -> dict[str, str]:
+    """A member's environment in docker/compose.yaml, with the defaults of what it takes from the caller's."""
+    told = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))[member]["environment"]
     return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(text)) for name, text in told.items()}
 
 

@@ -29,7 +29,7 @@ import httpx
 from sqlalchemy import select, update
 
 from likepion_provider import DAG_ID
-from likepion_provider.cli.local import airflow_environment, free_port, process, sandbox_process
+from likepion_provider.cli.local import AIRFLOW_PARTS, airflow_environment, free_port, process, sandbox_process
 from likepion_provider.journal import Journal
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.schema import claim, link, submission
@@ -40,7 +40,6 @@ from tests.faults.workers import parked
 from tests.integration.conftest import DAGS, Airflow, SandboxApi
 
 ACCOUNTS, POSTS, EPISODES, BATCH = 12, 3, 5, 3
-SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 #: Airflow notices a dead supervisor after this long; 300 s by default.
 HEARTBEAT_TIMEOUT_S = 10
 SETTINGS = {
@@ -128,16 +127,16 @@ class Services:
         self._stack.close()
 
     def start_missing(self) -> None:
-        for name in SERVICES:
+        for name, options in AIRFLOW_PARTS.items():
             if name not in self._running or self._running[name].poll() is not None:
                 self._bury(name)
-                self._running[name] = self._airflow(name)
+                self._running[name] = self._airflow(name, *options)
 
     def _bury(self, name: str) -> None:
         """End what a dead service left that does nothing any more; its tasks live on."""
         ours = self._ours() if name in self._running else {}
         for pid, parent in ours.items():
-            if parent not in ours and _read(pid, "cmdline").rstrip("\0 ").endswith(("<idle>", "serve-logs")):
+            if parent not in ours and _read(pid, "cmdline").rstrip("\0 ").endswith("<idle>"):
                 _signal(pid, signal.SIGKILL)
 
     def kill(self, name: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import stat
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from airflow.sdk import Connection
 import likepion_provider
 from likepion_provider import get_provider_info
 from likepion_provider.hooks.address import base_url_of
-from likepion_provider.hooks.connections import allows_private_feeds
+from likepion_provider.hooks.connections import allows_private_feeds, find
 
 DOCKER = Path(__file__).parents[2] / "docker"
 
@@ -39,6 +41,8 @@ def one_shots(services: dict[str, Any]) -> set[str]:
 def test_every_service_is_pinned_and_not_root(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert re.search(r":[\w.-]*\d+\.\d+", service["image"]), name
+        if "build" not in service:
+            assert re.search(r":\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}$", service["image"]), name
         assert service["user"].split(":")[0] not in ("", "0", "root"), name
 
 
@@ -67,13 +71,33 @@ def test_only_the_sandbox_is_optional_and_ports_are_loopbacks(compose: dict[str,
     assert all(port.startswith("127.0.0.1:") for each in services.values() for port in each.get("ports", []))
 
 
-def test_the_connections_lead_to_the_sandbox_unless_the_caller_names_others(compose: dict[str, Any]) -> None:
+@pytest.fixture
+def sandbox_env() -> dict[str, str]:
+    lines = (DOCKER / "sandbox.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_nothing_of_the_sandbox_is_in_a_deployment_without_it(
+    compose: dict[str, Any], sandbox_env: dict[str, str]
+) -> None:
     told = compose["x-airflow"]["environment"]
+    assert told["AIRFLOW_CONN_LIKEPION_DEFAULT"].startswith("${AIRFLOW_CONN_LIKEPION_DEFAULT:?")
+    assert told["AIRFLOW_CONN_LIKEPION_PLATFORM_SANDBOX_SITE"] == "${AIRFLOW_CONN_LIKEPION_PLATFORM_SANDBOX_SITE:-}"
+    assert sandbox_env["COMPOSE_PROFILES"] == "sandbox"
+    without = {name: each for name, each in compose["services"].items() if "profiles" not in each}
+    assert not re.search(r"sandbox-key|808[123]|sandbox:", str(without))
+
+
+def test_a_connection_that_is_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_PLATFORM_SANDBOX_SITE", "")
+    assert find("likepion_platform_sandbox_site") is None
+
+
+def test_the_sandboxs_connections_lead_to_it(compose: dict[str, Any], sandbox_env: dict[str, str]) -> None:
+    told = sandbox_env
     command = [*compose["services"]["sandbox"]["entrypoint"], *compose["services"]["sandbox"]["command"]]
     listens = dict(pairwise(command))
-    default = re.fullmatch(r"\$\{AIRFLOW_CONN_LIKEPION_DEFAULT:-(.*)\}", told["AIRFLOW_CONN_LIKEPION_DEFAULT"])
-    assert default
-    manager = Connection.from_uri(default[1], conn_id="manager")
+    manager = Connection.from_uri(told["AIRFLOW_CONN_LIKEPION_DEFAULT"], conn_id="manager")
     assert base_url_of(manager) == f"http://sandbox:{listens['--manager-port']}"
     assert manager.password == listens["--api-key"]
     assert allows_private_feeds(manager)
@@ -83,17 +107,56 @@ def test_the_connections_lead_to_the_sandbox_unless_the_caller_names_others(comp
 
 def test_secrets_are_made_once_and_are_all_that_the_services_read(compose: dict[str, Any], tmp_path: Path) -> None:
     make = runpy.run_path(str(DOCKER / "make_secrets.py"))["make"]
-    make(tmp_path)
-    made = {each.name: each.read_text() for each in tmp_path.iterdir()}
-    make(tmp_path)
-    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == made
+    make(tmp_path, os.getgid())
+    made = secrets_in(tmp_path)
+    make(tmp_path, os.getgid())
+    assert secrets_in(tmp_path) == made
     text = (DOCKER / "compose.yaml").read_text(encoding="utf-8")
-    read = set(re.findall(r"(?:/opt/airflow/secrets|/run/likepion|exec api-server cat secrets)/([\w.]+)", text))
-    assert read <= made.keys()
-    secret = [made[name] for name in ("postgres", "redis", "jwt", "api", "admin", "fernet")]
+    read = set(re.findall(r"(?:/opt/airflow/secrets|exec api-server cat secrets)/(\w+/[\w.]+)", text))
+    assert read | {"postgres/password", "redis/password"} == made.keys()
+    names = ("postgres/password", "redis/password", "servers/jwt", "airflow/api", "admin/password", "airflow/fernet")
+    secret = [made[name] for name in names]
     assert len({*secret}) == 6
     assert all(len(each) >= 32 for each in secret)
     assert not any(each in text for each in secret)
+
+
+def secrets_in(folder: Path) -> dict[str, str]:
+    return {str(each.relative_to(folder)): each.read_text() for each in folder.rglob("*") if each.is_file()}
+
+
+def test_a_secret_is_readable_by_its_owner_or_its_servers_group_only(tmp_path: Path) -> None:
+    runpy.run_path(str(DOCKER / "make_secrets.py"))["make"](tmp_path, os.getgid())
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in secrets_in(tmp_path)}
+    assert {name for name, mode in modes.items() if mode == 0o440} == {"postgres/password", "redis/password"}
+    assert {mode for name, mode in modes.items() if "/password" not in name} == {0o400}
+    assert modes["admin/password"] == 0o400
+
+
+def test_a_service_mounts_no_secret_but_its_own(compose: dict[str, Any]) -> None:
+    mounted = {
+        name: {each.split(":")[0].removesuffix("-secrets") for each in service["volumes"] if "-secrets:" in each}
+        for name, service in compose["services"].items()
+    }
+    servers = {"airflow", "servers"}
+    assert mounted == {
+        "secrets": {"postgres", "redis", "airflow", "servers", "admin"},
+        "postgres": {"postgres"},
+        "redis": {"redis"},
+        "init": servers | {"admin"},
+        "api-server": servers | {"admin"},
+        "scheduler": servers,
+        "dag-processor": servers,
+        "triggerer": servers,
+        "worker": {"airflow"},
+        "sandbox": set(),
+    }
+    for name, service in compose["services"].items():
+        told = str(service.get("environment", {}))
+        for folder in re.findall(r"/opt/airflow/secrets/(\w+)/", told):
+            assert folder in mounted[name], f"{name} is told of a secret that it has not"
+        if name != "secrets":
+            assert all(each.endswith(":ro") for each in service["volumes"] if "-secrets:" in each)
 
 
 def test_the_image_is_named_after_the_version(compose: dict[str, Any], helm: dict[str, Any]) -> None:
