@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import socket
 import struct
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,18 +32,18 @@ _BOUND = b"\0" + struct.pack("!B4sH", _IPV4, bytes(4), 0)
 
 
 class GuardedProxy:
-    """Tunnels to public addresses, and to one host of our own; an async context manager.
+    """Tunnels to public addresses, and to sites that a person has named; an async context manager.
 
-    :param own_url: a site that may be reached wherever it is, by this host and port only; empty for none.
+    :param named: addresses that may be reached wherever they are, each by its host and port only.
     :param max_carried_bytes: of all connections together; what is beyond breaks them off.
     """
 
-    def __init__(self, own_url: str = "", *, max_carried_bytes: int = MAX_CARRIED_BYTES) -> None:
+    def __init__(self, named: Collection[str] = (), *, max_carried_bytes: int = MAX_CARRIED_BYTES) -> None:
         self.url = ""
         #: The last host that was refused since its address is not public.
         self.refused_host = ""
         self.carried_bytes = 0
-        self._own = _host_and_port(own_url)
+        self._named = {_host_and_port(each) for each in named}
         self._max_carried_bytes = max_carried_bytes
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -93,7 +93,7 @@ class GuardedProxy:
         found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), CONNECT_TIMEOUT_S)
         failed: OSError | None = None
         for family, kind, protocol, _, address in found:
-            if (host, port) != self._own and not is_public(str(address[0])):
+            if (host, port) not in self._named and not is_public(str(address[0])):
                 failed = failed or _NotPublicError(host)
                 continue
             try:
@@ -126,11 +126,9 @@ async def _until_one_ends(*ways: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _host_and_port(url: str) -> tuple[str, int] | None:
+def _host_and_port(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
-    if not parts.hostname:
-        return None
-    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, int]:

@@ -93,7 +93,7 @@ async def browser_engine(job: Job, state: dict[str, Any]) -> AsyncIterator[Engin
     :raises PlatformError: there is no Chromium, or it does not start.
     """
     slots = _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_BROWSERS))
-    async with slots, GuardedProxy(job.settings.base_url) as proxy, async_playwright() as playwright:
+    async with slots, GuardedProxy([job.settings.base_url]) as proxy, async_playwright() as playwright:
         with tempfile.TemporaryDirectory(prefix="likepion-browser-", ignore_cleanup_errors=True) as home:
             browser = await _launch(job, playwright, proxy, home)
             async with _watched(browser) as life:

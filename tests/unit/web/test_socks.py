@@ -99,7 +99,7 @@ async def test_no_inner_address_is_called(host: str) -> None:
 
 
 async def test_the_own_site_is_reached_by_its_host_and_port_only() -> None:
-    async with server() as own, server() as other, GuardedProxy(f"http://127.0.0.1:{own.port}/shows") as proxy:
+    async with server() as own, server() as other, GuardedProxy([f"http://127.0.0.1:{own.port}/shows"]) as proxy:
         code, reader, writer = await ask(proxy, "127.0.0.1", own.port)
         assert code == 0
         writer.write(b"hello")
@@ -139,7 +139,7 @@ async def test_of_mixed_addresses_only_the_public_are_called(
 
 @pytest.mark.parametrize("command", [BIND, UDP_ASSOCIATE, 99])
 async def test_it_only_connects(command: int) -> None:
-    async with server() as own, GuardedProxy(f"http://127.0.0.1:{own.port}") as proxy:
+    async with server() as own, GuardedProxy([f"http://127.0.0.1:{own.port}"]) as proxy:
         code, reader, writer = await ask(proxy, "127.0.0.1", own.port, command)
         assert code == 7
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -159,7 +159,7 @@ async def test_other_protocols_are_hung_up_on(words: bytes, monkeypatch: pytest.
 
 
 async def test_it_carries_so_much_and_no_more() -> None:
-    async with server() as own, GuardedProxy(f"http://127.0.0.1:{own.port}", max_carried_bytes=100_000) as proxy:
+    async with server() as own, GuardedProxy([f"http://127.0.0.1:{own.port}"], max_carried_bytes=100_000) as proxy:
         _, reader, writer = await ask(proxy, "127.0.0.1", own.port)
         for _ in range(10):
             with contextlib.suppress(ConnectionError):
@@ -173,7 +173,7 @@ async def test_it_carries_so_much_and_no_more() -> None:
 
 async def test_nothing_is_left_when_it_ends() -> None:
     async with server() as own:
-        async with GuardedProxy(f"http://127.0.0.1:{own.port}") as proxy:
+        async with GuardedProxy([f"http://127.0.0.1:{own.port}"]) as proxy:
             _, reader, writer = await ask(proxy, "127.0.0.1", own.port)
         with contextlib.suppress(ConnectionError):
             assert await asyncio.wait_for(reader.read(), 5) == b""
