@@ -110,7 +110,7 @@ async def _launch(job: Job, playwright: Playwright, proxy: GuardedProxy, home: s
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     try:
         return await playwright.chromium.launch(
-            executable_path=_chromium(job),
+            executable_path=_chromium(),
             args=[*ARGUMENTS, *GUARDED],
             env={**kept, "HOME": home, "TMPDIR": home},
             proxy={"server": proxy.url},
@@ -122,7 +122,7 @@ async def _launch(job: Job, playwright: Playwright, proxy: GuardedProxy, home: s
         raise _unusable(f"it does not start ({error.message.splitlines()[0]})") from None
 
 
-def _chromium(job: Job) -> str:
+def _chromium() -> str:
     """The browser's program.
 
     :raises PlatformError: there is none.

@@ -366,6 +366,17 @@ async def test_nothing_is_shared_between_accounts() -> None:
         assert cookies == [None, "who=ada", None]
 
 
+async def test_the_browser_has_nothing_of_the_workers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SECRET", "canary-environment")
+    async with attacked() as case, visit(case):
+        held = []
+        for each in browsers():
+            with contextlib.suppress(psutil.AccessDenied):
+                held.append(each.environ())
+        assert held
+        assert not [each for each in held if "AIRFLOW_CONN_SECRET" in each]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="Chromium refuses its sandbox to root only")
 async def test_the_sandbox_is_given_up_by_the_connection_only() -> None:
     made = module()
