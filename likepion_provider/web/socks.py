@@ -11,11 +11,11 @@ import contextlib
 import ipaddress
 import socket
 import struct
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-from likepion_provider.web.fetch import is_public
+from likepion_provider.web.origin import BadAddress, parse
+from likepion_provider.web.sockets import is_public
 
 #: Connections at a time of one browser.
 MAX_CONNECTIONS = 128
@@ -35,15 +35,23 @@ class GuardedProxy:
     """Tunnels to public addresses, and to sites that a person has named; an async context manager.
 
     :param named: addresses that may be reached wherever they are, each by its host and port only.
+    :param allow_private: whether any other may be, too.
     :param max_carried_bytes: of all connections together; what is beyond breaks them off.
     """
 
-    def __init__(self, named: Collection[str] = (), *, max_carried_bytes: int = MAX_CARRIED_BYTES) -> None:
+    def __init__(
+        self,
+        named: Collection[str] = (),
+        *,
+        allow_private: bool = False,
+        max_carried_bytes: int = MAX_CARRIED_BYTES,
+    ) -> None:
         self.url = ""
         #: The last host that was refused since its address is not public.
         self.refused_host = ""
         self.carried_bytes = 0
-        self._named = {_host_and_port(each) for each in named}
+        self._named = set(_hosts_and_ports(named))
+        self._allow_private = allow_private
         self._max_carried_bytes = max_carried_bytes
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -92,8 +100,9 @@ class GuardedProxy:
         loop = asyncio.get_running_loop()
         found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), CONNECT_TIMEOUT_S)
         failed: OSError | None = None
+        anywhere = self._allow_private or (host, port) in self._named
         for family, kind, protocol, _, address in found:
-            if (host, port) not in self._named and not is_public(str(address[0])):
+            if not anywhere and not is_public(str(address[0])):
                 failed = failed or _NotPublicError(host)
                 continue
             try:
@@ -126,9 +135,14 @@ async def _until_one_ends(*ways: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _host_and_port(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+def _hosts_and_ports(addresses: Collection[str]) -> Iterator[tuple[str, int]]:
+    for each in addresses:
+        with contextlib.suppress(BadAddress):
+            url = parse(each)
+            yield url.host or "", url.port or 0
+            if (url.scheme, url.port) == ("http", 80):
+                # The same host turned to https is the same site: see :func:`~likepion_provider.web.origin.may_know`.
+                yield url.host or "", 443
 
 
 async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, int]:

@@ -36,9 +36,10 @@ from likepion_provider.platforms.base import Job
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
 from likepion_provider.platforms.recipe.select import form_of, soup
 from likepion_provider.platforms.recipe.shape import Form
-from likepion_provider.web.http import MAX_PAGE_BYTES
+from likepion_provider.web.origin import BadAddress, parse
 from likepion_provider.web.page import Page
 from likepion_provider.web.socks import MAX_CARRIED_BYTES, GuardedProxy
+from likepion_provider.web.visit import VisitLimits
 
 #: A browser takes some 300 MB; the accounts of a task share so many.
 MAX_BROWSERS = 2
@@ -78,10 +79,10 @@ _NO_SANDBOX = "Chromium sandboxing failed"
 _PROXY_REFUSED = "ERR_SOCKS_CONNECTION"
 _DOWNLOAD = "Download is starting"
 _READ_REMEDY = "Open the address in a browser, and correct the recipe's selector that leads there."
-#: The page's HTML in a world that the page's own scripts have not touched; null where there is too much of it.
+#: The page's HTML in a world that the page's own scripts have not touched; its length alone where that is too much.
 _READ_HTML = """(() => {
   const html = document.documentElement ? document.documentElement.outerHTML : "";
-  return html.length > %d ? null : html;
+  return {length: html.length, html: html.length > %d ? "" : html};
 })()"""
 _SLOTS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = weakref.WeakKeyDictionary()
 
@@ -93,7 +94,8 @@ async def browser_engine(job: Job, state: dict[str, Any]) -> AsyncIterator[Engin
     :raises PlatformError: there is no Chromium, or it does not start.
     """
     slots = _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_BROWSERS))
-    async with slots, GuardedProxy([job.settings.base_url]) as proxy, async_playwright() as playwright:
+    proxy = GuardedProxy(job.settings.addresses, allow_private=job.settings.allow_private)
+    async with slots, proxy, async_playwright() as playwright:
         with tempfile.TemporaryDirectory(prefix="likepion-browser-", ignore_cleanup_errors=True) as home:
             browser = await _launch(job, playwright, proxy, home)
             async with _watched(browser) as life:
@@ -290,8 +292,10 @@ class BrowserEngine:
 
     @contextlib.asynccontextmanager
     async def _turn(self, url: str, headers: Mapping[str, str], *, writes: bool) -> AsyncIterator[None]:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise self._failed("names an address that is not http or https", "Correct the recipe's selector.")
+        try:
+            parse(url)
+        except BadAddress as error:
+            raise self._failed(f"names an address that {error}", _READ_REMEDY) from None
         async with self._http.turn(writes=writes) as within_s:
             with self._explained(url), self._life.limited(within_s):
                 self._context.set_default_timeout(within_s * 1000)
@@ -356,8 +360,7 @@ class BrowserEngine:
             request.url, method=request.method, headers=headers, max_redirects=0, **body
         )
         content = await answer.body()
-        if len(content) > MAX_PAGE_BYTES:
-            raise self._too_large(request.url)
+        self._http.visit.count_bytes(len(content), len(content))
         return Page(self._http.platform, answer.url, answer.status, answer.headers, content)
 
     async def _shown(self) -> Page:
@@ -379,18 +382,14 @@ class BrowserEngine:
     async def _html(self) -> bytes:
         """What the tab shows.
 
-        :raises PlatformError: it is more than any page may be.
+        :raises VisitTooLarge: it is more than a page, or a visit, may have.
         """
         frame = (await self._session.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
         world = await self._session.send("Page.createIsolatedWorld", {"frameId": frame})
-        asked = {"expression": _READ_HTML % MAX_PAGE_BYTES, "contextId": world["executionContextId"]}
-        html = (await self._session.send("Runtime.evaluate", asked | {"returnByValue": True}))["result"].get("value")
-        if html is None:
-            raise self._too_large(self._tab.url)
-        return str(html).encode(errors="replace")
-
-    def _too_large(self, url: str) -> PlatformError:
-        return self._failed(f"shows more than {MAX_PAGE_BYTES >> 20} MB ({urlsplit(url).hostname})", _READ_REMEDY)
+        asked = {"expression": _READ_HTML % VisitLimits.page_bytes, "contextId": world["executionContextId"]}
+        shown = (await self._session.send("Runtime.evaluate", asked | {"returnByValue": True}))["result"]["value"]
+        self._http.visit.count_bytes(shown["length"], shown["length"])
+        return str(shown["html"]).encode(errors="replace")
 
     async def _quiet(self) -> None:
         """Wait until nothing was under way for :data:`QUIET_S`; no longer than :data:`MAX_SETTLING_S`."""
