@@ -1,10 +1,24 @@
-"""HTML as importers read it: forms, links, tables and lists, found in one linear pass."""
+"""HTML as importers read it: forms, links, tables and lists; one parser for all, linear and bounded.
+
+lxml's parser hands its events over as they come. The trees of lxml and of lexbor are not built: both look through all
+attributes of a tag for each one, lexbor through all open tags for each ``<p>``, so that 1 MB takes them minutes.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from html.parser import HTMLParser
+import functools
+from collections.abc import Iterator
 from typing import NamedTuple
+
+from likepion_provider.web.work import CHARS_PER_STEP, Work
+
+#: No page of HTML is read beyond these.
+MAX_HTML_CHARS = 4 * 1024 * 1024
+MAX_ELEMENTS = 50_000
+MAX_DEPTH = 128
+_CHUNK_CHARS = 64 * 1024
+#: What is in them is no text of the elements around.
+_UNSEEN = frozenset({"script", "style"})
 
 
 class Anchor(NamedTuple):
@@ -14,87 +28,219 @@ class Anchor(NamedTuple):
     text: str
 
 
-@dataclasses.dataclass(frozen=True)
-class TableRow:
+class TableRow(NamedTuple):
     """A row of a table: what its cells show, and the links in it."""
 
-    cells: list[str] = dataclasses.field(default_factory=list)
-    anchors: list[Anchor] = dataclasses.field(default_factory=list)
+    cells: list[str]
+    anchors: list[Anchor]
 
 
-class Html(HTMLParser):
-    """What is on a page. Texts have single spaces between words.
+class Element:
+    """A tag with what is in it.
 
-    :param text: the page's source.
+    :param number: its place in the document's order; those in it have the numbers up to ``end``, exclusive.
     """
 
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        #: What inputs and selections hold, by name; of repeated names the first.
-        self.controls: dict[str, str] = {}
-        #: For each selection by name: its options' values, by the text that they show.
-        self.options: dict[str, dict[str, str]] = {}
-        self.anchors: list[Anchor] = []
-        self.rows: list[TableRow] = []
-        #: The items of lists, each with its list's class.
-        self.items: list[tuple[str, str]] = []
+    __slots__ = (
+        "_page",
+        "attributes",
+        "children",
+        "classes",
+        "end",
+        "kinds",
+        "number",
+        "of_kind",
+        "parent",
+        "position",
+        "tag",
+        "text_begin",
+        "text_end",
+    )
+
+    def __init__(self, page: Html, tag: str, attributes: dict[str, str], parent: Element | None) -> None:
+        self._page = page
+        self.tag = tag
+        self.attributes = attributes
+        self.classes = frozenset(attributes["class"].split()) if "class" in attributes else frozenset()
+        self.parent = parent
+        self.children: list[Element] = []
+        #: How many children of each tag there are.
+        self.kinds: dict[str, int] = {}
+        #: Which of its parent's children it is, and which of those of its tag, from 1.
+        self.position = self.of_kind = 1
+        self.number = self.end = self.text_begin = self.text_end = 0
+
+    def get(self, name: str) -> str:
+        """An attribute; empty where there is none."""
+        return self.attributes.get(name, "")
+
+    @property
+    def inside(self) -> list[Element]:
+        """Everything in it, in the document's order."""
+        return self._page.elements[self.number + 1 : self.end]
+
+    def find(self, *tags: str) -> Iterator[Element]:
+        """Everything in it that is such a tag."""
+        self._page.work.spend(self.end - self.number)
+        return (each for each in self.inside if each.tag in tags)
+
+    def text(self, between: str = "") -> str:
+        """What it shows, with single spaces between words.
+
+        :param between: what goes between two pieces of text that a tag parts.
+        """
+        return " ".join(between.join(self.pieces()).split())
+
+    def pieces(self) -> list[str]:
+        """What it shows, as it is written, parted by tags."""
+        return self._page.pieces(self)
+
+
+class Html:
+    """What is on a page.
+
+    :param text: the page's source.
+    :param work: what may be done with the page.
+    :raises TooMuch: it is larger than the bounds, or as ``work`` has it.
+    """
+
+    def __init__(self, text: str, work: Work | None = None) -> None:
+        self.work = work or Work()
+        self.root = Element(self, "", {}, None)
+        #: The root and everything in it, in the document's order.
+        self.elements: list[Element] = [self.root]
+        #: The numbers of what selectors found on the whole page, by selector.
+        self.found: dict[str, list[int]] = {}
         self._texts: list[str] = []
-        #: For each tag that is open: where its text begins, and its address or value.
-        self._open: dict[str, tuple[int, str]] = {}
-        self._select = ""
-        self._row: TableRow | None = None
-        self._lists: list[str] = []
-        self.feed(text)
-        self.close()
-        for tag in tuple(self._open):
-            self.handle_endtag(tag)
+        #: Of these texts, those that are not shown.
+        self._unseen: list[bool] = []
+        self._read(text)
+        self.root.end, self.root.text_end = len(self.elements), len(self._texts)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """See :class:`html.parser.HTMLParser`."""
-        given = {name: value or "" for name, value in attrs}
-        name, value = given.get("name", ""), given.get("value", "")
-        if tag in ("a", "option", "td"):
-            self.handle_endtag(tag)  # HTML lets authors leave the end out
-        if tag in ("a", "li", "option", "td"):
-            self._open[tag] = len(self._texts), value if tag == "option" else given.get("href", "")
-        if tag == "input" and name:
-            self.controls.setdefault(name, value)
-        elif tag == "select":
-            self._select = name
-        elif tag == "option" and self._select and ("selected" in given or self._select not in self.controls):
-            self.controls[self._select] = value
-        elif tag == "tr":
-            self._row = TableRow()
-            self.rows.append(self._row)
-        elif tag == "ul":
-            self._lists.append(given.get("class", ""))
+    @functools.cached_property
+    def controls(self) -> dict[str, str]:
+        """What inputs and selections hold, by name; of repeated names the first."""
+        found: dict[str, str] = {}
+        for each in self.root.find("input", "select"):
+            if name := each.get("name"):
+                if each.tag == "input":
+                    found.setdefault(name, each.get("value"))
+                elif (option := chosen(each)) is not None:
+                    found.setdefault(name, option.get("value"))
+        return found
 
-    def handle_data(self, data: str) -> None:
-        """See :class:`html.parser.HTMLParser`."""
-        self._texts.append(data)
+    @functools.cached_property
+    def options(self) -> dict[str, dict[str, str]]:
+        """For each selection by name: its options' values, by the text that they show."""
+        selects = [each for each in self.root.find("select") if each.get("name")]
+        found: dict[str, dict[str, str]] = {}
+        for select in selects:
+            held = found.setdefault(select.get("name"), {})
+            held.update({option.text(): option.get("value") for option in select.find("option")})
+        return found
 
-    def handle_endtag(self, tag: str) -> None:
-        """See :class:`html.parser.HTMLParser`."""
-        if tag in self._open:
-            begin, given = self._open.pop(tag)
-            self._take(tag, given, " ".join("".join(self._texts[begin:]).split()))
-        elif tag == "select":
-            self.handle_endtag("option")
-            self._select = ""
-        elif tag == "tr":
-            self.handle_endtag("td")
-            self._row = None
-        elif tag == "ul" and self._lists:
-            self._lists.pop()
+    @functools.cached_property
+    def anchors(self) -> list[Anchor]:
+        """Every link, in the document's order."""
+        return [_anchor(each) for each in self.root.find("a") if each.get("href")]
 
-    def _take(self, tag: str, given: str, text: str) -> None:
-        if tag == "a" and given:
-            self.anchors.append(Anchor(given, text))
-            if self._row:
-                self._row.anchors.append(Anchor(given, text))
-        elif tag == "option" and self._select:
-            self.options.setdefault(self._select, {})[text] = given
-        elif tag == "td" and self._row:
-            self._row.cells.append(text)
-        elif tag == "li" and self._lists:
-            self.items.append((self._lists[-1], text))
+    @functools.cached_property
+    def rows(self) -> list[TableRow]:
+        """The rows of tables; what is in a table in a table belongs to the inner one's row."""
+        rows: dict[Element, TableRow] = {}
+        for each, row in self._within("tr"):
+            if each.tag == "tr":
+                rows[each] = TableRow([], [])
+            elif row and each.tag == "td":
+                rows[row].cells.append(each.text())
+            elif row and each.tag == "a" and each.get("href"):
+                rows[row].anchors.append(_anchor(each))
+        return list(rows.values())
+
+    @functools.cached_property
+    def items(self) -> list[tuple[str, str]]:
+        """The items of lists, each with its list's class."""
+        return [(of.get("class"), each.text()) for each, of in self._within("ul") if of and each.tag == "li"]
+
+    def _within(self, tag: str) -> Iterator[tuple[Element, Element | None]]:
+        """Every element, and the nearest one of a tag that it is in."""
+        self.work.spend(len(self.elements))
+        nearest: list[Element | None] = [None]
+        for each in self.root.inside:
+            of = nearest[each.parent.number] if each.parent else None
+            yield each, of
+            nearest.append(each if each.tag == tag else of)
+
+    def pieces(self, element: Element) -> list[str]:
+        """See :meth:`Element.pieces`."""
+        begin, end = element.text_begin, element.text_end
+        shown = [
+            text for text, unseen in zip(self._texts[begin:end], self._unseen[begin:end], strict=True) if not unseen
+        ]
+        if element.tag in _UNSEEN:
+            shown = self._texts[begin:end]
+        self.work.spend(1 + end - begin + sum(map(len, shown)) // CHARS_PER_STEP)
+        return shown
+
+    # --- the parser's events ---
+
+    def _read(self, text: str) -> None:
+        if len(text) > MAX_HTML_CHARS:
+            raise self.work.refuse(f"HTML of at most {MAX_HTML_CHARS} characters")
+        from lxml.etree import HTMLParser, XMLSyntaxError  # late: not every run meets HTML
+
+        self._open = [self.root]
+        parser = HTMLParser(target=self, huge_tree=True)
+        # In pieces, since an error of ours ends the reading with the piece that it came up in.
+        for begin in range(0, len(text), _CHUNK_CHARS):
+            # A NUL would end the parser's text.
+            parser.feed(text[begin : begin + _CHUNK_CHARS].replace("\0", "\ufffd"))
+        try:
+            parser.close()
+        except XMLSyntaxError:  # nothing in it
+            return
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """See lxml's parser target."""
+        if len(self.elements) > MAX_ELEMENTS:
+            raise self.work.refuse(f"HTML of at most {MAX_ELEMENTS} elements")
+        if len(self._open) > MAX_DEPTH:
+            raise self.work.refuse(f"HTML that is at most {MAX_DEPTH} elements deep")
+        parent = self._open[-1]
+        element = Element(self, tag, dict(attributes), parent)
+        parent.children.append(element)
+        element.position = len(parent.children)
+        element.of_kind = parent.kinds[tag] = parent.kinds.get(tag, 0) + 1
+        element.number, element.text_begin = len(self.elements), len(self._texts)
+        self.elements.append(element)
+        self._open.append(element)
+
+    def end(self, tag: str) -> None:
+        """See lxml's parser target."""
+        if len(self._open) > 1:
+            element = self._open.pop()
+            element.end, element.text_end = len(self.elements), len(self._texts)
+
+    def data(self, text: str) -> None:
+        """See lxml's parser target."""
+        self._texts.append(text)
+        self._unseen.append(self._open[-1].tag in _UNSEEN)
+
+    def comment(self, text: str) -> None:
+        """See lxml's parser target."""
+
+    def close(self) -> None:
+        """See lxml's parser target."""
+        while len(self._open) > 1:
+            self.end("")
+
+
+def chosen(select: Element) -> Element | None:
+    """The option that a selection holds: the last one that is marked, else the first."""
+    options = list(select.find("option"))
+    marked = [each for each in options if "selected" in each.attributes]
+    return marked[-1] if marked else options[0] if options else None
+
+
+def _anchor(element: Element) -> Anchor:
+    return Anchor(element.get("href"), element.text())

@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import operator
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -17,6 +15,15 @@ from urllib.parse import urljoin
 from likepion_provider.errors import PlatformChanged
 from likepion_provider.web.html import Html
 from likepion_provider.web.origin import REDIRECTS
+from likepion_provider.web.work import Work, cut
+
+#: No JSON is read beyond these: bytes, and lists and objects, as far as their brackets tell.
+MAX_JSON_BYTES = 8 * 1024 * 1024
+MAX_JSON_CONTAINERS = 100_000
+#: No list is read beyond so many rows; a platform with more gives them page by page.
+MAX_ROWS = 10_000
+#: No date is longer, in characters.
+_MAX_DATE_CHARS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +60,16 @@ class Page:
 
     @functools.cached_property
     def html(self) -> Html:
-        """The body as HTML."""
-        return Html(self.text)
+        """The body as HTML; nothing is in one without a tag.
+
+        :raises PlatformChanged: it is larger than is read.
+        """
+        return Html(self.text if b"<" in self.body else "", self.work)
+
+    @functools.cached_property
+    def work(self) -> Work:
+        """What may still be done with the page; too much is a page that changed."""
+        return Work(self.changed)
 
     def inputs(self, *needed: str) -> dict[str, str]:
         """What the page's inputs and selections hold, by name.
@@ -69,6 +84,10 @@ class Page:
 
     @functools.cached_property
     def _json(self) -> Any:
+        if len(self.body) > MAX_JSON_BYTES:
+            raise self.changed(f"a JSON body of at most {MAX_JSON_BYTES} bytes")
+        if self.body.count(b"{") + self.body.count(b"[") > MAX_JSON_CONTAINERS:
+            raise self.changed(f"a JSON body of at most {MAX_JSON_CONTAINERS} lists and objects")
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -88,11 +107,7 @@ class Page:
         :param kind: what it must be.
         :raises PlatformChanged: it is missing or something else.
         """
-        with contextlib.suppress(KeyError, IndexError, TypeError):
-            value = functools.reduce(operator.getitem, path, self.json())
-            if isinstance(value, kind):
-                return value
-        raise self.changed(".".join(map(str, path)) or "a JSON body of its kind")
+        return self._walk((), self.json(), path, kind)
 
     def row(self, *path: str | int) -> JsonRow:
         """An object in the JSON body.
@@ -106,9 +121,27 @@ class Page:
         """A list of objects in the JSON body.
 
         :param path: keys and positions, from the outside in.
-        :raises PlatformChanged: it is missing, or one of its rows is no object.
+        :raises PlatformChanged: it is missing, one of its rows is no object, or there are more than MAX_ROWS.
         """
-        return [self.row(*path, index) for index in range(len(self.field(*path, kind=list)))]
+        return self._rows(path, self.field(*path, kind=list))
+
+    def _walk(
+        self, place: tuple[str | int, ...], value: Any, path: tuple[str | int, ...], kind: type | tuple[type, ...]
+    ) -> Any:
+        """A value below another one, whose place in the body errors name."""
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            for step in path:
+                value = value[step]
+            if isinstance(value, kind):
+                return value
+        raise self.changed(".".join(map(str, (*place, *path))) or "a JSON body of its kind")
+
+    def _rows(self, place: tuple[str | int, ...], values: list[Any]) -> list[JsonRow]:
+        if len(values) > MAX_ROWS:
+            raise self.changed(f"{'.'.join(map(str, place)) or 'a list'} with at most {MAX_ROWS} rows")
+        return [
+            JsonRow(self, (*place, index), self._walk(place, values, (index,), dict)) for index in range(len(values))
+        ]
 
     def expect(self, *statuses: int, what: str = "an answer with a known status") -> Page:
         """The page itself, with one of these statuses.
@@ -141,15 +174,16 @@ class JsonRow(dict[str, Any]):
 
     def field(self, *path: str | int, kind: type | tuple[type, ...] = str) -> Any:
         """A value that must be there: see :meth:`Page.field`."""
-        return self._page.field(*self._path, *path, kind=kind)
+        return self._page._walk(self._path, self, path, kind)
 
     def rows(self, *path: str | int) -> list[JsonRow]:
         """A list that must be there: see :meth:`Page.rows`."""
-        return self._page.rows(*self._path, *path)
+        return self._page._rows((*self._path, *path), self.field(*path, kind=list))
 
     def text(self, name: str) -> str:
-        """A value as text; empty where it is missing or null."""
-        return str(self.get(name) or "")
+        """A value as text; empty where it is missing or null, or holds values of its own."""
+        value = self.get(name)
+        return "" if isinstance(value, dict | list) else str(value or "")
 
     def date(self, name: str) -> datetime | None:
         """A date as :func:`read_date` reads it; None where it is missing, null or empty.
@@ -171,8 +205,9 @@ def read_date(text: str, pattern: str | None = None) -> datetime | None:
     readings: tuple[Callable[[str], datetime], ...] = (_iso_date, parsedate_to_datetime)
     if pattern:
         readings = (lambda day: datetime.strptime(day, pattern),)  # noqa: DTZ007 - the zone is added below
+    text = cut(text, _MAX_DATE_CHARS)
     for reading in readings:
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
             date = reading(text)
             return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
     return None
@@ -180,4 +215,4 @@ def read_date(text: str, pattern: str | None = None) -> datetime | None:
 
 def _iso_date(text: str) -> datetime:
     # Python 3.10 does not read the Z.
-    return datetime.fromisoformat(re.sub("Z$", "+00:00", text))
+    return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)

@@ -33,8 +33,9 @@ from playwright.async_api import Page as Tab
 
 from likepion_provider.errors import LikepionError, PlatformError, Transient
 from likepion_provider.platforms.base import Job
+from likepion_provider.platforms.recipe import css
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
-from likepion_provider.platforms.recipe.select import form_of, soup
+from likepion_provider.platforms.recipe.select import form_of
 from likepion_provider.platforms.recipe.shape import Form
 from likepion_provider.web.origin import BadAddress, parse
 from likepion_provider.web.page import Page
@@ -280,7 +281,7 @@ class BrowserEngine:
     async def submit(self, page: Page, form: Form, fields: Mapping[str, str], headers: Mapping[str, str]) -> Page:
         """See :meth:`Engine.submit`."""
         tag = form_of(page, form)
-        shown = self._tab.locator(form.css).nth(soup(page).select(form.css).index(tag))
+        shown = self._tab.locator(form.css).nth(css.select(page.html, form.css).index(tag))
         async with self._turn(page.url, headers, writes=True):
             for name, value in fields.items():
                 await _enter(shown.locator(f"[name={json.dumps(name)}]").first, value)

@@ -31,9 +31,9 @@ class HttpEngine:
     async def submit(self, page: Page, form: Form, fields: Mapping[str, str], headers: Mapping[str, str]) -> Page:
         """See :meth:`Engine.submit <likepion_provider.platforms.recipe.engine.Engine.submit>`."""
         tag = form_of(page, form)
-        data = held(tag, form.button) | dict(fields)
-        url = urljoin(page.url, str(tag.get("action") or page.url))
-        if str(tag.get("method") or "get").lower() == "post":
+        data = held(page, tag, form.button) | dict(fields)
+        url = urljoin(page.url, tag.get("action") or page.url)
+        if tag.get("method").lower() == "post":
             # Django and others want to see where an https form was.
             return await self.send(SiteRequest("POST", url, {"Referer": page.url, **headers}, {"data": data}))
         return await self.send(SiteRequest("GET", url, headers, {"params": data}))

@@ -9,9 +9,10 @@ from urllib.parse import urljoin
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.platforms.base import Job, Platform, quoted
+from likepion_provider.platforms.recipe import css
 from likepion_provider.platforms.recipe.braces import SECRET_PLACES, Values, places
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
-from likepion_provider.platforms.recipe.select import Scope, form_of, soup
+from likepion_provider.platforms.recipe.select import Scope, form_of
 from likepion_provider.platforms.recipe.shape import ApiCall, Form, Recipe, Step
 from likepion_provider.web.page import Page
 
@@ -89,7 +90,7 @@ class SiteSession:
         return await self._send(place, f"{call.method} {call.path}", lambda: self._request(call))
 
     async def _submit(self, place: str, form: Form, page: Page) -> Page:
-        self._guard(urljoin(page.url, str(form_of(page, form).get("action") or "")), form.fields)
+        self._guard(urljoin(page.url, form_of(page, form).get("action")), form.fields)
         answer = await self._engine.submit(page, form, self.values.texts(form.fields), self._headers())
         log.debug("%s: form %s with %s -> %d", place, form.css, ", ".join(form.fields), answer.status)
         return answer
@@ -148,7 +149,7 @@ class SiteSession:
         needed = self._recipe.login.needed if self._recipe.login else None
         if needed is None:
             return False
-        return page.status in needed.status or bool(needed.css and soup(page).select_one(needed.css))
+        return page.status in needed.status or bool(needed.css and css.select(page.html, needed.css))
 
     async def _sign_in(self, page: Page) -> None:
         log.debug("login: the site asks for it")

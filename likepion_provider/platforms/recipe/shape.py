@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import jsonpath
-import soupsieve
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from likepion_provider.platforms.recipe import css, paths, patterns
 from likepion_provider.platforms.recipe.braces import PLACES, SECRET_PLACES, places
 
 V = TypeVar("V")
+
+#: No CSS selector, JSONPath or regular expression is longer.
+MAX_SELECTOR_CHARS = 500
 
 
 def _known_places(value: V) -> V:
@@ -29,14 +31,17 @@ def _without_secrets(text: str) -> str:
     return text
 
 
-def _compiles(read: Callable[[str], object], kind: str, wrong: type[Exception]) -> AfterValidator:
-    """The check that a text can be read as what it should be."""
+def _compiles(read: Callable[[str], object], kind: str) -> AfterValidator:
+    """The check that a text can be read as what it should be, by whoever will look for it on pages."""
 
     def check(text: str) -> str:
+        if len(text) > MAX_SELECTOR_CHARS:
+            raise ValueError(f"is longer than {MAX_SELECTOR_CHARS} characters")
         try:
             read(text)
-        except wrong as error:
-            raise ValueError(f"is no {kind}: {str(error).splitlines()[0]}") from None
+        except Exception as error:  # noqa: BLE001 - others' readers may raise anything at what somebody writes
+            words = str(error) or type(error).__name__
+            raise ValueError(f"is no {kind}: {words.splitlines()[0]}") from None
         return text
 
     return AfterValidator(check)
@@ -50,9 +55,9 @@ def _host_name(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_known_places)]
 Address = Annotated[str, AfterValidator(_known_places), AfterValidator(_without_secrets)]
-Css = Annotated[str, _compiles(soupsieve.compile, "CSS selector", soupsieve.SelectorSyntaxError)]
-JsonPath = Annotated[str, _compiles(jsonpath.compile, "JSONPath", jsonpath.JSONPathError)]
-Pattern = Annotated[str, _compiles(re.compile, "regular expression", re.error)]
+Css = Annotated[str, _compiles(css.compiled, "CSS selector that can be used")]
+JsonPath = Annotated[str, _compiles(paths.compiled, "JSONPath that can be used")]
+Pattern = Annotated[str, _compiles(patterns.compiled, "regular expression that RE2 knows")]
 
 
 class _Part(BaseModel):

@@ -84,7 +84,7 @@ def test_a_folder_of_recipes_adds_importers_and_names_broken_ones(tmp_path: Path
 def test_without_the_extra_the_rest_works_and_the_extra_is_named(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(GOOD)
     script = (
-        "import sys; sys.modules['soupsieve'] = None\n"
+        "import sys; sys.modules['cssselect'] = None\n"
         "from pathlib import Path\nfrom likepion_provider.platforms import registry\n"
         "found = registry(Path(sys.argv[1])); print(found.broken['good.yaml'], len(found.platforms))"
     )
