@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Context
 from airflow.sdk.configuration import conf
@@ -24,6 +26,8 @@ from likepion_provider.manager.client import ManagerAddress
 from likepion_provider.manager.protocol import failure_report
 from likepion_provider.models import Account, Credentials, SecondaryTask
 from likepion_provider.platforms import PlatformSettings, Registry, registry
+
+log = logging.getLogger(__name__)
 
 LIKEPION_CONN_ID = "likepion_default"
 JOURNAL_CONN_ID = "likepion_journal"
@@ -137,7 +141,9 @@ def once_per_account() -> bool:
 def platform_settings(domains: Collection[str]) -> dict[str, PlatformSettings]:
     """What is set for each platform: ``likepion_platform_<domain>``, else ``likepion_platform_<importer's name>``.
 
-    In a connection's id, every character of the domain but letters and digits is an underscore. Blocks.
+    A connection's id may have an underscore for every character of the domain but letters and digits. Several domains
+    have such an id in common: the connection's extra ``domain`` says whose it is, else its host; with neither, it is
+    the one of letters, digits and dots. Blocks.
     """
     # Domains of one importer share its connection: it is looked up once.
     look_up = functools.cache(find)
@@ -146,16 +152,35 @@ def platform_settings(domains: Collection[str]) -> dict[str, PlatformSettings]:
 
 def _settings_of(domain: str, look_up: Callable[[str], Any | None]) -> PlatformSettings:
     owners = [name for name, each in importers().platforms.items() if domain in each.domains]
-    for suffix in (re.sub(r"[^a-z0-9]", "_", domain), *owners):
+    folded = _folded(domain)
+    for suffix in (domain, folded, *owners):
         connection = look_up(PLATFORM_CONN_PREFIX + suffix)
-        if connection is not None:
-            return PlatformSettings(
-                base_url=base_url_of(connection),
-                login=connection.login or "",
-                password=connection.password or "",
-                extra=connection.extra_dejson,
-            )
+        if connection is None:
+            continue
+        if suffix == folded and not _is_for(connection, domain):
+            words = "%s does not say that it is for %s: name the domain as 'domain' in its extra"
+            log.warning(words, PLATFORM_CONN_PREFIX + folded, domain)
+            continue
+        return PlatformSettings(
+            base_url=base_url_of(connection),
+            login=connection.login or "",
+            password=connection.password or "",
+            extra=connection.extra_dejson,
+        )
     return PlatformSettings()
+
+
+def _folded(domain: str) -> str:
+    return re.sub("[^a-z0-9]", "_", domain)
+
+
+def _is_for(connection: Any, domain: str) -> bool:
+    """Whether a connection is this domain's, among those that have its id in common."""
+    host = urlsplit(base_url_of(connection)).netloc.lower()
+    named = str(connection.extra_dejson.get("domain") or "").strip().lower()
+    if named or _folded(host) == _folded(domain):
+        return domain == (named or host)
+    return bool(re.fullmatch("[a-z0-9.]+", domain))
 
 
 def journal_for(conn_id: str) -> Journal:

@@ -19,8 +19,9 @@ MAX_TARGET = 10_000
 CREDENTIAL_FIELDS = tuple(field.name for field in dataclasses.fields(Credentials))
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-#: Labels of any script; a port for platforms that are tried out on a machine of one's own.
-_HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*(:\d{1,5})?")
+#: Labels (RFC 1123) of any script; a port for platforms that are tried out on a machine of one's own.
+_LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[1-9][0-9]{{0,4}})?")
 _MAX_ACCOUNTS = 10**9
 
 

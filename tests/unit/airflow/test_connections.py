@@ -56,8 +56,34 @@ async def test_a_missing_connection_says_how_to_make_it() -> None:
 async def test_a_sites_own_domain_may_name_its_importer(monkeypatch: pytest.MonkeyPatch) -> None:
     value = {"conn_type": "http", "host": "http://127.0.0.1:9", "extra": {"platform": "sandbox_site"}}
     monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_PLATFORM_MY_SITE_EXAMPLE", json.dumps(value))
-    settings = connections.platform_settings(["my-site.example"])["my-site.example"]
+    settings = connections.platform_settings(["my.site.example"])["my.site.example"]
     assert (settings.base_url, settings.extra["platform"]) == ("http://127.0.0.1:9", "sandbox_site")
+
+
+@pytest.mark.parametrize(
+    ("ids", "value", "owner"),
+    [
+        (["MY_POD_EXAMPLE"], {}, "my.pod.example"),
+        (["MY_POD_EXAMPLE"], {"extra": {"domain": "My-Pod.example"}}, "my-pod.example"),
+        (["MY_POD_EXAMPLE"], {"host": "https://my-pod.example"}, "my-pod.example"),
+        (["MY_POD_EXAMPLE"], {"host": "https://api.pod.example"}, "my.pod.example"),
+        (
+            ["MY_POD_EXAMPLE"],
+            {"host": "https://my-pod.example", "extra": {"domain": "my.pod.example"}},
+            "my.pod.example",
+        ),
+        (["MY-POD.EXAMPLE"], {}, "my-pod.example"),
+        (["MY_POD_EXAMPLE"], {"extra": {"domain": "other.example"}}, ""),
+    ],
+)
+def test_a_connection_is_one_domains_own(
+    monkeypatch: pytest.MonkeyPatch, ids: list[str], value: dict[str, Any], owner: str
+) -> None:
+    for each in ids:
+        name = f"AIRFLOW_CONN_LIKEPION_PLATFORM_{each}"
+        monkeypatch.setenv(name, json.dumps({"conn_type": "http", "password": "canary-key"} | value))
+    found = connections.platform_settings(["my-pod.example", "my.pod.example", "my-pod-example"])
+    assert [domain for domain, settings in found.items() if settings.password] == ([owner] if owner else [])
 
 
 @pytest.mark.parametrize(
