@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,17 @@ GOOD = (FOLDER / "letters.yaml").read_text()
         ("  next: {json: $.next}", "  next: {json: $.next}\nlist: {}", 34, "list is given twice"),
         ("title: A site", "title: [A site", 3, "is no YAML"),
         ("Bearer {kept.token}", "Bearer {kept.tokn}", 1, "no step keeps {kept.tokn}"),
-        ("recipe: letters", "recipe: !!python/name:os.system x", 1, "is no YAML"),
+        ("recipe: letters", "recipe: !!python/name:os.system x", 1, "no recipe has tags"),
+        ("title: A site with an API", "title: !!int x", 2, "no recipe has tags"),
+        ("title: A site with an API", "title: &a x", 2, "anchor or an alias"),
+        ("title: A site with an API", "title: *a", 2, "anchor or an alias"),
+        ("title: A site with an API", "title: A \x07 site", 2, "holds the character U+0007"),
+        ("title: A site with an API", "? [a, b]\n: c", 2, "a key must be a text"),
+        ("title: A site with an API", "title: " + "[" * 20 + "]" * 20, 2, "more than 16 levels deep"),
+        ("title: A site with an API", "title: " + "[" * 20_000, 2, "more than 16 levels deep"),
+        ("title: A site with an API", "title: " + "9" * 5000, 2, "cannot be read (ValueError)"),
+        ("title: A site with an API", "title: .nan", 2, "cannot be read (ValueError)"),
+        ("title: A site with an API", "title: " + "x" * 70_000, 1, "is larger than 65536 bytes"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(before: str, after: str, line: int, says: str) -> None:
@@ -79,6 +90,44 @@ def test_a_folder_of_recipes_adds_importers_and_names_broken_ones(tmp_path: Path
     assert "taken" in found.broken["again.yaml"]
     with pytest.raises(NoImporter):
         registry().for_domain("letters.example")
+
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "? {a: b}\n: c\n",
+        "title: \x00\n",
+        "title: 2026-99-99\n",
+        "a: &a [*a]\n",
+        "title: !!int x\n",
+        ALIASES,
+        "[" * 60_000,
+        "- " * 30_000,
+        "<<: [1, 2]\n",
+        "\ufeff\ufeff",
+        "a: 1:99:99\n",
+        "%YAML 9.9\n---\n",
+        "--- a\n--- b\n",
+    ],
+)
+def test_a_bad_file_beside_a_good_one_is_named_and_the_good_one_works(tmp_path: Path, bad: str) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(bad)
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "latin.yaml").write_bytes(b"title: \xe9")
+    began_s = time.thread_time()
+    found = registry(tmp_path)
+    assert time.thread_time() - began_s < 2
+    assert found.for_domain("letters.example").name == "letters"
+    assert set(registry().platforms) < set(found.platforms)
+    assert set(found.broken) == {"bad.yaml", "folder.yaml", "latin.yaml"}
+    assert all(words.startswith(f"{name}:") for name, words in found.broken.items())
+    assert found.broken["bad.yaml"].split(":")[1].isdigit()
 
 
 def test_without_the_extra_the_rest_works_and_the_extra_is_named(tmp_path: Path) -> None:
