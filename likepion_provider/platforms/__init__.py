@@ -22,11 +22,11 @@ from likepion_provider.platforms.base import (
     refuse_locked,
     shown_url,
 )
-from likepion_provider.platforms.match import bare_url, enough, match, plain, same_feed
+from likepion_provider.platforms.match import bare_url, by_title, enough, match, plain, same_feed
 from likepion_provider.platforms.paging import paged
 from likepion_provider.platforms.registry import ENTRY_POINTS, Registry, registry
 from likepion_provider.platforms.totp import totp_code
-from likepion_provider.web.html import TableRow
+from likepion_provider.web.html import TableRow, shown_text
 from likepion_provider.web.http import PlatformHttp, basic_auth
 from likepion_provider.web.page import JsonRow, Page, read_date
 
@@ -46,6 +46,7 @@ __all__ = [
     "TableRow",
     "bare_url",
     "basic_auth",
+    "by_title",
     "enough",
     "match",
     "paged",
@@ -55,6 +56,7 @@ __all__ = [
     "refuse_locked",
     "registry",
     "same_feed",
+    "shown_text",
     "shown_url",
     "totp_code",
 ]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from likepion_provider.errors import FeedLocked, LoginRefused, NeedsVerification, PlatformError
 from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
 from likepion_provider.web.http import PlatformHttp
+from likepion_provider.web.work import cut
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +221,7 @@ def quoted(job: Job, words: str) -> str:
     for secret in job.credentials.secrets():
         words = words.replace(secret, "***")
     # Cut first: the pattern takes its time over a very long word.
-    return re.sub(r"\S+://\S+", "<address>", words[:2000])[:300]
+    return re.sub(r"\S+://\S+", "<address>", cut(words, 2000))[:300]
 
 
 def shown_url(feed: Feed) -> str:

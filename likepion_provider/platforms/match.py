@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -42,6 +42,14 @@ def plain(title: str) -> str:
     return " ".join(title.casefold().split())
 
 
+def by_title(feed: Feed) -> dict[str, list[Episode]]:
+    """The feed's episodes by their titles, as :func:`plain` has them."""
+    found: defaultdict[str, list[Episode]] = defaultdict(list)
+    for episode in feed.episodes:
+        found[plain(episode.title)].append(episode)
+    return dict(found)
+
+
 def bare_url(url: str) -> str:
     """A media file's URL as it is compared: without scheme and query."""
     return url.split("?")[0].removeprefix("https://").removeprefix("http://")
@@ -68,6 +76,23 @@ def match(feed: Feed, listed: Sequence[ListedEpisode], target: int) -> list[tupl
     _pair_twins(ours, theirs, lambda clues: clues.title and clues.day and (clues.title, clues.day), found)
     _pair_unique(ours, theirs, lambda clues: clues.day and clues.title, found)
     return [(each, found[each.guid]) for each in feed.episodes[:target] if each.guid in found]
+
+
+def clues_of(one: _One) -> set[Any]:
+    """What an episode, or a page, is known by."""
+    enclosure_url = one.enclosure_url if isinstance(one, ListedEpisode) else one.enclosure.url if one.enclosure else ""
+    clues = _clues_of(one, enclosure_url)
+    found: set[Any] = {("guid", clues.guid), ("file", clues.file), ("file", clues.bare_file)} - _NO_CLUES
+    return found | {(clues.title, clues.day)} if clues.title and clues.day else found
+
+
+_NO_CLUES = {("guid", ""), ("file", "")}
+
+
+def telling(feed: Feed) -> set[Any]:
+    """The clues that tell one episode of the feed from all others."""
+    counts = Counter(clue for episode in feed.episodes for clue in clues_of(episode))
+    return {clue for clue, count in counts.items() if count == 1}
 
 
 @dataclasses.dataclass(frozen=True)

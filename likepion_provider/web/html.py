@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from likepion_provider.web.work import CHARS_PER_STEP, Work
+from likepion_provider.web.work import CHARS_PER_STEP, TooMuch, Work, cut
 
 #: No page of HTML is read beyond these.
 MAX_HTML_CHARS = 4 * 1024 * 1024
@@ -240,6 +240,14 @@ def chosen(select: Element) -> Element | None:
     options = list(select.find("option"))
     marked = [each for each in options if "selected" in each.attributes]
     return marked[-1] if marked else options[0] if options else None
+
+
+def shown_text(html: str) -> str:
+    """What a piece of HTML shows: without tags, with its characters' names read. Empty where it is too much."""
+    try:
+        return Html(cut(html)).root.text()
+    except TooMuch:
+        return ""
 
 
 def _anchor(element: Element) -> Anchor:

@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from likepion_provider.errors import PlatformChanged
+from likepion_provider.models import writable
 from likepion_provider.web.html import Html
 from likepion_provider.web.origin import REDIRECTS
 from likepion_provider.web.work import Work, cut
@@ -22,6 +24,10 @@ MAX_JSON_BYTES = 8 * 1024 * 1024
 MAX_JSON_CONTAINERS = 100_000
 #: No list is read beyond so many rows; a platform with more gives them page by page.
 MAX_ROWS = 10_000
+#: Escapes of halves of a character, and of NUL.
+_UNWRITABLE = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
+#: No address and no name of a field is shown beyond so many characters.
+_MAX_SHOWN_CHARS = 200
 #: No date is longer, in characters.
 _MAX_DATE_CHARS = 100
 
@@ -53,10 +59,19 @@ class Page:
         :raises PlatformChanged: it is no address.
         """
         location = self.headers.get("location", "") if self.status in REDIRECTS else ""
+        return self.join(location) if location else ""
+
+    def join(self, link: str) -> str:
+        """Where a link of the page leads, as an absolute address.
+
+        :raises PlatformChanged: nowhere.
+        """
         try:
-            return urljoin(self.url, location) if location else ""
+            joined = urljoin(self.url, link)
+            urlsplit(joined)
         except ValueError:
-            raise self.changed("an address in its header Location") from None
+            raise self.changed("a link that is an address") from None
+        return joined
 
     @functools.cached_property
     def html(self) -> Html:
@@ -89,7 +104,9 @@ class Page:
         if self.body.count(b"{") + self.body.count(b"[") > MAX_JSON_CONTAINERS:
             raise self.changed(f"a JSON body of at most {MAX_JSON_CONTAINERS} lists and objects")
         try:
-            return json.loads(self.body)
+            value = json.loads(self.body)
+            # A text that UTF-8 cannot have could neither be sent nor filed.
+            return _writable(value) if _UNWRITABLE.search(self.body) else value
         except (ValueError, RecursionError):
             raise self.changed("a JSON body") from None
 
@@ -155,7 +172,7 @@ class Page:
 
     def changed(self, field: str) -> PlatformChanged:
         """The error for an answer that lacks ``field``."""
-        address = self.url.split("?")[0]
+        address, field = cut(self.url.split("?")[0], _MAX_SHOWN_CHARS), cut(field, _MAX_SHOWN_CHARS)
         return PlatformChanged(
             f"{self.platform}: {address} (status {self.status}) no longer has {field}",
             platform=self.platform,
@@ -180,10 +197,13 @@ class JsonRow(dict[str, Any]):
         """A list that must be there: see :meth:`Page.rows`."""
         return self._page._rows((*self._path, *path), self.field(*path, kind=list))
 
-    def text(self, name: str) -> str:
-        """A value as text; empty where it is missing or null, or holds values of its own."""
-        value = self.get(name)
-        return "" if isinstance(value, dict | list) else str(value or "")
+    def text(self, *path: str | int) -> str:
+        """A value as text, cut; empty where it is missing or null, or holds values of its own."""
+        try:
+            value = self.field(*path, kind=(str, int, float))
+        except PlatformChanged:
+            return ""
+        return cut(str(value or ""))
 
     def date(self, name: str) -> datetime | None:
         """A date as :func:`read_date` reads it; None where it is missing, null or empty.
@@ -194,6 +214,26 @@ class JsonRow(dict[str, Any]):
         if (date := read_date(text)) is None and text:
             raise self._page.changed(f"{'.'.join(map(str, (*self._path, name)))} as a date")
         return date
+
+    def time(self, name: str, *, per_s: int = 1) -> datetime | None:
+        """A moment that is counted from 1970; None where it is missing, null or 0.
+
+        :param per_s: 1000 where milliseconds are counted.
+        :raises PlatformChanged: it is no such number.
+        """
+        counted = self.get(name) or 0
+        try:
+            return datetime.fromtimestamp(counted / per_s, timezone.utc) if counted else None
+        except (TypeError, ValueError, OverflowError, OSError):
+            raise self._page.changed(f"{'.'.join(map(str, (*self._path, name)))} as a moment") from None
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, str):
+        return writable(value)
+    if isinstance(value, dict):
+        return {writable(name): _writable(each) for name, each in value.items()}
+    return [_writable(each) for each in value] if isinstance(value, list) else value
 
 
 def read_date(text: str, pattern: str | None = None) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from likepion_provider.manager.protocol import Endpoint
-from tests.faults import kills, model, moments, proxy, storms, workers
+from tests.faults import kills, model, moments, pages, proxy, storms, workers
 from tests.faults.fuzz import fuzz
 from tests.faults.restores import RESTORE_REMOVALS, RestoreWalk
 from tests.faults.rules import REMOVALS, broken_by
@@ -27,7 +28,13 @@ def main() -> int:
     """Run every part, or some."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("examples", type=int, nargs="?", default=1000, help="of each model (1,000)")
-    parser.add_argument("answers", type=int, nargs="?", default=100_000, help="odd ones to each endpoint (100,000)")
+    parser.add_argument(
+        "answers",
+        type=int,
+        nargs="?",
+        default=100_000,
+        help="odd ones to each endpoint; a tenth to importers (100,000)",
+    )
     parser.add_argument("kills", type=int, nargs="?", default=200, help="in Airflow, and of workers a journal (200)")
     parser.add_argument("--accounts", type=int, default=2000, help="of the simulated year (2,000)")
     parser.add_argument("--weeks", type=int, default=52, help="of the simulated year (52)")
@@ -86,6 +93,19 @@ def read_odd_answers(args: argparse.Namespace) -> None:
     for endpoint in Endpoint:
         outcomes = fuzz(endpoint, args.answers, args.seed)
         print(f"{endpoint.value:<9} {args.answers} odd answers, seed {args.seed}: {dict(outcomes)}", flush=True)
+
+
+def read_odd_pages(args: argparse.Namespace) -> None:
+    """What no platform should answer, to each importer."""
+    is_unnamed = False
+    for name in sorted(pages.platforms()):
+        outcomes, unnamed = asyncio.run(pages.campaign(name, args.answers // 10, args.seed))
+        tell("pages", outcomes, f"{name}, seed {args.seed}")
+        for words in unnamed:
+            print(f"pages     {name}: {words}", flush=True)
+        is_unnamed = is_unnamed or bool(unnamed)
+    if is_unnamed:
+        raise SystemExit(1)
 
 
 def pass_the_proxy(args: argparse.Namespace) -> None:
@@ -150,6 +170,7 @@ def until_s(args: argparse.Namespace) -> float:
 
 PARTS = {
     "answers": read_odd_answers,
+    "pages": read_odd_pages,
     "storms": brave_storms,
     "proxy": pass_the_proxy,
     "workers": kill_workers,

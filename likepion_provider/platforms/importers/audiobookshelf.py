@@ -29,7 +29,6 @@ import hashlib
 import re
 import weakref
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
@@ -102,10 +101,10 @@ class Audiobookshelf(Platform):
     async def _find(self, job: Job) -> str:
         """The podcast's library item; empty where it is not there."""
         for library in await self._libraries(job):
-            async for page in self._items(job, f"api/libraries/{library['id']}/items"):
+            async for page in self._items(job, f"api/libraries/{library.field('id')}/items"):
                 for row in page.rows("results"):
-                    metadata = row.field("media", "metadata", kind=dict)
-                    if same_feed(job.feed, str(metadata.get("feedUrl") or "")):
+                    row.field("media", "metadata", kind=dict)
+                    if same_feed(job.feed, row.text("media", "metadata", "feedUrl")):
                         return str(row.field("id"))
         return ""
 
@@ -146,11 +145,11 @@ class Audiobookshelf(Platform):
             )
         read = (await self._read_feed(job)).field("podcast", "metadata", kind=dict)
         media = {"metadata": _metadata(job, read), "autoDownloadEpisodes": False}
-        root = str(folders[0].get("fullPath", "")).rstrip("/")
+        root = folders[0].text("fullPath").rstrip("/")
         for name in _folder_names(job):
             body = {
-                "libraryId": library["id"],
-                "folderId": folders[0]["id"],
+                "libraryId": library.field("id"),
+                "folderId": folders[0].field("id"),
                 "path": f"{root}/{name}",
                 "media": media,
             }
@@ -186,7 +185,7 @@ class Audiobookshelf(Platform):
         guids = {each.guid for each in missing}
         media = {bare_url(each.enclosure.url) for each in missing if each.enclosure}
         rows = (await self._read_feed(job)).rows("podcast", "episodes")
-        chosen = [row for row in rows if row.get("guid") in guids or bare_url(_listed(row).enclosure_url) in media]
+        chosen = [row for row in rows if row.text("guid") in guids or bare_url(_listed(row).enclosure_url) in media]
         if chosen:
             path = f"api/podcasts/{podcast.field('id')}/download-episodes"
             if (done := await self._call(job, "POST", path, json=chosen)).status != 200:
@@ -219,10 +218,10 @@ class Audiobookshelf(Platform):
         # The server brings the feed up to date when somebody reads it.
         await job.http.get(_public_url(job, podcast.field("rssFeed", "feedUrl")))
         feeds = (await self._call(job, "GET", "api/feeds")).rows("feeds")
-        feed = next((each for each in feeds if each.get("id") == podcast["rssFeed"].get("id")), None)
+        feed = next((each for each in feeds if each.get("id") == podcast.field("rssFeed", "id")), None)
         if feed is None:
             return ()
-        urls = {each.get("fullPath"): each.field("enclosure", "url") for each in feed.rows("episodes")}
+        urls = {each.text("fullPath"): each.field("enclosure", "url") for each in feed.rows("episodes")}
         paths = [each.field("audioFile", "metadata", "path") for each in downloaded]
         return tuple(
             dataclasses.replace(_listed(row), url=_public_url(job, urls[path]))
@@ -308,13 +307,12 @@ def _missing(job: Job, podcast: JsonRow) -> list[Episode]:
 
 def _listed(row: JsonRow) -> ListedEpisode:
     """An episode of a podcast, or of a feed that the server has read: both have the same fields."""
-    published_ms = row.get("publishedAt")
     return ListedEpisode(
         url="",
         guid=row.text("guid"),
         title=row.text("title"),
-        enclosure_url=str((row.get("enclosure") or {}).get("url") or ""),
-        published_at=datetime.fromtimestamp(published_ms / 1000, timezone.utc) if published_ms else None,
+        enclosure_url=row.text("enclosure", "url"),
+        published_at=row.time("publishedAt", per_s=1000),
     )
 
 

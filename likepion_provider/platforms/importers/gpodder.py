@@ -40,7 +40,7 @@ class Gpodder(Platform):
             return Progress(ImportState.SUBMITTED)
         if page.status in (400, 404):
             raise self.failed(f"refused the feed's URL (status {page.status})")
-        task = urlsplit(page.headers.get("location", "")).path.rstrip("/").rsplit("/", 1)[-1]
+        task = urlsplit(page.join(page.headers.get("location", "/"))).path.rstrip("/").rsplit("/", 1)[-1]
         if page.status != 202 or not task:
             raise page.changed("the header Location of a task")
         return Progress(ImportState.SUBMITTED, _TASK + task)
@@ -50,7 +50,7 @@ class Gpodder(Platform):
         page = await job.http.get("api/2/data/podcast.json", params={"url": job.feed.url})
         if page.status == 404:
             return await self._task(job)
-        reference = urlsplit(page.field("mygpo_link")).path
+        reference = urlsplit(page.join(page.field("mygpo_link"))).path
         found: list[ListedEpisode] = []
         misses = 0
         for episode in job.wanted:

@@ -10,7 +10,6 @@ vendor's words; on a free plan a show can be collected only where the submission
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 from likepion_provider.models import ImportState
@@ -85,11 +84,10 @@ def _next_date(page: Page, date: str) -> str | None:
 
 
 def _listed(row: JsonRow) -> ListedEpisode:
-    published_ms = row.get("pub_date_ms")
     # "audio" is the vendor's own address, no clue to the feed's.
     return ListedEpisode(
         url=row.field("listennotes_url"),
         guid=row.text("guid_from_rss"),
         title=row.text("title"),
-        published_at=datetime.fromtimestamp(published_ms / 1000, timezone.utc) if published_ms else None,
+        published_at=row.time("pub_date_ms", per_s=1000),
     )

@@ -33,6 +33,7 @@ from likepion_provider.platforms import (
     Progress,
     TableRow,
     bare_url,
+    by_title,
     enough,
     paged,
     plain,
@@ -104,28 +105,28 @@ class PodcastAnalyzer(LooksFirst):
 
     async def _episodes(self, job: Job, reference: str) -> tuple[ListedEpisode, ...] | None:
         """What is listed; None where the podcast is gone."""
-        titles = {plain(each.title) for each in job.feed.episodes}
+        titles = by_title(job.feed)
         found: list[ListedEpisode] = []
         async for page in self._pages(job, f"{_mount(job)}podcasts/{reference}/episodes/"):
             if page.status == 404:
                 return None
             for row in page.html.rows:
                 anchor = row.anchors[-1] if row.anchors else None
-                if anchor and plain(anchor.text) in titles and _EPISODE.search(urlsplit(anchor.href).path):
-                    found.append(await self._listed(job, urljoin(page.url, anchor.href), anchor.text, row))
+                if anchor and plain(anchor.text) in titles and _EPISODE.search(urlsplit(page.join(anchor.href)).path):
+                    found.append(await self._listed(job, page.join(anchor.href), titles[plain(anchor.text)], row))
             if enough(job, found):
                 break
         return tuple(found)
 
-    async def _listed(self, job: Job, url: str, title: str, row: TableRow) -> ListedEpisode:
-        same = [each for each in job.feed.episodes if plain(each.title) == plain(title)]
+    async def _listed(self, job: Job, url: str, same: list[Episode], row: TableRow) -> ListedEpisode:
+        """A row's episode, which is one of those with its title."""
         if len(same) == 1 and _has_date(row, same[0]):
             return ListedEpisode(url, guid=same[0].guid)
         links = {bare_url(anchor.href) for anchor in (await self._page(job, url)).html.anchors}
         for each in same:
             if each.enclosure and bare_url(each.enclosure.url) in links:
                 return ListedEpisode(url, guid=each.guid)
-        return ListedEpisode(url, title=title)
+        return ListedEpisode(url, title=same[0].title)
 
     def _pages(self, job: Job, path: str) -> AsyncIterator[Page]:
         """A list, page by page."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from datetime import datetime, timezone
 
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress
@@ -66,11 +65,10 @@ class PodcastIndex(Platform):
 
 
 def _listed(row: JsonRow) -> ListedEpisode:
-    published = row.get("datePublished")
     return ListedEpisode(
         url=f"https://podcastindex.org/podcast/{row.field('feedId', kind=int)}?episode={row.field('id', kind=int)}",
         guid=row.text("guid"),
         title=row.text("title"),
         enclosure_url=row.text("enclosureUrl"),
-        published_at=datetime.fromtimestamp(published, timezone.utc) if isinstance(published, int) else None,
+        published_at=row.time("datePublished"),
     )

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from likepion_provider.models import Feed, ImportState
+from likepion_provider.models import Episode, Feed, ImportState
 from likepion_provider.platforms import (
     ByHand,
     Job,
@@ -26,6 +26,7 @@ from likepion_provider.platforms import (
     Page,
     Progress,
     basic_auth,
+    by_title,
     enough,
     match,
     paged,
@@ -94,6 +95,7 @@ class Spotify(ByHand):
 
     async def _episodes(self, job: Job, show_id: str, headers: dict[str, str]) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
+        titles = by_title(job.feed)
 
         async def read(offset: int) -> Page:
             params = {"limit": str(_PAGE_SIZE), "offset": str(offset)} | _market(job)
@@ -104,7 +106,7 @@ class Spotify(ByHand):
                 return ()
             # An episode that the market does not have is null.
             there = [index for index, row in enumerate(page.field("items", kind=list)) if row]
-            found += [_listed(page.row("items", index), job.feed) for index in there]
+            found += [_listed(page.row("items", index), titles) for index in there]
             stranger = not _agreeing(job.feed, found) and not job.reference
             if stranger or enough(job, found):
                 break
@@ -136,15 +138,15 @@ def _may_be(feed: Feed, name: str, publisher: str) -> bool:
     return not publisher or not feed.author or plain(publisher) == plain(feed.author)
 
 
-def _listed(row: JsonRow, feed: Feed) -> ListedEpisode:
+def _listed(row: JsonRow, titles: dict[str, list[Episode]]) -> ListedEpisode:
     title, day = row.field("name"), read_date(row.text("release_date"), "%Y-%m-%d")
     url = row.field("external_urls", "spotify")
-    return ListedEpisode(url, guid=_guid(feed, title, day), title=title, published_at=day)
+    return ListedEpisode(url, guid=_guid(titles.get(plain(title), []), day), title=title, published_at=day)
 
 
-def _guid(feed: Feed, title: str, day: datetime | None) -> str:
-    """The feed's guid for a title and day; the day may be off by one where only one episode has the title."""
-    named = [each for each in feed.episodes if each.published_at and plain(each.title) == plain(title)]
+def _guid(named: list[Episode], day: datetime | None) -> str:
+    """The guid of the day's among episodes of one title; it may be off by one where only one has the title."""
+    named = [each for each in named if each.published_at]
     off_days = [abs((each.published_at.date() - day.date()).days) for each in named if each.published_at and day]
     if 0 in off_days:
         return named[off_days.index(0)].guid

@@ -27,11 +27,9 @@ are not supported.
 from __future__ import annotations
 
 import asyncio
-import html
 import re
 import weakref
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 from likepion_provider.errors import FeedLocked, Transient
 from likepion_provider.models import ImportState
@@ -42,10 +40,12 @@ from likepion_provider.platforms import (
     Page,
     Platform,
     Progress,
+    bare_url,
     enough,
     match,
     paged,
     quoted,
+    shown_text,
 )
 
 _TAB = "wp-admin/edit.php?post_type=podcast&page=podcast_settings&tab=import"
@@ -181,7 +181,7 @@ class WordpressSsp(Platform):
 
     def _refuse(self, job: Job, message: str) -> None:
         """Raise what the plugin's words say; they may hold the feed's URL."""
-        words = quoted(job, html.unescape(re.sub(r"<[^<>]*>", " ", message)))
+        words = quoted(job, shown_text(message))
         if job.feed.locked or "podcast:lock" in message:
             raise FeedLocked(f"{self.title}: {words}", url=job.feed.display_url, where="podcast:locked")
         raise self.failed(f"did not import: {words}")
@@ -280,10 +280,9 @@ class _Known:
 
     def post(self, row: JsonRow) -> _Post:
         """A post, with guid and title as the feed has them."""
-        rendered = html.unescape(str((row.get("title") or {}).get("rendered") or ""))
+        rendered = shown_text(row.text("title", "rendered"))
         # PHP writes an object without members as a list.
-        meta: Any = row.get("meta") or {}
-        media = str(meta.get("audio_file") or "") if isinstance(meta, dict) else ""
+        media = row.text("meta", "audio_file")
         series = row.get("series")
         episode = ListedEpisode(
             url=row.field("link"),
@@ -316,5 +315,4 @@ def _letters(title: str) -> str:
 
 def _media(url: str) -> str:
     """A media URL as far as the import keeps it: of several in one the last, without its query."""
-    parts = urlsplit(url[max(url.rfind("https://"), url.rfind("http://"), 0) :])
-    return f"{parts.netloc}{parts.path}"
+    return bare_url(url[max(url.rfind("https://"), url.rfind("http://"), 0) :])

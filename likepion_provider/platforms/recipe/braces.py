@@ -77,7 +77,10 @@ class Values:
         path = (
             value(whole[1]) if whole else _fill(template, lambda place: quote(value(place), safe="", errors="replace"))
         )
-        return urljoin(self._job.http.base_url, path)
+        try:
+            return urljoin(self._job.http.base_url, path)
+        except ValueError:
+            raise self._platform.failed(f"gives something that is no address for {template}") from None
 
     def _value(self, place: str) -> str:
         kind, _, name = place.partition(".")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urljoin
 
 from likepion_provider.platforms.base import Job
 from likepion_provider.platforms.recipe.engine import SiteRequest
@@ -32,7 +31,7 @@ class HttpEngine:
         """See :meth:`Engine.submit <likepion_provider.platforms.recipe.engine.Engine.submit>`."""
         tag = form_of(page, form)
         data = held(page, tag, form.button) | dict(fields)
-        url = urljoin(page.url, tag.get("action") or page.url)
+        url = page.join(tag.get("action") or page.url)
         if tag.get("method").lower() == "post":
             # Django and others want to see where an https form was.
             return await self.send(SiteRequest("POST", url, {"Referer": page.url, **headers}, {"data": data}))

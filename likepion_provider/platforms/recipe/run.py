@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
-from urllib.parse import urljoin
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.models import ImportState
 from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
-from likepion_provider.platforms.match import enough, match, plain, same_feed
+from likepion_provider.platforms.match import clues_of, enough, plain, same_feed, telling
 from likepion_provider.platforms.recipe.braces import places
 from likepion_provider.platforms.recipe.engine import Engine
 from likepion_provider.platforms.recipe.http import HttpEngine
@@ -175,8 +175,10 @@ class _Visit:
         """What is listed; None where the show is gone."""
         found: list[ListedEpisode] | None = None
         async for rows in self._pages("list", self._recipe.list):
-            found = (found or []) + [await self._episode(row) for row in rows]
-            log.debug("list: %d of %d episodes are the feed's", self._count_matched(found), len(found))
+            found = found or []
+            found += [await self._episode(row) for row in rows]
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("list: %d of %d episodes are the feed's", sum(map(self._knows, found)), len(found))
             if enough(self._job, found):
                 break
         return found
@@ -186,7 +188,7 @@ class _Visit:
         listing = self._recipe.list
         seen = _read(row, listing.fields)
         each = self._listed(row, seen)
-        if listing.detail and not self._count_matched([each]) and self._may_be_ours(seen):
+        if listing.detail and not self._knows(each) and self._may_be_ours(seen):
             seen |= await self._detail("list", listing.detail, seen | {"url": each.url})
             each = self._listed(row, seen)
         if not each.url and self._may_be_ours(seen):
@@ -196,13 +198,18 @@ class _Visit:
     def _may_be_ours(self, seen: Mapping[str, str]) -> bool:
         return "title" not in seen or plain(seen["title"]) in self._titles
 
-    def _count_matched(self, listed: list[ListedEpisode]) -> int:
-        return len(match(self._job.feed, listed, max(len(self._job.feed.episodes), 1)))
+    @functools.cached_property
+    def _telling(self) -> set[Any]:
+        return telling(self._job.feed)
+
+    def _knows(self, listed: ListedEpisode) -> bool:
+        """Whether a row alone tells which of the feed's episodes it is."""
+        return bool(listed.url) and not self._telling.isdisjoint(clues_of(listed))
 
     def _listed(self, row: Scope, seen: Mapping[str, str]) -> ListedEpisode:
         date = self._recipe.list.every_field.get("published")
         return ListedEpisode(
-            url=urljoin(row.page.url, seen["url"]) if seen.get("url") else "",
+            url=row.page.join(seen["url"]) if seen.get("url") else "",
             guid=seen.get("guid", ""),
             title=seen.get("title", ""),
             enclosure_url=seen.get("enclosure", ""),
@@ -235,7 +242,7 @@ class _Visit:
             follows = Scope(page).value(listing.next) if listing.next else ""
             if not counted and not follows:
                 return
-            address = urljoin(page.url, follows) if follows else self._address(listing.open, {"page": str(number + 1)})
+            address = page.join(follows) if follows else self._address(listing.open, {"page": str(number + 1)})
 
     async def _detail(self, part: str, detail: Detail, row: Mapping[str, str]) -> dict[str, str]:
         known = {f"row.{name}": value for name, value in row.items()}

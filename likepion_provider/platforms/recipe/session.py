@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urljoin
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.platforms.base import Job, Platform, quoted
@@ -90,7 +89,7 @@ class SiteSession:
         return await self._send(place, f"{call.method} {call.path}", lambda: self._request(call))
 
     async def _submit(self, place: str, form: Form, page: Page) -> Page:
-        self._guard(urljoin(page.url, form_of(page, form).get("action")), form.fields)
+        self._guard(page.join(form_of(page, form).get("action")), form.fields)
         answer = await self._engine.submit(page, form, self.values.texts(form.fields), self._headers())
         log.debug("%s: form %s with %s -> %d", place, form.css, ", ".join(form.fields), answer.status)
         return answer

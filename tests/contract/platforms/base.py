@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import importlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta, timezone
@@ -113,6 +114,8 @@ class PlatformServer:
         self.drop_field: str | None = None
         #: Answers in the platform's place: see :data:`Trick`.
         self.trick: Trick | None = None
+        #: Given every answer; what it makes of it is sent.
+        self.spoil: Callable[[web.StreamResponse], web.StreamResponse] = lambda answer: answer
         #: Feeds taken in: more than one is a second import.
         self.imports = 0
         #: Method and path of every request; pages of episodes given out.
@@ -219,8 +222,11 @@ class PlatformServer:
                 return web.json_response({"message": "not now"}, status=status, headers=headers)
         # The feed is not the platform's, where its server serves that too.
         trick = None if CANARY in request.path else self.trick
-        answer = await (trick(request, handler, number) if trick else handler(request))
-        return self._without_dropped(answer) if self.drop_field else answer
+        try:
+            answer = await (trick(request, handler, number) if trick else handler(request))
+        except web.HTTPException as error:
+            answer = web.Response(status=error.status, text=error.text, headers=error.headers)
+        return self.spoil(self._without_dropped(answer) if self.drop_field else answer)
 
     def _without_dropped(self, answer: web.StreamResponse) -> web.StreamResponse:
         if isinstance(answer, web.Response) and answer.text:
@@ -235,6 +241,17 @@ def _without(value: Any, key: str | None) -> Any:
     if isinstance(value, dict):
         return {name: _without(each, key) for name, each in value.items() if name != key}
     return [_without(each, key) for each in value] if isinstance(value, list) else value
+
+
+def module_of(name: str) -> ModuleType:
+    """The server's module of an importer."""
+    path = f"{__package__}.{name}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise AssertionError(f"the importer {name} has no server to be tested with: write {path}") from None
 
 
 class WatchedGate(Gate):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from _pytest.outcomes import Failed
@@ -15,20 +13,11 @@ from likepion_provider.platforms import Platform, importers, registry
 from tests.recipes import FOLDER
 
 from . import rules
+from .base import module_of
 from .broken import BROKEN, server_of
 
 #: Importers that play another contract.
 ELSEWHERE: frozenset[str] = frozenset()
-
-
-def _module(name: str) -> ModuleType:
-    path = f"{__package__}.{name}"
-    try:
-        return importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name != path:
-            raise
-        raise AssertionError(f"the importer {name} has no server to be tested with: write {path}") from None
 
 
 def _name(value: object) -> str:
@@ -38,7 +27,7 @@ def _name(value: object) -> str:
 @pytest.mark.parametrize("rule", rules.RULES, ids=_name)
 @pytest.mark.parametrize("name", sorted(registry(FOLDER).platforms.keys() - ELSEWHERE))
 async def test_rule(name: str, rule: rules.Rule) -> None:
-    await rule(registry(FOLDER).platforms[name], _module(name))
+    await rule(registry(FOLDER).platforms[name], module_of(name))
 
 
 def test_nothing_is_broken_or_contested() -> None:

@@ -14,14 +14,14 @@ from likepion_provider.web.visit import Visit, VisitLimits
 from tests.recipes import FOLDER
 
 from . import hostile, sandbox_site
-from .base import CANARY
-from .test_contract import _module, _name
+from .base import CANARY, module_of
+from .test_contract import _name
 
 
 @pytest.mark.parametrize("rule", hostile.RULES, ids=_name)
 @pytest.mark.parametrize("name", sorted(registry(FOLDER).platforms))
 async def test_rule(name: str, rule: hostile.Rule) -> None:
-    await rule(registry(FOLDER).platforms[name], _module(name))
+    await rule(registry(FOLDER).platforms[name], module_of(name))
 
 
 class RecklessHttp(PlatformHttp):
