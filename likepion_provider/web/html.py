@@ -14,7 +14,7 @@ from likepion_provider.web.work import CHARS_PER_STEP, TooMuch, Work, cut
 
 #: No page of HTML is read beyond these.
 MAX_HTML_CHARS = 4 * 1024 * 1024
-MAX_ELEMENTS = 50_000
+MAX_ELEMENTS = 32_000
 MAX_DEPTH = 128
 _CHUNK_CHARS = 64 * 1024
 #: What is in them is no text of the elements around.

@@ -22,8 +22,9 @@ from likepion_provider.errors import LikepionError, PlatformError, Transient
 from likepion_provider.manager.protocol import retry_after_s
 from likepion_provider.web.cookies import Cookies
 from likepion_provider.web.origin import BadAddress, may_know, parse, redirected
-from likepion_provider.web.page import Page
+from likepion_provider.web.page import MAX_SHOWN_CHARS, Page
 from likepion_provider.web.visit import Visit, VisitLimits
+from likepion_provider.web.work import cut
 
 if TYPE_CHECKING:
     import ssl
@@ -315,5 +316,5 @@ class PlatformHttp:
         wait_s = retry_after_s(page.headers)
         if page.status == 429 or wait_s is not None:
             self._gate.close_for(DEFAULT_PAUSE_S if wait_s is None else wait_s)
-        address = page.url.split("?")[0]
+        address = cut(page.url.split("?")[0], MAX_SHOWN_CHARS)
         raise Transient(f"{self.platform}: {address} answered {page.status}", retry_after_s=wait_s)

@@ -27,7 +27,7 @@ MAX_ROWS = 10_000
 #: Escapes of halves of a character, and of NUL.
 _UNWRITABLE = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
 #: No address and no name of a field is shown beyond so many characters.
-_MAX_SHOWN_CHARS = 200
+MAX_SHOWN_CHARS = 200
 #: No date is longer, in characters.
 _MAX_DATE_CHARS = 100
 
@@ -172,7 +172,7 @@ class Page:
 
     def changed(self, field: str) -> PlatformChanged:
         """The error for an answer that lacks ``field``."""
-        address, field = cut(self.url.split("?")[0], _MAX_SHOWN_CHARS), cut(field, _MAX_SHOWN_CHARS)
+        address, field = cut(self.url.split("?")[0], MAX_SHOWN_CHARS), cut(field, MAX_SHOWN_CHARS)
         return PlatformChanged(
             f"{self.platform}: {address} (status {self.status}) no longer has {field}",
             platform=self.platform,
