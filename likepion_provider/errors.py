@@ -29,7 +29,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from likepion_provider.models import ImportState, LinkState, Outcome, writable
+from likepion_provider.masking import clean
+from likepion_provider.models import ImportState, LinkState, Outcome
 
 
 class LikepionError(Exception):
@@ -53,12 +54,12 @@ class LikepionError(Exception):
     retry_after_s: float | None = None
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        # A stranger's words can be in it, which must go into logs, XCom and the journal whatever they are.
-        message = writable(message)
+        # A stranger's words can be in it, which go into logs, XCom, the journal and to people.
+        message = clean(message)
         super().__init__(message)
         self.message = message
         if remedy is not None:
-            self.remedy = writable(remedy)
+            self.remedy = clean(remedy)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state: subclasses have keyword-only arguments."""
@@ -122,7 +123,7 @@ class Rejected(LikepionError):
     def __init__(self, message: str, *, status: int, server_message: str = "", remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
-        self.server_message = server_message
+        self.server_message = clean(server_message)
 
 
 class NotAuthorised(Rejected):
@@ -153,8 +154,8 @@ class FeedInvalid(LikepionError):
 
     def __init__(self, message: str, *, url: str, where: str = "", remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
-        self.url = url
-        self.where = where
+        self.url = clean(url)
+        self.where = clean(where)
 
 
 class FeedLocked(FeedInvalid):
@@ -205,8 +206,8 @@ class PlatformChanged(PlatformError):
 
     def __init__(self, message: str, *, platform: str, url: str, field: str, remedy: str | None = None) -> None:
         super().__init__(message, platform=platform, remedy=remedy)
-        self.url = url
-        self.field = field
+        self.url = clean(url)
+        self.field = clean(field)
 
 
 class VisitTooLarge(PlatformError):
@@ -225,7 +226,7 @@ class NoImporter(PlatformError):
 
     def __init__(self, domain: str, *, hint: str = "") -> None:
         super().__init__(f"no importer serves the domain {domain!r}" + (f" ({hint})" if hint else ""))
-        self.domain = domain
+        self.domain = clean(domain)
 
 
 class JournalUnusable(LikepionError):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from likepion_provider.aio import Gate
 from likepion_provider.errors import BadRequest, LikepionError, NoImporter
+from likepion_provider.masking import clean, hide
 from likepion_provider.models import Credentials, Feed, SecondaryTask
 from likepion_provider.platforms import Job, Platform, PlatformHttp, PlatformSettings, match
 from likepion_provider.web.http import connections
@@ -127,7 +128,8 @@ def _try(args: argparse.Namespace) -> int:
         async with _job(platform, domain, settings, credentials, feed, args.target) as job:
             return await _bring_in(platform, job, look_only=args.look_only, wait_s=args.wait)
 
-    with _told({*credentials.secrets(), settings.password, args.feed} - {""}):
+    hide([args.feed])
+    with _told():
         return asyncio.run(go())
 
 
@@ -143,7 +145,7 @@ async def _bring_in(platform: Platform, job: Job, *, look_only: bool, wait_s: fl
             break
         await asyncio.sleep(pause_s)
         progress = await platform.collect(dataclasses.replace(job, reference=progress.reference))
-    print(*urls, sep="\n")
+    print(*map(clean, urls), sep="\n")
     return 0 if urls else 1
 
 
@@ -184,10 +186,10 @@ async def _job(
 
 
 @contextlib.contextmanager
-def _told(secrets: set[str]) -> Iterator[None]:
+def _told() -> Iterator[None]:
     """Print what the recipe's steps meet; secrets as ``***``, should a site repeat one."""
     log = logging.getLogger("likepion_provider.platforms.recipe")
-    handler = _Print(secrets)
+    handler = _Print()
     level, propagates = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
@@ -201,12 +203,5 @@ def _told(secrets: set[str]) -> Iterator[None]:
 
 
 class _Print(logging.Handler):
-    def __init__(self, secrets: set[str]) -> None:
-        super().__init__()
-        self._secrets = sorted(secrets, key=len, reverse=True)
-
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        print(f"  {text}")
+        print(f"  {clean(record.getMessage())}")

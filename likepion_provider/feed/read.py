@@ -12,7 +12,7 @@ from likepion_provider.feed.document import Read
 from likepion_provider.feed.entries import Entry
 from likepion_provider.feed.process import Reader, TimeUp, readers
 from likepion_provider.models import Enclosure, Episode, Feed
-from likepion_provider.web.redact import redact
+from likepion_provider.redact import redact
 
 if TYPE_CHECKING:
     from likepion_provider.web.fetch import FeedResponse, Fetcher

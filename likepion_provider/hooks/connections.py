@@ -19,7 +19,7 @@ from airflow.sdk.log import amask_secret
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError
 from likepion_provider.hooks.address import address_of, base_url_of, url_of
 from likepion_provider.hooks.internals import airflow_home
-from likepion_provider.hooks.masking import mask
+from likepion_provider.hooks.output import mask
 from likepion_provider.hooks.values import flag
 from likepion_provider.journal import Journal, open_journal
 from likepion_provider.manager.client import ManagerAddress

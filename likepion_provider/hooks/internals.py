@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,23 +41,13 @@ def give_params(dag: Any, params: Mapping[str, Any]) -> None:
     dag.params = ParamsDict(dict(params))
 
 
-def mask_in_one_go(secrets: Collection[str], least_chars: int) -> None:
-    """Mask many secrets, in this process only, with one compilation of all: ``mask_secret`` does one for each.
+def has_process_of_its_own() -> bool:
+    """Whether Airflow made this process for one task: it then talks to its supervisor through a socket."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CommsDecoder
 
-    All but one are put into Airflow's patterns directly; that one lets Airflow compile them all.
-
-    :param least_chars: Airflow does not mask what is shorter.
-    :raises ImportError: Airflow has changed.
-    :raises AttributeError: Airflow has changed.
-    """
-    from airflow.sdk._shared.secrets_masker import _secrets_masker
-
-    masker = _secrets_masker()
-    fresh = sorted(each for each in secrets if len(each) >= least_chars and re.escape(each) not in masker.patterns)
-    for secret in fresh[1:]:
-        masker.patterns.update(re.escape(each) for each in masker._adaptations(secret) if len(each) >= least_chars)
-    for secret in fresh[:1]:
-        masker.add_mask(secret)
+    # `airflow dags test` runs tasks in its own process, and the triggerer all triggers: these talk by other classes.
+    return type(getattr(task_runner, "SUPERVISOR_COMMS", None)) is CommsDecoder
 
 
 async def signed_in(request: Request) -> Any:

@@ -22,7 +22,7 @@ from likepion_provider.hooks.connections import (
     scope_of,
 )
 from likepion_provider.hooks.marks import marked
-from likepion_provider.hooks.masking import mask
+from likepion_provider.hooks.output import mask
 from likepion_provider.manager import protocol
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
 from likepion_provider.manager.protocol import Call, Claimed, LinkReport, Pulled, Record

@@ -26,6 +26,7 @@ from likepion_provider.journal.keys import (
 )
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import Words, submission
+from likepion_provider.masking import clean
 from likepion_provider.models import ImportState, PostAccount, SecondaryTask, Standing
 
 #: Where a platform lists a part of the episodes, how often a run looks for the rest, and for how long since the import.
@@ -130,7 +131,14 @@ class Submissions:
         :raises LeaseLost: ``holder`` may not write any more; the next attempt reads the platform itself.
         """
         clears = state is ImportState.LISTED and not permanent
-        said = {"to": state, "words": message, "advice": remedy, "until": not_before, "at": now.at, "known": reference}
+        said = {
+            "to": state,
+            "words": clean(message),
+            "advice": clean(remedy),
+            "until": not_before,
+            "at": now.at,
+            "known": reference,
+        }
         counted = {"keeps": not clears, "failed": permanent, "set_back": not_before is not None and not clears}
         with self._database.writing() as connection:
             require(connection, key, holder, now)

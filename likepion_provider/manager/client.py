@@ -35,6 +35,7 @@ from likepion_provider.manager.protocol import (
     Request,
 )
 from likepion_provider.manager.urls import site_address
+from likepion_provider.masking import hide
 from likepion_provider.models import Account, LinkState
 from likepion_provider.wire import LastLook
 
@@ -114,6 +115,7 @@ class ManagerClient:
     def __init__(self, address: ManagerAddress) -> None:
         if not address.api_key:
             raise NotAuthorised("the connection to the manager has no API key", status=401)
+        hide(address.secrets())
         _refuse_unusable(address)
         self._address = address
         self._trust = _trust(address)

@@ -30,7 +30,8 @@ from urllib.parse import quote, urlsplit
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.manager.urls import normal_url
-from likepion_provider.models import Credentials, LinkState, writable
+from likepion_provider.masking import clean
+from likepion_provider.models import Credentials, LinkState
 
 #: How much of a server's message goes into an error.
 MESSAGE_CHARS = 200
@@ -129,7 +130,7 @@ def canonical_url(url: str) -> str:
 def words_of(row: Mapping[str, Any]) -> str:
     """The server's ``message`` or ``error`` in one line; empty where it has none."""
     words = row.get("message") or row.get("error") or ""
-    return " ".join(writable(words).split())[:MESSAGE_CHARS] if isinstance(words, str) else ""
+    return clean(words, MESSAGE_CHARS) if isinstance(words, str) else ""
 
 
 def whole(value: Any) -> int | None:

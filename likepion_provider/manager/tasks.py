@@ -8,12 +8,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from likepion_provider.masking import clean, hide_account
 from likepion_provider.models import Account, Credentials, SecondaryTask, writable
 
 #: Bounds of what is read, which the journal and the feeds hold to as well.
 MAX_ID_CHARS = 64
 MAX_DOMAIN_CHARS = 253
 MAX_TARGET = 10_000
+#: Of a user name as it is shown.
+MAX_SHOWN_CHARS = 300
 
 #: The fields of a task, and of an insert, that hold an account's credentials.
 CREDENTIAL_FIELDS = tuple(field.name for field in dataclasses.fields(Credentials))
@@ -142,18 +145,21 @@ def _read_row(row: Any) -> Account:
     for name, value in (("account_id", account_id), ("request_id", request_id), ("group_id", group_id)):
         if value and not _is_sane_id(value):
             raise Odd(f"{name} is longer than {MAX_ID_CHARS} characters, or not printable")
+    credentials = Credentials(**{name: _text(row, name) for name in CREDENTIAL_FIELDS})
+    # Before anything of the row is shown.
+    hide_account(credentials, link_rss)
     task = SecondaryTask(
         account_id=account_id,
         request_id=request_id,
         group_id=group_id,
         domain=_host_name(_text(row, "domain")),
         website=_text(row, "website").strip(),
-        username=_text(row, "username"),
+        username=clean(credentials.username, MAX_SHOWN_CHARS),
         target=_count(row, "target", MAX_TARGET),
         accounts_remaining=_count(row, "accounts_remaining", _MAX_ACCOUNTS),
         feed_ready=bool(link_rss),
     )
-    return Account(task, Credentials(**{name: _text(row, name) for name in CREDENTIAL_FIELDS}), link_rss)
+    return Account(task, credentials, link_rss)
 
 
 def _host_name(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from likepion_provider.hooks.connections import (
     manager_address,
 )
 from likepion_provider.hooks.marks import marked
-from likepion_provider.hooks.masking import mask_at_once
+from likepion_provider.hooks.output import output_masked
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.models import SecondaryTask
 from likepion_provider.operators.context import name_of, scope_of
@@ -51,12 +52,16 @@ class LikepionOperator(BaseAsyncOperator):
 
     def execute(self, context: Context) -> Any:
         """Prepare, work, conclude; what goes wrong is said in Airflow's terms."""
-        with airflow_errors():
+        with output_masked(), airflow_errors():
             self.prepare(context)
             with marked(self._journal):
-                # Airflow's event loop, with the task's timeout, around aexecute().
-                result = super().execute(context)  # type: ignore[no-untyped-call]
+                # Not Airflow's own loop: that asks for one where there is none, which Python 3.12 warns of.
+                result = asyncio.run(self._timed(context))
             return self.conclude(context, result)
+
+    async def _timed(self, context: Context) -> Any:
+        limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
+        return await asyncio.wait_for(self.aexecute(context), limit_s)
 
     async def aexecute(self, context: Context) -> Any:
         """Open the client, and work."""
@@ -95,13 +100,11 @@ class LikepionOperator(BaseAsyncOperator):
         self.episode_urls = self._journal.links.pages(keys[:most], most)
 
     def opened(self, sealed: Mapping[str, str]) -> dict[str, str]:
-        """What an earlier step of the run sealed, by its owner, masked in this log; without what cannot be opened."""
+        """What an earlier step of the run sealed, by its owner; without what cannot be opened."""
         if not sealed:
             return {}
         seal = Seal(self._address.api_key)
-        texts = {name: text for name, each in sealed.items() if (text := seal.open(each, name))}
-        mask_at_once([*texts.values()])
-        return texts
+        return {name: text for name, each in sealed.items() if (text := seal.open(each, name))}
 
     def keeper(self, context: Context, manager: ManagerClient) -> Keeper:
         """What keeps the claims of this attempt."""

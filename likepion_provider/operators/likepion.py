@@ -15,7 +15,6 @@ from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
 from likepion_provider.hooks import metrics
 from likepion_provider.hooks.connections import importers, once_per_account, platform_settings
-from likepion_provider.hooks.masking import BatchMask, mask, printing_masked
 from likepion_provider.hooks.values import flag, name, names, number
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.manager.protocol import LinkReport, LinkStatus, bounded
@@ -301,7 +300,6 @@ class ImportRssOperator(LikepionOperator):
         self._accounts = batch.tasks
         self._feeds = self.opened(batch.feeds)
         self._platforms = platform_settings({task.domain for task in batch.tasks})
-        mask(settings.password for settings in self._platforms.values() if settings.password)
 
     async def work(self, context: Context, manager: ManagerClient) -> list[AccountReport]:
         """Import the batch."""
@@ -322,12 +320,10 @@ class ImportRssOperator(LikepionOperator):
             feeds=self._feeds,
             settings=self._platforms,
             options=options,
-            on_secrets=BatchMask(),
         )
         await self.sign(context, self._accounts)
         try:
-            with printing_masked():
-                return await batch.run(self._accounts)
+            return await batch.run(self._accounts)
         finally:
             self.feed_urls = batch.feed_urls
             metrics.renewed(keeper.renewed)
@@ -435,11 +431,9 @@ class InsertLinksOperator(LikepionOperator):
             like=self._like,
             feeds=self._feeds,
             failure_link=self._failure_link,
-            on_secrets=BatchMask(),
         )
         await self.sign(context, self._accounts)
-        with printing_masked():
-            return await delivery.run(self._accounts)
+        return await delivery.run(self._accounts)
 
     def conclude(self, context: Context, result: list[AccountReport]) -> list[dict[str, Any]]:
         """Hand on the reports."""

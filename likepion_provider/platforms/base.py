@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from likepion_provider.errors import FeedLocked, LoginRefused, NeedsVerification, PlatformError
+from likepion_provider.masking import clean, hide, hide_account
 from likepion_provider.models import Credentials, Episode, Feed, ImportState, SecondaryTask
 from likepion_provider.web.http import PlatformHttp
 from likepion_provider.web.work import cut
+
+_SECRET_NAME = re.compile("key|token|secret|password|cookie", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,11 @@ class PlatformSettings:
         """Whether the extra ``allow_private`` lets what the site names be at private and loopback addresses."""
         return str(self.extra.get("allow_private", "")).strip().lower() in ("true", "1", "yes", "on")
 
+    def secrets(self) -> list[str]:
+        """What must not be shown: the password, and what is called a key, a token, a secret or a password."""
+        kept = [str(value) for name, value in self.extra.items() if _SECRET_NAME.search(name)]
+        return [*filter(None, [self.password, *kept])]
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -52,6 +60,10 @@ class Job:
     http: PlatformHttp = dataclasses.field(repr=False)
     #: The platform's own name for the show, as an earlier answer gave it; empty at first.
     reference: str = ""
+
+    def __post_init__(self) -> None:
+        hide_account(self.credentials, self.feed.url)
+        hide(self.settings.secrets())
 
     @property
     def wanted(self) -> tuple[Episode, ...]:
@@ -214,14 +226,13 @@ class ByHand(LooksFirst):
 
 
 def quoted(job: Job, words: str) -> str:
-    """A platform's own words as they may be shown: without addresses, which may be the feed's, and secrets.
+    """A platform's own words as they may be shown: without secrets, and without addresses, which may be the feed's.
 
+    :param job: whose secrets are known by now.
     :return: at most 300 characters.
     """
-    for secret in job.credentials.secrets():
-        words = words.replace(secret, "***")
     # Cut first: the pattern takes its time over a very long word.
-    return re.sub(r"\S+://\S+", "<address>", cut(words, 2000))[:300]
+    return re.sub(r"\S+://\S+", "<address>", clean(cut(words, 2000)))[:300]
 
 
 def shown_url(feed: Feed) -> str:

@@ -17,7 +17,6 @@ from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.protocol import LinkReport, Record, failure_report, split_urls
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
-from likepion_provider.steps.importing import OnSecrets, keep_nothing
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
 from likepion_provider.steps.reports import AccountReport, failed
@@ -39,7 +38,6 @@ class Delivery:
     :param max_concurrency: inserts at a time; 1 to 100.
     :param failure_link: report accounts that are set aside as failed, with this as their ``link_post``: see
         :func:`~likepion_provider.manager.protocol.failure_report`; empty reports none.
-    :param on_secrets: see :data:`~likepion_provider.steps.importing.OnSecrets`.
     """
 
     def __init__(
@@ -54,7 +52,6 @@ class Delivery:
         feeds: Mapping[str, str] | None = None,
         max_concurrency: int = 16,
         failure_link: str = "",
-        on_secrets: OnSecrets = keep_nothing,
     ) -> None:
         self._manager = manager
         self._journal = journal
@@ -64,7 +61,6 @@ class Delivery:
         self._like = like or LinkReport("", "", ())
         self._feeds = feeds or {}
         self._failure_link = failure_link
-        self._on_secrets = on_secrets
         self._gate = Gate(max_concurrency, clock=clock)
 
     async def run(self, tasks: Sequence[SecondaryTask]) -> list[AccountReport]:
@@ -155,7 +151,6 @@ class Delivery:
         if note is None:
             return
         account = await patiently(lambda: self._manager.account(task.account_id), self._clock)
-        await self._on_secrets([*account.credentials.secrets(), *filter(None, [account.link_rss])])
         if account.task.request_id != task.request_id:
             # The group's newest post is another; the address of this one's feed is not known here.
             account = dataclasses.replace(account, task=task, link_rss=self._feeds.get(task.request_id, ""))

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -57,9 +57,6 @@ READ_BACK_FOR = timedelta(days=14)
 #: again; meanwhile, the batch is not held up.
 SHOW_UP_WITHIN_S = 20.0
 
-#: Awaited with an account's secrets before anything is done with them, to be masked in logs.
-OnSecrets = Callable[[Collection[str]], Awaitable[None]]
-
 
 class ReadFeed(Protocol):
     """:func:`likepion_provider.feed.read_feed`, or a test's own."""
@@ -101,10 +98,6 @@ class ImportOptions:
     dry_run: bool = False
 
 
-async def keep_nothing(_: Collection[str]) -> None:
-    """Do nothing: there is no log to mask."""
-
-
 class BatchImport:
     """One batch of accounts, from claim to links in the journal.
 
@@ -112,7 +105,6 @@ class BatchImport:
     :param feeds: the ``link_rss`` of posts as the pull told them, by post: the manager's answer about an account names
         the group's newest post, which may be another.
     :param settings: what the platforms' connections say, by domain; without one, the importer's own settings hold.
-    :param on_secrets: see :data:`OnSecrets`.
     """
 
     def __init__(
@@ -126,7 +118,6 @@ class BatchImport:
         settings: Mapping[str, PlatformSettings],
         feeds: Mapping[str, str] | None = None,
         options: ImportOptions | None = None,
-        on_secrets: OnSecrets = keep_nothing,
         read_feed: ReadFeed | None = None,
     ) -> None:
         self._manager = manager
@@ -137,7 +128,6 @@ class BatchImport:
         self._settings = settings
         self._link_rss = feeds or {}
         self._options = options or ImportOptions()
-        self._on_secrets = on_secrets
         self._read_feed = read_feed or _read_feed
         self._feeds: dict[tuple[str, int], asyncio.Task[Feed]] = {}
         self._gates: dict[str, Gate] = {}
@@ -200,7 +190,7 @@ class BatchImport:
             if error.ends_batch:
                 raise
             ended = error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.warning("%s: the importer failed", task.label, exc_info=True)
             ended = PlatformError(
                 f"{task.domain}: the importer failed with {type(error).__name__}",
@@ -252,8 +242,6 @@ class BatchImport:
         link_rss = self._link_rss.get(task.request_id, "")
         if account.task.request_id == task.request_id:
             link_rss = account.link_rss or link_rss
-        # A feed's URL can hold a private token.
-        await self._on_secrets([*account.credentials.secrets(), *filter(None, [link_rss])])
         if not link_rss:
             message = "the primary site has not set link_rss yet"
             if account.task.request_id != task.request_id:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from likepion_provider.errors import LikepionError
+from likepion_provider.masking import clean
 from likepion_provider.models import Outcome, SecondaryTask
 
 
@@ -28,6 +29,11 @@ class AccountReport:
     took_s: float = 0.0
     #: A renewed cookie; in memory only, the operator seals it.
     cookie: str = dataclasses.field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        # A platform's own words are in them where no error was.
+        object.__setattr__(self, "message", clean(self.message))
+        object.__setattr__(self, "remedy", clean(self.remedy))
 
     def to_public(self) -> dict[str, Any]:
         """A JSON-ready copy for XCom: the account by its id, since the run's batches have the rest, and no cookie."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
+from likepion_provider.masking import hide
+
 #: A sealed value is of no use after the claim it belongs to is long over.
 MAX_AGE_S = 24 * 3600
 
@@ -40,9 +42,11 @@ class Seal:
         from cryptography.fernet import InvalidToken
 
         try:
-            return self._cipher(owner).decrypt(sealed.encode(), ttl=MAX_AGE_S).decode()
+            text = self._cipher(owner).decrypt(sealed.encode(), ttl=MAX_AGE_S).decode()
         except InvalidToken:
             return ""
+        hide([text])
+        return text
 
     def _cipher(self, owner: str) -> Fernet:
         # Late: the cipher's library is needed only where a cookie was renewed.

@@ -18,9 +18,9 @@ from yarl import URL
 from likepion_provider import __version__
 from likepion_provider.errors import FeedInvalid, LikepionError, Transient
 from likepion_provider.manager.protocol import retry_after_s
+from likepion_provider.redact import redact
 from likepion_provider.web.inflate import accepted, inflater
 from likepion_provider.web.origin import REDIRECTS, BadAddress, may_know, parse, redirected
-from likepion_provider.web.redact import redact
 from likepion_provider.web.sockets import connector, refusals
 
 _PERMANENT = frozenset({301, 308})
@@ -215,7 +215,8 @@ def _first(url: str) -> URL:
 
 def _unreachable(error: Exception, refused: list[str], url: str, where: str) -> LikepionError:
     if refused:
-        return _invalid(f"leads to {refused[-1]}, an address that is not public", url, where, remedy=_REFUSED_REMEDY)
+        # Not which: that would tell a stranger about the network here.
+        return _invalid("leads to an address that is not public", url, where, remedy=_REFUSED_REMEDY)
     return _transient(f"cannot be reached ({type(error).__name__})", url)
 
 

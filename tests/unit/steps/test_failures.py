@@ -32,14 +32,10 @@ class World:
         self.worker = Worker(self.manager, fresh_journal(folder), self.clock)
         self.worker.platform.trouble = self.refuse
         self.runs = 0
-        self.masked: set[str] = set()
 
     @staticmethod
     def refuse(_: str, __: Job) -> None:
         raise LoginRefused("wrong password", platform="scripted")
-
-    async def mask(self, secrets: object) -> None:
-        self.masked |= set(secrets)  # type: ignore[call-overload]
 
     async def run(
         self, *, link: str = LINK, choice: Choice | None = None, dry_run: bool = False, after_s: float = 6 * 3600
@@ -51,9 +47,7 @@ class World:
         intake = self.worker.intake(run)
         tasks = await (intake.choose(choice) if choice else intake.pull(10))
         imported = await self.worker.batch(run, report_failures=bool(link), dry_run=dry_run).run(tasks)
-        delivered = (
-            [] if dry_run else await self.worker.delivery(run, failure_link=link, on_secrets=self.mask).run(tasks)
-        )
+        delivered = [] if dry_run else await self.worker.delivery(run, failure_link=link).run(tasks)
         return [each.outcome for each in imported], [each.outcome for each in delivered]
 
     async def set_aside(self) -> None:
@@ -84,7 +78,6 @@ async def test_it_is_reported_once_with_why_and_is_no_delivery(world: World) -> 
     (row,) = world.manager.rows
     assert (row.status, row.link_post) == ("failed", SENT)
     assert row.note == "set aside after 3 permanent failures, the last: wrong password"
-    assert world.masked >= {"https://feeds.example/0"}
     assert await world.run() == ([], []), "the manager does not hand it out again for this post"
     assert world.state is LinkState.STORED
     assert world.inserts() == 1

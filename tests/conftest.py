@@ -1,0 +1,17 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from likepion_provider.masking import known
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_known() -> Iterator[None]:
+    """Those of one test would be masked in the words of the next."""
+    known.clear()
+    yield
+    known.clear()
