@@ -12,6 +12,7 @@ from likepion_provider.cli.configured import add_manager, chosen_journal, config
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal import Journal, Link, Managers, open_managers
 from likepion_provider.journal.settling import BY_HAND, BY_REAPPEARANCE
+from likepion_provider.masking import clean
 from likepion_provider.models import LinkState
 
 #: A person may still want to read what was sent lately.
@@ -98,12 +99,12 @@ def _show(journal: Journal, args: argparse.Namespace) -> None:
     if not submissions:
         raise BadRequest(f"the journal has never seen account {args.account_id!r}")
     for each in submissions:
-        print(f"{each.label}  post {each.key.request_id}  group {each.group_id}")
+        print(f"{clean(each.label)}  post {each.key.request_id}  group {each.group_id}")
         print(f"  {each.state.value}, {each.attempts} submissions, {each.failures} failures, {each.updated_at:%F %T}Z")
         if each.retired:
             print("  retired: its post has not run for two weeks, so nothing is asked for any more")
         if each.message:
-            print(f"  {each.message.rstrip('.')}. {each.remedy}")
+            print("  " + clean(f"{each.message.rstrip('.')}. {each.remedy}"))
         for link in journal.links.of_key(each.key):
             print(f"  {_line(link)}")
 
@@ -141,5 +142,5 @@ def _days(text: str) -> timedelta:
 def _line(link: Link) -> str:
     sent = f"sent {link.sent_at:%F %T}Z" if link.sent_at else "never sent"
     presumed = " (presumed)" if link.presumed else ""
-    evidence = f"  {link.evidence}" if link.evidence else ""
-    return f"{link.id:>7}  {link.state.value}{presumed}  {link.url or '(pruned)'}  {sent}{evidence}"
+    evidence = f"  {clean(link.evidence)}" if link.evidence else ""
+    return f"{link.id:>7}  {link.state.value}{presumed}  {clean(link.url or '(pruned)')}  {sent}{evidence}"

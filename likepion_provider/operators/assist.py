@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
@@ -141,11 +142,16 @@ class AskPersonOperator(HITLOperator):
             return await intake.reaffirm(tasks)
 
 
+def _markdown(words: str) -> str:
+    """One line of plain text in Markdown (CommonMark 2.4): it makes no link but of an address that is seen."""
+    return re.sub(r"[\\`*\[\]<>~|]", r"\\\g<0>", words)
+
+
 def question(reports: Sequence[AccountReport]) -> tuple[str, str]:
     """A headline, and what to do for each account (Markdown); public fields only."""
     accounts = "1 account needs" if len(reports) == 1 else f"{len(reports)} accounts need"
     platforms = ", ".join(sorted({report.task.domain for report in reports}))
     # As code: Markdown would take some names for mail addresses, and others for markup.
-    steps = [f"- `{report.task.label.replace('`', '')}`: {report.remedy}" for report in reports]
+    steps = [f"- `{report.task.label.replace('`', '')}`: {_markdown(report.remedy)}" for report in reports]
     after = f'Choose "{DONE}" once the platform has it: the links are collected at once, or by a later run.'
     return f"{accounts} a person at {platforms}", "\n".join([*steps, "", after])

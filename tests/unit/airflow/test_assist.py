@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -225,3 +226,15 @@ def test_names_are_not_taken_for_markup() -> None:
     _, body = question([AccountReport(task, Outcome.NEEDS_PERSON, remedy="Do it.")])
     assert "- `[x](https://evil.example)*b*@a.example`: Do it." in body
     assert assist.DONE in body
+
+
+def test_no_word_of_a_stranger_is_markup_in_the_question() -> None:
+    task = SecondaryTask("a", "p", "g", "pod.example", username="x`](http://evil.example)`")
+    remedy = (
+        "Ask a](x) [confirm here](https://evil.example) <img src=x> `code` **now** \\[x](y) of https://pod.example/a_b"
+    )
+    _, body = question([AccountReport(task, Outcome.NEEDS_PERSON, remedy=remedy)])
+    line = body.splitlines()[0]
+    assert line.startswith("- `x](http://evil.example)@pod.example`: ")
+    assert re.findall(r"(?<!\\)(?:\\\\)*[\[\]<>`*]", line.partition("`: ")[2]) == []
+    assert line.endswith(" of https://pod.example/a_b")

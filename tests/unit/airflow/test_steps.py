@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 from collections.abc import Callable
@@ -355,3 +356,13 @@ def test_the_template_of_a_message_is_the_reports_text(context: Context) -> None
     context["ti"].task_id = "report"
     context["ti"].xcoms["report", "summary", -1] = {"text": "Likepion: {{ 7 * 7 }}"}
     assert Template(REPORT_TEXT).render(context) == "Likepion: {{ 7 * 7 }}"
+
+
+def test_no_word_of_a_stranger_is_markup_in_a_message(context: Context) -> None:
+    context["ti"].task_id = "report"
+    words = "<a href='https://evil.example'>R&D</a> <!channel> <https://evil.example|here> it's &lt;b&gt;"
+    context["ti"].xcoms["report", "summary", -1] = {"text": words}
+    shown = Template(REPORT_TEXT).render(context)
+    assert not set("<>") & set(shown)
+    assert "it's" in shown, "Slack would show &#39; as it is"
+    assert html.unescape(shown) == words
