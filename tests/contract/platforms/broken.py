@@ -196,13 +196,14 @@ class Talkative(SandboxSite):
 
 
 class Indiscreet(SandboxSite):
-    """Names the password in an error."""
+    """Logs the password."""
 
     async def submit(self, job: Job) -> Progress:
         try:
             return await super().submit(job)
         except LoginRefused as error:
-            raise LoginRefused(f"{job.credentials.password} is refused", platform=self.name) from error
+            logging.getLogger(__name__).info("%s is refused", job.credentials.password)
+            raise LoginRefused("refused", platform=self.name) from error
 
 
 def server_of(broken: type[Platform]) -> ModuleType:

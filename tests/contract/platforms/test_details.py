@@ -47,13 +47,12 @@ async def test_apple_fills_in_only_a_feed_that_may_be_shown() -> None:
         with pytest.raises(NeedsVerification) as hidden:
             await case.platform.submit(case.job())
         job = case.job()
-        shown = dataclasses.replace(
-            job.feed, url="https://feeds.example/t.xml", display_url="https://feeds.example/t.xml"
-        )
+        url = "https://feeds.example/podcast.xml"
+        shown = dataclasses.replace(job.feed, url=url, display_url=url)
         with pytest.raises(NeedsVerification) as filled:
             await case.platform.submit(dataclasses.replace(job, feed=shown))
     assert CANARY not in hidden.value.remedy
-    assert "new-feed?submitfeed=https%3A%2F%2Ffeeds.example%2Ft.xml " in filled.value.remedy
+    assert "new-feed?submitfeed=https%3A%2F%2Ffeeds.example%2Fpodcast.xml " in filled.value.remedy
 
 
 async def test_apple_reads_403_as_too_many_calls() -> None:

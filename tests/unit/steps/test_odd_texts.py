@@ -36,8 +36,8 @@ async def test_odd_words_fail_their_account_and_its_neighbours_are_delivered(tmp
     reports = {each.task.account_id: each for each in await worker.batch("run").run(tasks)}
     odd = reports.pop("account-3")
     assert odd.outcome is Outcome.FAILED
-    assert odd.message == "? the platform says  no ?"
-    assert odd.remedy == "? the platform says  no ?"
+    assert odd.message == "? the platform says no ?"
+    assert odd.remedy == "? the platform says no ?"
     assert {each.outcome for each in reports.values()} == {Outcome.COLLECTED}
     delivered = await worker.delivery("run").run(tasks)
     assert [each.outcome for each in delivered] == [Outcome.DELIVERED] * (ACCOUNTS - 1)
@@ -48,7 +48,7 @@ async def test_odd_words_fail_their_account_and_its_neighbours_are_delivered(tmp
 
 def assert_as_told(journal: Journal) -> None:
     (odd,) = journal.submissions.of_account("account-3")
-    assert (odd.state, odd.message, odd.failures) == (ImportState.FAILED, "? the platform says  no ?", 1)
+    assert (odd.state, odd.message, odd.failures) == (ImportState.FAILED, "? the platform says no ?", 1)
     (neighbour,) = journal.submissions.of_account("account-4")
     assert neighbour.reference == "? the platform says  no ?"
     assert {each.state for each in journal.links.listed(limit=1000)} == {LinkState.STORED}

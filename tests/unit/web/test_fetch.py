@@ -80,7 +80,7 @@ async def test_other_spellings_of_loopback_are_refused(site: Site, host: str) ->
 
 
 async def test_a_name_that_resolves_to_loopback_is_refused(site: Site) -> None:
-    with pytest.raises(FeedInvalid, match=r"leads to 127\.0\.0\.1"):
+    with pytest.raises(FeedInvalid, match="leads to an address that is not public"):
         await fetch(f"http://feed.example:{site.port}/", allow_private=False, resolver=FakeResolver("127.0.0.1"))
     assert site.requests == []
 
@@ -98,7 +98,7 @@ async def test_a_redirect_to_a_private_address_is_refused(site: Site, monkeypatc
     """The first hop counts as public here, so that only the second can be refused."""
     monkeypatch.setattr("likepion_provider.web.sockets.is_public", lambda address: address == "127.0.0.1")
     url = site.redirect("/a", f"http://127.0.0.2:{site.port}/inside")
-    with pytest.raises(FeedInvalid, match=r"leads to 127\.0\.0\.2") as caught:
+    with pytest.raises(FeedInvalid, match="leads to an address that is not public") as caught:
         await fetch(url, allow_private=False)
     assert caught.value.where == "redirect 1"
     assert [request.path for request in site.requests] == ["/a"]
