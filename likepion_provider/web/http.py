@@ -11,6 +11,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from likepion_provider import wire
 from likepion_provider.aio import Gate
 from likepion_provider.errors import LikepionError, PlatformError, Transient
 from likepion_provider.manager.protocol import retry_after_s
+from likepion_provider.masking import PIECE_CHARS, hide
 from likepion_provider.web.cookies import Cookies
 from likepion_provider.web.origin import BadAddress, may_know, parse, redirected
 from likepion_provider.web.page import MAX_SHOWN_CHARS, Page
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 #: A page is not looked for behind more redirects.
 MAX_REDIRECTS = 10
+#: Headers that hold a secret.
+_CARRIES = re.compile("auth|key|token|secret|cookie", re.IGNORECASE)
 #: Where a platform says 429 without ``Retry-After``.
 DEFAULT_PAUSE_S = 10.0
 #: How often a read is sent whose connection broke off before an answer began, as one that was kept alive may.
@@ -185,6 +189,9 @@ class PlatformHttp:
         """
         if writes is None:
             writes = method not in ("GET", "HEAD")
+        # Tokens that the site gave: its errors may repeat them.
+        headers = options.get("headers") or {}
+        hide(value.rpartition(" ")[2] for name, value in headers.items() if _CARRIES.search(name))
         url = self._address(path, "names an address that")
         return await self._send(_Request(method, url, writes, options), follows=allow_redirects)
 
@@ -284,6 +291,7 @@ class PlatformHttp:
             async for chunk in response.content.iter_any():
                 body += chunk
                 self.visit.count_bytes(len(chunk), len(body))
+            hide(each.value for each in response.cookies.values() if len(each.value) >= PIECE_CHARS)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Page(self.platform, str(response.url), response.status, headers, bytes(body))
 
