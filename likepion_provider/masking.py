@@ -27,6 +27,8 @@ MOST_SECRETS = 20_000
 #: The words of an error. Before that, so many are looked at.
 MOST_CHARS = 2_000
 _LOOKED_AT_CHARS = 20_000
+_WORD = re.compile("[A-Z]?[a-z]+")
+_LINE_ENDS = ("", "\n", "\r")
 
 
 class Secrets:
@@ -93,11 +95,11 @@ class Secrets:
                 yield at, at + length
         # A word such as "password" is in many sentences; where a text is cut, it may be what is left of a secret.
         stop = at + self._begins.shared(text, at)
-        if stop > at and (stop == len(text) or not text[at:stop].isalpha()):
+        if stop > at and (text[stop : stop + 1] in _LINE_ENDS or not _WORD.fullmatch(text, at, stop)):
             yield at, stop
         stop = min(at + PIECE_CHARS, len(text))
         begin = stop - self._ends.shared(text[max(stop - self._ends.longest, 0) : stop][::-1], 0)
-        if begin < stop and (begin == 0 or not text[begin:stop].isalpha()):
+        if begin < stop and (begin == 0 or not _WORD.fullmatch(text, begin, stop)):
             yield begin, stop
 
 

@@ -72,6 +72,9 @@ def test_a_word_that_a_password_begins_with_stays_readable_but_where_a_text_is_c
     hide(["password77"])
     assert masked("Correct the account's password, then run it") == "Correct the account's password, then run it"
     assert masked("it is password") == "it is ***"
+    assert masked("it is password\nand more") == "it is ***\nand more"
+    hide(["JBSWYDPEHPKPXP"])
+    assert masked("it is JBSWYDPEHP, cut") == "it is ***, cut"
     assert masked("it is password77.") == "it is ***."
 
 
