@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from likepion_provider import masking
 from likepion_provider.board.questions import Filter, Overview
 from likepion_provider.clock import Moment
 from likepion_provider.errors import JournalUnusable, LeaseLost, LikepionError, NotJournaled
@@ -48,8 +49,10 @@ def test_any_words_are_kept_as_far_as_a_database_takes_them(journal: Journal, cl
     said = {"state": ImportState.FAILED, "reference": ODD, "message": ODD, "remedy": ODD}
     journal.submissions.record(KEY, "holder", now, **said)
     known = journal.submissions.get([KEY])[KEY]
-    assert (known.label, known.reference, known.message) == (f"{CLEAN}@tide.example", CLEAN, CLEAN)
-    assert known.remedy == CLEAN
+    assert (known.label, known.reference) == (f"{CLEAN}@tide.example", CLEAN)
+    # What a person is shown turns nothing around either.
+    shown = CLEAN.replace("\u202e ", "")
+    assert (known.message, known.remedy) == (shown, shown)
     journal.failures.put(KEY, "holder", ODD, now)
     assert journal.failures.to_send(KEY) == CLEAN
     journal.links.prepare(KEY, episodes(["https://tide.example/1"]), now.at)
@@ -63,10 +66,13 @@ def test_any_words_are_kept_as_far_as_a_database_takes_them(journal: Journal, cl
 
 def test_what_is_too_long_to_read_ends_in_an_ellipsis(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock, "ü" * 400)
-    journal.submissions.record(KEY, "holder", now, state=ImportState.FAILED, message="x" * 100_000)
+    journal.submissions.record(
+        KEY, "holder", now, state=ImportState.FAILED, message="x" * 100_000, reference="r" * 100_000
+    )
     known = journal.submissions.get([KEY])[KEY]
     assert known.label == "ü" * 319 + "…"
-    assert known.message == "x" * (MOST_CHARS - 1) + "…"
+    assert known.message == "x" * (masking.MOST_CHARS - 1) + "…"
+    assert known.reference == "r" * (MOST_CHARS - 1) + "…"
 
 
 @pytest.mark.parametrize("odd", ["a" * 65, "a\x00", "a\ud83d", "é" * 65])

@@ -279,7 +279,7 @@ def test_the_servers_words_come_through() -> None:
     rows = [{"link_index": 0, "success": False, "message": "no\nroom"}, {"link_index": 1, "success": False}]
     payload = {"success": False, "message": "closed " * 100, "results": rows}
     first, second, third = protocol.insert(ONE_ITEM[0]).read(answer(payload, 400))
-    assert (first.message, second.message) == ("no room", ("closed " * 100)[:200])
+    assert (first.message, second.message) == ("no room", ("closed " * 100)[:199] + "…")
     assert third.message.startswith("the answer has no word on this URL: closed")
     assert len(third.message) == 200
     first, *_ = protocol.insert(ONE_ITEM[0]).read(answer(payload | {"inserted": 3}))

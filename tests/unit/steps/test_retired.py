@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from likepion_provider.journal import Journal
+from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import link, submission
 from likepion_provider.manager.protocol import Endpoint
 from likepion_provider.models import LinkState, Outcome, SecondaryTask
@@ -68,12 +69,12 @@ def bury(journal: Journal, clock: VirtualClock, accounts: int = DEAD, posts: int
     ]
     with journal.database.writing() as connection:
         connection.execute(link.insert(), rows)
-        half = submission.c.request_id.startswith("old-")
-        connection.execute(submission.update().where(half).values(links=2, stored=0, parked=2))
+        half = of_manager(submission), submission.c.request_id.startswith("old-")
+        connection.execute(submission.update().where(*half).values(links=2, stored=0, parked=2))
         for number, task in enumerate(tasks):
             if number // posts % 2 == 0:
-                of_task = submission.c.account_id == task.account_id
-                connection.execute(submission.update().where(of_task).values(stored=1, parked=0, refused=1))
+                of_task = of_manager(submission), submission.c.account_id == task.account_id
+                connection.execute(submission.update().where(*of_task).values(stored=1, parked=0, refused=1))
 
 
 async def a_living_leftover(worker: Worker, clock: VirtualClock) -> None:
