@@ -211,6 +211,8 @@ submission = Table(
     Column("delivered_first", Words(10), nullable=False, server_default=""),
     Column("delivered_on", Words(10), nullable=False, server_default=""),
     Column("submitted_at", UtcDateTime),
+    # When the platform was last asked to read again the feed of a show that it had.
+    Column("refreshed_at", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("likepion_submission_account", "account_id", "manager_id"),
     Index("likepion_submission_group", "group_id", "standing", "links", "stored", "manager_id"),

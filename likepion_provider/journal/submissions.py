@@ -32,6 +32,8 @@ from likepion_provider.models import ImportState, PostAccount, SecondaryTask, St
 #: Where a platform lists a part of the episodes, how often a run looks for the rest, and for how long since the import.
 LOOK_AGAIN_AFTER = timedelta(hours=3)
 LOOK_AGAIN_FOR = timedelta(days=14)
+#: How often a platform is asked to read an account's feed again, whichever post asks.
+REFRESH_AFTER = timedelta(hours=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +111,21 @@ class Submissions:
         with self._database.writing() as connection:
             require(connection, key, holder, now)
             connection.execute(_BEGIN, named(key) | {"at": now.at})
+
+    def begin_refresh(self, key: PostAccount, holder: str, now: Moment) -> datetime | None:
+        """Note, before the platform is asked, that it is asked to read the feed of a known show again.
+
+        :return: None where it is to be asked; else when it was, for any post of the account, so that it is too early.
+        :raises LeaseLost: ``holder`` may not write any more.
+        """
+        with self._database.writing() as connection:
+            # The claim is locked by this: no other task comes between the question and the note.
+            require(connection, key, holder, now)
+            asked: datetime | None = connection.execute(_LAST_REFRESH, {"account": key.account_id}).scalar()
+            if asked and now.at - asked < REFRESH_AFTER:
+                return asked
+            connection.execute(_BEGIN_REFRESH, named(key) | {"at": now.at})
+        return None
 
     def record(
         self,
@@ -221,6 +238,10 @@ _BEGIN = (
         submitted_at=bindparam("at"),
         updated_at=bindparam("at"),
     )
+)
+_BEGIN_REFRESH = update(submission).where(_OF_KEY).values(refreshed_at=bindparam("at"))
+_LAST_REFRESH = select(func.max(submission.c.refreshed_at)).where(
+    of_manager(submission), submission.c.account_id == bindparam("account")
 )
 _RECORD = (
     update(submission)

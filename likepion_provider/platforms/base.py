@@ -100,10 +100,24 @@ class Progress:
     message: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Rereads:
+    """How a platform comes to know of a new episode of a show that it has; one of the three, or more.
+
+    :param on_request: :meth:`Platform.refresh` asks it to read the feed again.
+    :param by_itself: that it reads its feeds by itself, and when, in words that go on from the platform's title.
+    :param by_person: what a person can do there, one sentence; it is shown where the other two do not help.
+    """
+
+    on_request: bool = False
+    by_itself: str = ""
+    by_person: str = ""
+
+
 class Platform(abc.ABC):
     """An importer.
 
-    Subclasses set the class attributes and write the two methods. What does not pass by itself is raised:
+    Subclasses set the class attributes and write the methods. What does not pass by itself is raised:
     :meth:`refused_login`, :meth:`refused_key`, :meth:`Page.changed <likepion_provider.web.page.Page.changed>`,
     :class:`~likepion_provider.errors.NeedsVerification`, else :meth:`failed`. Trouble that passes is raised by
     :class:`PlatformHttp`, and goes through.
@@ -125,6 +139,10 @@ class Platform(abc.ABC):
     max_concurrency: ClassVar[int] = 8
     #: How long to wait between looks at an import that runs, in seconds; the last one repeats.
     poll_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20, 30)
+    #: How it comes to know of a known show's new episodes.
+    rereads: ClassVar[Rereads] = Rereads()
+    #: Whether a site of it can be worked by one account at a time only: it keeps a state that all its users share.
+    one_at_a_time: ClassVar[bool] = False
 
     def refuse_login_elsewhere(self, job: Job, url: str) -> None:
         """Give an account's password to the site's own origin only.
@@ -145,7 +163,7 @@ class Platform(abc.ABC):
 
     @abc.abstractmethod
     async def submit(self, job: Job) -> Progress:
-        """Hand the feed to the platform. That it is there already is success.
+        """Hand the feed to the platform. That it is there already is success, and told as :meth:`collect` tells it.
 
         :raises PlatformError: the platform will not take it.
         :raises Transient: passing trouble; the platform is read back before the next try.
@@ -160,6 +178,17 @@ class Platform(abc.ABC):
         :raises PlatformError: the platform will not tell.
         :raises Transient: passing trouble.
         """
+
+    async def refresh(self, job: Job) -> None:
+        """Ask the platform to read the feed of a show that it has again; :meth:`collect` tells what came of it.
+
+        It is called where :attr:`rereads` says ``on_request``, :attr:`Job.reference` is known, and the show lacks
+        episodes of the feed; at most once an hour for an account. It is not to wait until the platform is done.
+
+        :raises PlatformError: the platform will not do it; what it lists is used all the same.
+        :raises Transient: passing trouble; likewise.
+        """
+        raise self.failed("cannot be asked to read a feed again")
 
     async def sign_in(self, job: Job) -> None:
         """Prove that the account, or the connection's key, opens the platform; nothing is changed there.

@@ -42,6 +42,7 @@ from likepion_provider.platforms import (
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
 from likepion_provider.steps.reports import AccountReport, failed
+from likepion_provider.steps.rereading import Rereading, asked, not_asked, refused
 from likepion_provider.web.http import Connections, connections
 from likepion_provider.web.visit import VisitLimits
 
@@ -275,7 +276,8 @@ class BatchImport:
     async def _deliverable(self, platform: Platform, job: Job) -> AccountReport:
         task = job.task
         expected = min(task.target or DEFAULT_TARGET, len(job.feed.episodes))
-        progress, pages = await self._listing(platform, job, expected)
+        seen = await self._listing(platform, job, expected)
+        progress, pages = seen.progress, seen.pages
         if self._options.dry_run:
             message = f"dry run: would import the feed and report {expected} URLs"
             if progress.state is ImportState.LISTED:
@@ -284,13 +286,17 @@ class BatchImport:
         lacking = (
             [f"{platform.title} lists {len(pages)} of {expected} episodes so far"] if len(pages) < expected else []
         )
+        lacking += filter(None, [seen.rereading.words if lacking else ""])
         message = "; ".join([*lacking, *_doubts(job.feed)])
+        remedy = seen.rereading.remedy if lacking else ""
         # A feed that was not read to its end may be whole the next time.
         partial = bool(lacking) or not job.feed.newest_certain
         if not pages or (partial and not self._partial_will_do(task.key)):
             state = ImportState.IN_REVIEW if progress.state is ImportState.LISTED else progress.state
-            await self._note(task.key, state=state, reference=progress.reference, message=message)
-            return AccountReport(task, Outcome.WAITING, len(pages), message=message, cookie=progress.cookie)
+            await self._note(task.key, state=state, reference=progress.reference, message=message, remedy=remedy)
+            return AccountReport(
+                task, Outcome.WAITING, len(pages), message=message, remedy=remedy, cookie=progress.cookie
+            )
         prepared = await self._prepare(task.key, pages)
         # With a part of its episodes reported, no pull brings the account back: in review, a later run looks again.
         reached = ImportState.IN_REVIEW if partial else ImportState.LISTED
@@ -313,19 +319,24 @@ class BatchImport:
             return False
         return (self._clock.now() - known.submitted_at).total_seconds() >= self._options.partial_after_s
 
-    async def _listing(self, platform: Platform, job: Job, expected: int) -> tuple[Progress, list[tuple[str, str]]]:
+    async def _listing(self, platform: Platform, job: Job, expected: int) -> _Listing:
         """Import where needed, then look until every expected episode is listed or the time is up."""
         began_s = self._clock.boot_s()
         progress = await self._bring_in(platform, job)
+        rereading: Rereading | None = None
         waits = itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1]))
         while True:
             pages = _pages(platform, job, progress)
             wait_s = next(waits)
             complete = progress.state is ImportState.LISTED and len(pages) >= expected
+            if rereading is None:
+                # At the first look: what is listed already was there before, and need not be coming.
+                lacks = progress.state is ImportState.LISTED and not complete
+                rereading = await self._reread(platform, job, progress) if lacks else Rereading()
             may_be_lost = progress.state is ImportState.SUBMITTING
             patience_s = SHOW_UP_WITHIN_S if may_be_lost else self._options.collect_timeout_s
             if complete or self._options.dry_run or self._clock.boot_s() + wait_s > began_s + patience_s:
-                return progress, pages
+                return _Listing(progress, pages, rereading)
             await self._clock.sleep(wait_s)
             self._begin_visit(job, began_s + patience_s - self._clock.boot_s())
             progress = await self._look(platform, job, progress)
@@ -351,6 +362,25 @@ class BatchImport:
         state = ImportState.SUBMITTED if progress.state is ImportState.NEW else progress.state
         await self._note(job.task.key, state=state, reference=progress.reference, message=progress.message)
         return progress
+
+    async def _reread(self, platform: Platform, job: Job, last: Progress) -> Rereading:
+        """Have the platform read the feed again, unless an import of it is under way."""
+        known = self._submissions.get(job.task.key)
+        if self._options.dry_run or (known and self._may_still_show_up(known)):
+            return Rereading()
+        if not platform.rereads.on_request:
+            return not_asked(platform)
+        now = Moment.read(self._clock)
+        begin = self._journal.submissions.begin_refresh
+        before = await self._journal.commit(begin, job.task.key, self._keeper.holder, now)
+        if before is not None:
+            return asked(before)
+        self._begin_visit(job)
+        try:
+            await platform.refresh(dataclasses.replace(job, reference=last.reference or job.reference))
+        except (Transient, PlatformError) as error:
+            return refused(error)
+        return asked(now.at)
 
     def _begin_visit(self, job: Job, wanted_s: float = math.inf) -> None:
         """Give the account's next visit its time, which is over before the claim is.
@@ -427,6 +457,18 @@ class BatchImport:
         """The platform's name for the show; none where the import under that name failed there."""
         known = self._submissions.get(key)
         return known.reference if known and known.state is not ImportState.FAILED else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listing:
+    """What is listed in the end.
+
+    :param pages: the feed's episodes among it, by guid, each with its page.
+    """
+
+    progress: Progress
+    pages: list[tuple[str, str]]
+    rereading: Rereading
 
 
 async def _read_feed(url: str, *, target: int, allow_private: bool, timeout_s: float) -> Feed:

@@ -562,3 +562,18 @@ def test_a_database_that_cannot_be_used_is_named(url: str) -> None:
         open_journal(url, MANAGER)
     assert isinstance(error.value, JournalUnusable)
     assert "likepion_journal" in error.value.advice
+
+
+def test_one_of_many_may_ask_a_platform_to_read_an_accounts_feed_again(journal: Journal, clock: VirtualClock) -> None:
+    now = hold(journal, clock)
+    with ThreadPoolExecutor(8) as pool:
+        asked = list(pool.map(lambda _: journal.submissions.begin_refresh(KEY, "holder", now), range(16)))
+    assert asked.count(None) == 1
+    assert {*asked} == {None, now.at}
+    clock.advance(3599)
+    later = hold(journal, clock)
+    assert journal.submissions.begin_refresh(KEY, "holder", later) == now.at
+    clock.advance(1)
+    assert journal.submissions.begin_refresh(KEY, "holder", Moment.read(clock)) is None
+    with pytest.raises(LeaseLost):
+        journal.submissions.begin_refresh(KEY, "another", Moment.read(clock))

@@ -92,6 +92,7 @@ def upgrade() -> None:
         _text("delivered_first", 10),
         _text("delivered_on", 10),
         sa.Column("submitted_at", _TIME),
+        sa.Column("refreshed_at", _TIME),
         sa.Column("updated_at", _TIME, nullable=False),
     )
     op.create_index("likepion_submission_account", "likepion_submission", ["account_id", "manager_id"])
