@@ -20,6 +20,7 @@ from likepion_provider.journal.managers import KnownManager, Managers
 from likepion_provider.journal.marks import Marks
 from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.settling import Settling
+from likepion_provider.journal.sites import Sites
 from likepion_provider.journal.submissions import Submission, Submissions, TaskName
 from likepion_provider.journal.unfinished import Unfinished
 
@@ -56,6 +57,7 @@ class Journal:
         self.settling = Settling(database)
         self.settings = Settings(database)
         self.managers = Managers(database)
+        self.sites = Sites(database)
         self.marks = Marks(database)
 
     async def commit(self, operation: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -291,6 +291,17 @@ setting = Table(
     Column("value", Exact(), nullable=False),
 )
 
+# Of the journal as a whole: a site is the same for all managers. See sites.py.
+site_turn = Table(
+    "likepion_site_turn",
+    metadata,
+    Column("site", Exact(512), primary_key=True),
+    # The claim that it lasts as long as.
+    Column("manager", SmallInteger, nullable=False),
+    Column("account_id", Exact(64), nullable=False),
+    Column("holder", Exact(64), nullable=False),
+)
+
 # Of the journal as a whole; what they are for is in marks.py.
 mark = Table(
     "likepion_mark",

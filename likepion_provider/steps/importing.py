@@ -28,6 +28,7 @@ from likepion_provider.errors import (
 from likepion_provider.journal import Journal, Prepared, Submission
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.protocol import wire_url
+from likepion_provider.manager.urls import site_address
 from likepion_provider.models import Feed, ImportState, Outcome, PostAccount, SecondaryTask
 from likepion_provider.platforms import (
     Job,
@@ -43,6 +44,7 @@ from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
 from likepion_provider.steps.reports import AccountReport, failed
 from likepion_provider.steps.rereading import Rereading, asked, not_asked, refused
+from likepion_provider.steps.turns import Turns
 from likepion_provider.web.http import Connections, connections
 from likepion_provider.web.visit import VisitLimits
 
@@ -132,6 +134,7 @@ class BatchImport:
         self._read_feed = read_feed or _read_feed
         self._feeds: dict[tuple[str, int], asyncio.Task[Feed]] = {}
         self._gates: dict[str, Gate] = {}
+        self._turns = Turns(journal, keeper, clock)
         self._connections: Connections | None = None
         self._submissions: dict[PostAccount, Submission] = {}
         #: When the journal was found to have gone back: it may have forgotten imports.
@@ -276,7 +279,9 @@ class BatchImport:
     async def _deliverable(self, platform: Platform, job: Job) -> AccountReport:
         task = job.task
         expected = min(task.target or DEFAULT_TARGET, len(job.feed.episodes))
-        seen = await self._listing(platform, job, expected)
+        site = self._site(platform, job.http.base_url)
+        async with self._turns.turn(site, task.key, self._options.collect_timeout_s):
+            seen = await self._listing(platform, job, expected)
         progress, pages = seen.progress, seen.pages
         if self._options.dry_run:
             message = f"dry run: would import the feed and report {expected} URLs"
@@ -434,6 +439,7 @@ class BatchImport:
         if self._connections is None:
             raise RuntimeError("the batch is not running")
         base_url = platform.address(task, settings)
+        site = self._site(platform, base_url)
         if not base_url:
             raise PlatformError(
                 f"{platform.title}: nothing says where {task.domain} is",
@@ -445,13 +451,19 @@ class BatchImport:
             base_url=base_url,
             connections=self._connections,
             gate=self._gates.setdefault(task.domain, Gate(platform.max_concurrency)),
-            before_write=lambda: self._keeper.check(task.key),
+            before_write=lambda: self._turns.check(site, task.key),
             last_look=lambda: self._keeper.check_now(task.key),
             cookie=cookie,
             named=settings.addresses,
             allow_private=settings.allow_private,
             timeout_s=self._options.platform_timeout_s,
         )
+
+    def _site(self, platform: Platform, base_url: str) -> str:
+        """Where one account at a time has its turn; empty where all may work side by side, or only look."""
+        # Whichever of the two schemes a connection says.
+        site = site_address(base_url).partition("://")[2]
+        return site if platform.one_at_a_time and not self._options.dry_run else ""
 
     def _reference(self, key: PostAccount) -> str:
         """The platform's name for the show; none where the import under that name failed there."""

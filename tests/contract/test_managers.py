@@ -134,6 +134,7 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
     ),
     "submissions.worked_by": lambda j, t: j.submissions.worked_by(KEYS, TaskName("d", "r", "t")),
     "submissions.begin": lambda j, t: j.submissions.begin(KEYS[1], "holder", t.now),
+    "submissions.begin_refresh": lambda j, t: j.submissions.begin_refresh(KEYS[1], "holder", t.now),
     "submissions.record": lambda j, t: j.submissions.record(KEYS[1], "holder", t.now, state=ImportState.IN_REVIEW),
     "submissions.get": lambda j, t: j.submissions.get(KEYS),
     "submissions.incomplete": lambda j, t: j.submissions.incomplete(KEYS, t.now.at + timedelta(days=1)),

@@ -155,6 +155,13 @@ def upgrade() -> None:
         _text("value", default=None),
     )
     op.create_table(
+        "likepion_site_turn",
+        sa.Column("site", sa.String(512), primary_key=True),
+        sa.Column("manager", sa.SmallInteger, nullable=False),
+        _text("account_id", 64, None),
+        _text("holder", 64, None),
+    )
+    op.create_table(
         "likepion_mark",
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("journal", sa.String(16), primary_key=True),
