@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
@@ -81,8 +82,9 @@ class AskPersonOperator(HITLOperator):
         super().__init__(
             # Who is asked for what is known only once the import has run.
             subject="Accounts need a person",
+            # The first one is what a person came for. A default would be painted as the main button, and be taken for
+            # an answer when the time is up.
             options=[DONE, NOT_NOW],
-            defaults=NOT_NOW,
             response_timeout=response_timeout,
             **kwargs,
         )
@@ -107,7 +109,10 @@ class AskPersonOperator(HITLOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Hand on what the person says is done; let go of everything else."""
-        done = DONE in super().execute_complete(context, event)["chosen_options"]
+        try:
+            done = DONE in super().execute_complete(context, event)["chosen_options"]
+        except HITLTimeoutError:
+            done = False
         ids = set(left_by(context, self.task_id, ASKED))
         batch = Batch.from_public(self.batch)
         tasks = tuple(task for task in batch.tasks if task.account_id in ids)
@@ -153,5 +158,5 @@ def question(reports: Sequence[AccountReport]) -> tuple[str, str]:
     platforms = ", ".join(sorted({report.task.domain for report in reports}))
     # As code: Markdown would take some names for mail addresses, and others for markup.
     steps = [f"- `{report.task.label.replace('`', '')}`: {_markdown(report.remedy)}" for report in reports]
-    after = f'Choose "{DONE}" once the platform has it: the links are collected at once, or by a later run.'
+    after = f'Then choose "{DONE}": what is listed is reported at once, the rest by a later run.'
     return f"{accounts} a person at {platforms}", "\n".join([*steps, "", after])

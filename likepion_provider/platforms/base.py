@@ -243,7 +243,10 @@ class ByHand(LooksFirst):
 
     @abc.abstractmethod
     def instructions(self, job: Job) -> str:
-        """What the person has to do, step by step. It is shown, so :func:`shown_url` goes in, never the feed's URL."""
+        """What the person has to do, in one or two short sentences: the link, what to enter, how long it takes then.
+
+        It is shown, so :func:`address_for_person` goes in, never the feed's URL.
+        """
 
     async def add(self, job: Job) -> Progress:
         """Ask a person.
@@ -251,7 +254,8 @@ class ByHand(LooksFirst):
         :raises NeedsVerification: always.
         """
         message = f"{self.title} does not list the feed, and takes it from a person only"
-        raise NeedsVerification(message, platform=self.name, remedy=self.instructions(job))
+        remedy = f"{self.instructions(job)} Once it is listed, a run collects the links by itself."
+        raise NeedsVerification(message, platform=self.name, remedy=remedy)
 
 
 def quoted(job: Job, words: str) -> str:
@@ -267,6 +271,11 @@ def quoted(job: Job, words: str) -> str:
 def shown_url(feed: Feed) -> str:
     """The feed's URL where it holds no secret; else empty."""
     return feed.url if feed.display_url == feed.url else ""
+
+
+def address_for_person(feed: Feed) -> str:
+    """The feed's URL where it holds no secret; else where a person finds it."""
+    return shown_url(feed) or "the feed's address (the post's link_rss in the manager; it holds a secret)"
 
 
 def refuse_locked(job: Job) -> None:

@@ -22,6 +22,7 @@ from likepion_provider.platforms import (
     ListedEpisode,
     Page,
     Progress,
+    address_for_person,
     read_date,
     same_feed,
     shown_url,
@@ -47,10 +48,10 @@ class Apple(ByHand):
         """Apple's own form, with the feed filled in where its address may be shown."""
         url = shown_url(job.feed)
         link = f"{_CONNECT}?submitfeed={quote(url, safe='')}" if url else _CONNECT
-        paste = "" if url else " paste the feed's address,"
+        paste = "" if url else f" paste {address_for_person(job.feed)},"
         return (
-            f"Sign in at {link} with the Apple Account of {job.task.label},{paste} press Add, complete the show's"
-            " information and submit it for review. Apple takes up to a few days; a later run collects the links."
+            f"Open {link} with the Apple Account of {job.task.label},{paste} press Add, complete the show's information"
+            " and submit. Apple reviews it within a few days."
         )
 
     async def collect(self, job: Job) -> Progress:

@@ -18,10 +18,11 @@ from likepion_provider.platforms import (
     ListedEpisode,
     Page,
     Progress,
+    Rereads,
+    address_for_person,
     enough,
     paged,
     same_feed,
-    shown_url,
 )
 
 _ADD = "https://fyyd.de/add-feed"
@@ -37,11 +38,11 @@ class Fyyd(ByHand):
     base_url = "https://api.fyyd.de/0.2/"
     max_concurrency = 2
     poll_s = (30, 120, 300)
+    rereads = Rereads(by_itself="reads its feeds again by itself; how often is not documented")
 
     def instructions(self, job: Job) -> str:
         """The site's form; it takes no feed from a link."""
-        what = shown_url(job.feed) or "the feed's address"
-        return f"Open {_ADD}, paste {what} and submit it; no account is needed. A later run collects the links."
+        return f"Open {_ADD}, paste {address_for_person(job.feed)} and submit it; no account is needed."
 
     async def collect(self, job: Job) -> Progress:
         """Page by page, until every episode wanted is found."""

@@ -9,15 +9,14 @@ The Web API shows neither feed URL nor guid. A show is taken for the feed's own 
 its publisher is the feed's author (where both are told), and two episodes (or the only one) agree in title and day.
 
 Not verified: nothing of this was run against the real service, nor that new apps may read shows with client
-credentials.
+credentials, nor how often Spotify reads a feed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from likepion_provider.models import Episode, Feed, ImportState
+from likepion_provider.models import Feed, ImportState
 from likepion_provider.platforms import (
     ByHand,
     Job,
@@ -25,8 +24,9 @@ from likepion_provider.platforms import (
     ListedEpisode,
     Page,
     Progress,
+    Rereads,
+    address_for_person,
     basic_auth,
-    by_title,
     enough,
     match,
     paged,
@@ -51,14 +51,15 @@ class Spotify(ByHand):
     needs_connection = "login: the client id of a Spotify app; password: its client secret"
     max_concurrency = 2
     poll_s = (60, 300)
+    rereads = Rereads(by_itself="reads its feeds again by itself, mostly within a day")
 
     def instructions(self, job: Job) -> str:
         """Spotify for Creators has no link that fills the feed in."""
         owner = job.feed.locked_owner or "the feed's owner (its itunes:email)"
         return (
-            f"Sign in at https://creators.spotify.com as {job.task.label}, choose to add an existing show, paste the"
-            f" feed's address, enter the code that Spotify mails to {owner}, complete the show's information and"
-            " submit. It is listed within hours or days; a later run collects the links."
+            f"Open https://creators.spotify.com as {job.task.label} and add an existing show: paste"
+            f" {address_for_person(job.feed)} there, enter the code that is mailed to {owner}, and submit. It is"
+            " listed within hours or days."
         )
 
     async def collect(self, job: Job) -> Progress:
@@ -95,7 +96,6 @@ class Spotify(ByHand):
 
     async def _episodes(self, job: Job, show_id: str, headers: dict[str, str]) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
-        titles = by_title(job.feed)
 
         async def read(offset: int) -> Page:
             params = {"limit": str(_PAGE_SIZE), "offset": str(offset)} | _market(job)
@@ -106,7 +106,7 @@ class Spotify(ByHand):
                 return ()
             # An episode that the market does not have is null.
             there = [index for index, row in enumerate(page.field("items", kind=list)) if row]
-            found += [_listed(page.row("items", index), titles) for index in there]
+            found += [_listed(page.row("items", index)) for index in there]
             stranger = not _agreeing(job.feed, found) and not job.reference
             if stranger or enough(job, found):
                 break
@@ -138,16 +138,9 @@ def _may_be(feed: Feed, name: str, publisher: str) -> bool:
     return not publisher or not feed.author or plain(publisher) == plain(feed.author)
 
 
-def _listed(row: JsonRow, titles: dict[str, list[Episode]]) -> ListedEpisode:
-    title, day = row.field("name"), read_date(row.text("release_date"), "%Y-%m-%d")
-    url = row.field("external_urls", "spotify")
-    return ListedEpisode(url, guid=_guid(titles.get(plain(title), []), day), title=title, published_at=day)
-
-
-def _guid(named: list[Episode], day: datetime | None) -> str:
-    """The guid of the day's among episodes of one title; it may be off by one where only one has the title."""
-    named = [each for each in named if each.published_at]
-    off_days = [abs((each.published_at.date() - day.date()).days) for each in named if each.published_at and day]
-    if 0 in off_days:
-        return named[off_days.index(0)].guid
-    return named[0].guid if off_days == [1] else ""
+def _listed(row: JsonRow) -> ListedEpisode:
+    return ListedEpisode(
+        url=row.field("external_urls", "spotify"),
+        title=row.field("name"),
+        published_at=read_date(row.text("release_date"), "%Y-%m-%d"),
+    )

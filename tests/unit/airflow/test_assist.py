@@ -80,9 +80,13 @@ def event(option: str) -> dict[str, Any]:
 
 
 async def answer(operator: AskPersonOperator, context: Context, option: str) -> Any:
+    return await hear(operator, context, event(option))
+
+
+async def hear(operator: AskPersonOperator, context: Context, said: dict[str, Any]) -> Any:
     ti = context["ti"]
     ti.xcoms[ASK, ASKED, 0] = ti.xcoms.pop((None, ASKED, 0))
-    return await asyncio.to_thread(operator.execute_complete, context, event(option))
+    return await asyncio.to_thread(operator.execute_complete, context, said)
 
 
 async def test_it_asks_for_exactly_those_that_need_it_as_long_as_a_claim_holds(
@@ -94,7 +98,7 @@ async def test_it_asks_for_exactly_those_that_need_it_as_long_as_a_claim_holds(
     assert parked.value.kwargs is None
     assert ask.response_timeout == timedelta(minutes=14)
     (told,) = asked
-    assert (told["options"], told["defaults"]) == ([DONE, NOT_NOW], [NOT_NOW])
+    assert (told["options"], told["defaults"]) == ([DONE, NOT_NOW], None), "no default: it would be the main button"
     assert told["subject"].startswith("1 account needs a person at ")
     assert "Open https://a.example" in told["body"]
     assert not [secret for secret in sandbox.credentials() if secret in repr(told)]
@@ -117,12 +121,17 @@ async def test_done_hands_on_what_is_still_claimed_and_is_tried_at_once(
     assert sandbox.manager.rows == []
 
 
-async def test_not_now_lets_go(start: Start, context: Context, asked: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    "said", [event(NOT_NOW), {"error": "the time is up", "error_type": "timeout"}], ids=["not now", "no answer"]
+)
+async def test_not_now_lets_go(
+    start: Start, context: Context, asked: list[dict[str, Any]], said: dict[str, Any]
+) -> None:
     _, batch, ask = await to_ask(start, context)
     with pytest.raises(TaskAwaitingInput):
         await run(ask, context)
     with pytest.raises(AirflowSkipException, match="a later run takes them"):
-        await answer(ask, context, NOT_NOW)
+        await hear(ask, context, said)
     journal = journal_for(LIKEPION_CONN_ID)
     ids = [task["account_id"] for task in batch["tasks"]]
     live = await asyncio.to_thread(journal.claims.live, "dag/run", ids, Moment.read(SYSTEM_CLOCK))
