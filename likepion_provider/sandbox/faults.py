@@ -51,6 +51,7 @@ ENDPOINTS = (
     "site.submit",
     "site.imports",
     "site.status",
+    "site.refresh",
     "site.episodes",
     "site.page",
     "feed.rss",

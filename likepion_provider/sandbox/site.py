@@ -42,6 +42,10 @@ Importing
         200 with the fields of the 202 answer. ``state``: ``queued`` -> ``importing`` -> ``listed`` (the episodes are
         public), or ``failed`` or ``locked`` for good; ``message`` says why. ``importing`` lasts until
         ``listing_delay_s`` after the feed was read. ``episodes`` is the number listed, 0 before. 404 ``not_found``.
+    ``POST /api/imports/{import_id}/refresh``
+        202 with the fields of the 202 answer: the feed is read again in the background; what can then be read of it
+        takes the old episodes' place. An import that is not ``importing`` or ``listed`` stays as it is. 404
+        ``not_found``.
     ``GET /api/shows/{show_id}/episodes?page=1``
         200 ``{"show_id", "page", "pages", "total", "episodes": [{"guid", "title", "url", "enclosure_url",
         "published"}, ...]}``: newest first, 20 per page; ``url`` is the episode's absolute public page, ``published``
@@ -53,18 +57,21 @@ Public pages (HTML, no session): ``GET /`` the domain's shows, ``GET /shows/{sho
 whenever the same account imports the same feed URL, so URLs are too.
 
 Any answer can be a fault of :mod:`likepion_provider.sandbox.faults` (names ``site.login, site.totp, site.submit,
-site.imports, site.status, site.episodes, site.page``) and comes ``latency_s`` late.
+site.imports, site.status, site.refresh, site.episodes, site.page``) and comes ``latency_s`` late.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 import secrets
 import xml.etree.ElementTree as ET
+from collections.abc import Coroutine
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 import pyotp
@@ -297,10 +304,22 @@ class Site:
         job = Import(import_id=f"i{digest[12:24]}", show_id=digest[:12], feed_url=feed_url)
         account.imports[feed_url] = job
         self._shows[account.domain, job.show_id] = (account, job)
-        task = asyncio.get_running_loop().create_task(self._work(account, job, client))
+        self._begin(self._work(account, job, client))
+        return job
+
+    def refresh(self, job: Import, client: aiohttp.ClientSession) -> None:
+        """Read the feed of an import again in the background, where it was read before; needs a running event loop.
+
+        :param job: the import.
+        :param client: what fetches the feed.
+        """
+        if job.stage == "read":
+            self._begin(self._reread(job, client))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return job
 
     async def close(self) -> None:
         """Stop the imports that still run."""
@@ -373,6 +392,10 @@ class Site:
             job.stage, job.message = "failed", str(error)
         finally:
             job.settled.set()
+
+    async def _reread(self, job: Import, client: aiohttp.ClientSession) -> None:
+        with contextlib.suppress(FeedUnreadable):
+            job.episodes = _episodes(_channel(await self._fetch(job.feed_url, client)), job.show_id)
 
     async def _fetch(self, feed_url: str, client: aiohttp.ClientSession) -> bytes:
         try:

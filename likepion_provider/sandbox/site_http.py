@@ -76,6 +76,11 @@ async def _posted(request: web.Request, *names: str) -> tuple[str, ...]:
     return tuple(value if isinstance(value := values.get(name), str) else "" for name in names)
 
 
+def _import_of(request: web.Request, session: Session) -> Import | None:
+    jobs = session.account.imports.values()
+    return next((job for job in jobs if job.import_id == request.match_info["import_id"]), None)
+
+
 def _is_web_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -107,6 +112,7 @@ class _Http:
             web.post(f"{at}/import", self._signed_in(self._import), name="site.submit"),
             web.get(f"{at}/api/imports", self._signed_in(self._imports), name="site.imports"),
             web.get(f"{at}/api/imports/{{import_id}}", self._signed_in(self._status), name="site.status"),
+            web.post(f"{at}/api/imports/{{import_id}}/refresh", self._signed_in(self._refresh), name="site.refresh"),
             web.get(f"{at}/api/shows/{{show_id}}/episodes", self._signed_in(self._episodes), name="site.episodes"),
             web.get(f"{at}/shows/{{show_id}}/episodes/{{episode_id}}", self._episode_page, name="site.page"),
             web.get(f"{at}/shows/{{show_id}}", self._show_page),
@@ -245,10 +251,17 @@ class _Http:
         return web.json_response({"imports": [self._described(request, job) for job in jobs]})
 
     async def _status(self, request: web.Request, session: Session) -> web.Response:
-        for job in session.account.imports.values():
-            if job.import_id == request.match_info["import_id"]:
-                return web.json_response(self._described(request, job))
-        return _error(404, "not_found", "There is no such import.")
+        job = _import_of(request, session)
+        if job is None:
+            return _error(404, "not_found", "There is no such import.")
+        return web.json_response(self._described(request, job))
+
+    async def _refresh(self, request: web.Request, session: Session) -> web.Response:
+        job = _import_of(request, session)
+        if job is None or self._client is None:
+            return _error(404, "not_found", "There is no such import.")
+        self._site.refresh(job, self._client)
+        return web.json_response(self._described(request, job), status=202)
 
     async def _episodes(self, request: web.Request, session: Session) -> web.Response:
         account, job = self._site.find_show(_domain(request), request.match_info["show_id"]) or (None, None)

@@ -5,11 +5,13 @@ Commands/PodcastImport}.php``, ``themes/cp_admin/import``, ``themes/cp_auth/logi
 ``modules/Api/Rest/V1``, ``app/Config/Routes.php``. ``cp-admin/imports/add`` takes ``imported_feed_url``, ``handle``,
 ``language`` and ``category`` and queues a task, which the instance's own schedule runs; it downloads every media file.
 ``api/rest/v1/podcasts`` and ``api/rest/v1/episodes`` list; the API is off unless ``restapi.enabled`` is set.
+``cp-admin/podcasts/{id}/sync-feeds`` queues another import of its feed, which adds what is new: older versions where it
+is opened, newer ones by a form (``themes/cp_admin/import/podcast_sync.php``). Nothing does that by itself.
 
 Consequences:
 
 - An import under a handle that exists goes *into* that podcast where the feed has no ``podcast:guid``, so a handle that
-  is taken is never used.
+  a podcast or an import in the queue has is never used, and one account at a time looks for one.
 - The queue's page says what became of a task in the site's language only. A task of the feed is taken for one that
   runs; where it failed (a locked feed, one without ``itunes:owner`` or image), the account waits until its time is up,
   and the queue has the reason.
@@ -32,6 +34,7 @@ from likepion_provider.platforms import (
     LooksFirst,
     Page,
     Progress,
+    Rereads,
     basic_auth,
     enough,
     paged,
@@ -58,6 +61,8 @@ class Castopod(LooksFirst):
     )
     max_concurrency = 2
     poll_s = (5, 10, 20, 30, 60)
+    rereads = Rereads(on_request=True)
+    one_at_a_time = True
 
     async def sign_in(self, job: Job) -> None:
         """Open the admin's queue."""
@@ -91,14 +96,30 @@ class Castopod(LooksFirst):
         state = ImportState.LISTED if episodes else ImportState.SUBMITTED
         return Progress(state, reference, episodes, cookie=job.http.cookie)
 
+    async def refresh(self, job: Job) -> None:
+        """Queue another import of the podcast's own feed."""
+        # For the login, which the request that may act already must not be sent on to.
+        await self._admin(job, _QUEUE)
+        path = f"cp-admin/podcasts/{job.reference}/sync-feeds"
+        answer = await job.http.request("GET", path, writes=True, allow_redirects=False)
+        if answer.status == 200:
+            fields = answer.inputs(_CSRF, "feed_url")
+            data = {_CSRF: fields[_CSRF], "feed_url": fields["feed_url"]}
+            answer = await job.http.post(path, data=data, allow_redirects=False)
+        if not answer.redirects_to or urlsplit(answer.redirects_to).path.endswith("sync-feeds") or _to_login(answer):
+            raise self.failed(
+                f"does not let {job.task.label} synchronize the podcast (status {answer.status})",
+                remedy="Give the account a role that may manage the podcast's imports, or synchronize its feed there.",
+            )
+
     # --- the API ---
 
     async def _podcast(self, job: Job) -> tuple[str, str] | None:
         """The podcast's id and handle; None where it is not there."""
-        for row in (await self._api(job, "podcasts")).rows():
-            feed_url = row.field("imported_feed_url", kind=(str, type(None)))
-            if same_feed(job.feed, feed_url or "") or str(row.get("id")) == job.reference:
-                return str(row.field("id", kind=(int, str))), row.field("handle")
+        rows = (await self._api(job, "podcasts")).rows()
+        known = [row for row in rows if str(row.get("id")) == job.reference]
+        for row in known or [each for each in rows if same_feed(job.feed, _feed_of(each))]:
+            return str(row.field("id", kind=(int, str))), row.field("handle")
         return None
 
     async def _episodes(self, job: Job, podcast: str, handle: str) -> tuple[ListedEpisode, ...]:
@@ -129,8 +150,9 @@ class Castopod(LooksFirst):
     # --- the admin's pages ---
 
     async def _free_handle(self, job: Job) -> str:
-        """A handle like the feed's title, that no podcast has."""
+        """A handle like the feed's title, that no podcast has, and none that is being imported."""
         taken = {str(row.get("handle")).lower() for row in (await self._api(job, "podcasts")).rows()}
+        taken |= {each.lower() for each in re.findall(r"@(\w{1,32})", (await self._admin(job, _QUEUE)).text)}
         name = re.sub(r"\W+", "_", job.feed.title, flags=re.ASCII).strip("_") or "podcast"
         digest = hashlib.sha256(job.feed.url.encode()).hexdigest()[:8]
         for handle in (name[:32], f"{name[:23]}_{digest}"):
@@ -164,6 +186,11 @@ class Castopod(LooksFirst):
             raise self.refused_login(job)
         if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
+
+
+def _feed_of(row: JsonRow) -> str:
+    """What a podcast was imported from; empty where it was made there."""
+    return row.field("imported_feed_url", kind=(str, type(None))) or ""
 
 
 def _next_offset(page: Page, offset: int) -> int | None:

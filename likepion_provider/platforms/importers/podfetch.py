@@ -5,7 +5,7 @@ Source: SamTV12345/PodFetch (August 2026), in ``crates/podfetch-web/src``: ``aut
 ``podcast.rs``, ``podcast_episode_dto.rs``; ``ui/src/App.tsx``. ``POST api/v1/podcasts/feed`` takes ``rssFeedUrl``,
 reads the feed while it is waited for, and answers 409 where a podcast has that feed already. ``GET api/v1/podcasts``
 has all podcasts; ``GET api/v1/podcasts/{id}/episodes`` 75 episodes, newest first, and the next ones after
-``last_podcast_episode``, a date.
+``last_podcast_episode``, a date. ``POST api/v1/podcasts/{id}/refresh`` reads a podcast's feed again.
 
 **What is reported** is an episode's place in the server's own pages, ``/ui/podcasts/{id}/episodes/{id}``. It opens for
 signed-in users only; the server has no public page of an episode.
@@ -27,6 +27,7 @@ from likepion_provider.platforms import (
     LooksFirst,
     Page,
     Progress,
+    Rereads,
     basic_auth,
     enough,
     paged,
@@ -47,6 +48,7 @@ class PodFetch(LooksFirst):
     )
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30)
+    rereads = Rereads(on_request=True)
 
     async def add(self, job: Job) -> Progress:
         """One call."""
@@ -65,6 +67,12 @@ class PodFetch(LooksFirst):
         if episodes is None:
             return Progress(ImportState.NEW)
         return Progress(ImportState.LISTED if episodes else ImportState.SUBMITTED, reference, episodes)
+
+    async def refresh(self, job: Job) -> None:
+        """One call, which the server answers once it has read the feed."""
+        page = await self._call(job, "POST", f"podcasts/{job.reference}/refresh")
+        if page.status != 200:
+            raise self.failed(f"did not read the feed again (status {page.status})")
 
     async def _find(self, job: Job) -> str:
         for row in (await self._call(job, "GET", "podcasts")).rows():

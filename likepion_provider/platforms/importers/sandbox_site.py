@@ -16,6 +16,8 @@ from likepion_provider.platforms import (
     Platform,
     PlatformSettings,
     Progress,
+    Rereads,
+    enough,
     paged,
     totp_code,
 )
@@ -36,6 +38,7 @@ class SandboxSite(Platform):
     needs = ("username", "password")
     needs_connection = "host: the site's address, as 'likepion sandbox' prints it"
     poll_s = (0.5, 1, 1, 2, 5, 10)
+    rereads = Rereads(on_request=True)
     # It is one's own machine that answers.
     max_concurrency = 64
 
@@ -52,7 +55,9 @@ class SandboxSite(Platform):
             raise _locked(job)
         if answer.status in (400, 403):
             raise self.failed(f"refused the feed: {answer.field('message')}")
-        return _progress(job, answer.expect(202, 409, what="an import's id").row())
+        if answer.status == 409:
+            return await self.collect(job)
+        return _progress(job, answer.expect(202, what="an import's id").row())
 
     async def collect(self, job: Job) -> Progress:
         """Find the import, and list its episodes where it has come so far."""
@@ -65,14 +70,18 @@ class SandboxSite(Platform):
         episodes = await self._episodes(job, mine) if mine.get("state") == "listed" else ()
         return _progress(job, mine, episodes)
 
+    async def refresh(self, job: Job) -> None:
+        """One call, after a login where there is no session."""
+        await self._signed_in(job, "api/imports")
+        (await job.http.post(f"api/imports/{job.reference}/refresh")).expect(202, what="an import that is read again")
+
     async def _episodes(self, job: Job, row: JsonRow) -> tuple[ListedEpisode, ...]:
         found: list[ListedEpisode] = []
-        wanted = job.task.target or len(job.feed.episodes)
         path = f"api/shows/{row.get('show_id')}/episodes"
         # Newest first, as the feed is: no page beyond what is wanted is read.
         async for page in paged(job, lambda number: job.http.get(path, params={"page": str(number)}), 1, _next_number):
             found += map(_listed, page.rows("episodes"))
-            if len(found) >= wanted:
+            if enough(job, found):
                 break
         return tuple(found)
 

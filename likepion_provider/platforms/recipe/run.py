@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.models import ImportState
-from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress
+from likepion_provider.platforms.base import Job, ListedEpisode, Platform, Progress, Rereads
 from likepion_provider.platforms.match import clues_of, enough, plain, same_feed, telling
 from likepion_provider.platforms.recipe.braces import places
 from likepion_provider.platforms.recipe.engine import Engine
@@ -45,6 +45,11 @@ class ByRecipe(Platform):
         """Do the recipe's ``find``, ``poll`` and ``list``."""
         async with self._visit(job) as visit:
             return await visit.look()
+
+    async def refresh(self, job: Job) -> None:
+        """Do the recipe's ``refresh``."""
+        async with self._visit(job) as visit:
+            await visit.refresh()
 
     async def sign_in(self, job: Job) -> None:
         """Open what needs a login: the list of shows, and where the recipe's ``submit`` begins."""
@@ -94,6 +99,8 @@ def importer(recipe: Recipe) -> type[ByRecipe]:
         "needs": recipe.needs,
         "needs_connection": (where + chosen + key).removesuffix("; "),
         "max_concurrency": recipe.max_concurrency,
+        "rereads": Rereads(on_request=bool(recipe.refresh), by_itself=recipe.rereads),
+        "one_at_a_time": recipe.one_at_a_time,
         "poll_s": recipe.poll_s,
     }
     return type("Recipe_" + recipe.recipe, (ByRecipe,), described)
@@ -125,6 +132,11 @@ class _Visit:
         await self._find()
         if not self._session.has_signed_in and (form := self._recipe.submit[0].open):
             await self._session.open("submit[0]", form)
+
+    async def refresh(self) -> None:
+        """Ask the site to read the feed again."""
+        self._session.values.reference = self._job.reference
+        await self._session.steps("refresh", self._recipe.refresh)
 
     async def submit(self) -> Progress:
         """Hand the feed over."""

@@ -225,6 +225,9 @@ class Recipe(_Part):
     :param recipe: the importer's name.
     :param address: the site; without one the connection's host, else https and the account's domain.
     :param headers: sent to the site with every request, as far as what is in braces is known.
+    :param refresh: asks the site to read the feed of a show that it has again.
+    :param rereads: that it reads its feeds by itself, and when, in words that go on from the title.
+    :param one_at_a_time: whether the site keeps a state that all its users share.
     :param poll_s: pauses between looks at an import that runs, in seconds; the last one repeats.
     """
 
@@ -237,6 +240,9 @@ class Recipe(_Part):
     login: Login | None = None
     find: Shows
     submit: Annotated[tuple[Step, ...], Field(min_length=1)]
+    refresh: tuple[Step, ...] = ()
+    rereads: Annotated[str, Field(max_length=200)] = ""
+    one_at_a_time: bool = False
     poll: Poll | None = None
     list: Episodes
     poll_s: Annotated[tuple[Annotated[float, Field(gt=0, le=600)], ...], Field(min_length=1)] = (1, 2, 5, 10, 20, 30)
@@ -251,7 +257,7 @@ class Recipe(_Part):
         return self
 
     def _all_steps(self) -> tuple[Step, ...]:
-        return (*(self.login.steps if self.login else ()), *self.submit)
+        return (*(self.login.steps if self.login else ()), *self.submit, *self.refresh)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -73,6 +73,12 @@ STRANGER = ServerEpisode(
 )
 
 
+def neighbours(listed: list[ServerEpisode]) -> list[ServerEpisode]:
+    """Another show's: the same titles and days in another language, say."""
+    media = "https://media.feeds.example/other/"
+    return [ServerEpisode(f"o-{each.guid}", each.title, f"{media}{each.guid}", each.published) for each in listed]
+
+
 class PlatformServer:
     """A platform's server, from ``async with`` to its end.
 
@@ -90,6 +96,10 @@ class PlatformServer:
     by_hand: ClassVar[bool] = False
     #: It is searched, so that somebody else's show of the same name can turn up.
     searched: ClassVar[bool] = False
+    #: It can have one show twice: :attr:`twice`.
+    repeats_shows: ClassVar[bool] = False
+    #: It always has another show, whose episodes have the titles and days of the feed's: :func:`neighbours`.
+    has_neighbours: ClassVar[bool] = False
     #: Fields (JSON keys, names of inputs) that the importer cannot do without, each tried on its own.
     required: ClassVar[tuple[str, ...]] = ()
     #: The domain of the account.
@@ -99,6 +109,8 @@ class PlatformServer:
 
     def __init__(self) -> None:
         self.url = ""
+        #: Episodes of the feed that it lists once it has read that again, newest first.
+        self.unread: list[ServerEpisode] = []
         self.feed_url = f"https://feeds.example/tide.xml?token={CANARY}feed-token"
         #: What the platform lists once it has read the feed.
         self.listed = episodes(3)
@@ -107,6 +119,10 @@ class PlatformServer:
         self.locked = False
         #: Also has, and finds first, a show of the same name that is somebody else's.
         self.lookalike = False
+        #: Of :attr:`listed`, what the feed has no more.
+        self.gone: list[ServerEpisode] = []
+        #: Has the show a second time, after the first one, with the same feed.
+        self.twice = False
         #: How many looks see the import still running.
         self.ready_after = 0
         self.delay_s = 0.0
@@ -159,6 +175,10 @@ class PlatformServer:
         """A page of episodes is given out."""
         self.pages += 1
 
+    def read_again(self) -> None:
+        """The feed is read once more."""
+        self.listed, self.unread = self.unread + self.listed, []
+
     # --- for tests ---
 
     def fail_next(self, status: int, headers: dict[str, str] | None = None, skip: int = 0) -> None:
@@ -168,9 +188,14 @@ class PlatformServer:
         """
         self._failures.append((len(self.requests) + skip, status, headers or {}))
 
+    @property
+    def in_feed(self) -> list[ServerEpisode]:
+        """The feed's episodes, newest first."""
+        return [each for each in self.unread + self.listed if each not in self.gone]
+
     def expected(self, target: int = 0) -> list[str]:
         """The pages that are to be reported."""
-        return [self.page_url(each) for each in self.listed[: target or None]]
+        return [self.page_url(each) for each in self.in_feed[: target or None]]
 
     def feed(self) -> Feed:
         """The feed as this package has read it."""
@@ -181,17 +206,17 @@ class PlatformServer:
             author=FEED_AUTHOR,
             episodes=tuple(
                 Episode(each.guid, each.title, Enclosure(each.enclosure_url), published_at=each.published)
-                for each in self.listed
+                for each in self.in_feed
             ),
         )
 
     def rss(self, owner: str = "host@feeds.example") -> str:
-        """The feed as XML, for servers that read it themselves."""
+        """The feed as XML, for servers that read it themselves; with what it will have no more."""
         items = "".join(
             f"<item><title>{escape(each.title)}</title><guid>{each.guid}</guid>"
             f"<pubDate>{each.published:%a, %d %b %Y %H:%M:%S +0000}</pubDate>"
             f'<enclosure url={quoteattr(each.enclosure_url)} type="audio/mpeg" length="1"/></item>'
-            for each in self.listed
+            for each in self.unread + self.listed
         )
         locked = f'<podcast:locked owner="{owner}">yes</podcast:locked>' if self.locked else ""
         return (
@@ -278,6 +303,12 @@ class Case:
     gate: WatchedGate
     #: How often the claim was checked before a write.
     writes: list[str]
+    #: What a client is made with.
+    client: Callable[[], PlatformHttp]
+
+    def beside(self) -> Case:
+        """Another account's work at the same site; it has the same login, and a session of its own."""
+        return dataclasses.replace(self, http=self.client())
 
     def job(self, reference: str = "", target: int = 0) -> Job:
         """What the worker hands over."""
@@ -304,7 +335,7 @@ class Case:
 
     async def look(self, last: Progress, target: int = 0) -> Progress:
         """Look until every episode wanted is listed, or too often."""
-        wanted = target or len(self.server.listed)
+        wanted = target or len(self.server.in_feed)
         for _ in range(MAX_LOOKS):
             if last.state is ImportState.LISTED and len(self.urls(last, target)) >= wanted:
                 return last
@@ -340,15 +371,18 @@ async def opened(
 
     async with module.SERVER() as server, connections() as shared:
         settings, credentials = module.settings(server.url), module.credentials()
-        http = PlatformHttp(
-            platform=platform.name,
-            base_url=platform.address(task_for(platform, server, credentials), settings),
-            connections=shared,
-            gate=gate,
-            before_write=before_write,
-            cookie=cookie or credentials.cookie,
-            named=settings.addresses,
-            allow_private=allow_private or settings.allow_private,
-            timeout_s=timeout_s,
-        )
-        yield Case(platform, server, settings, credentials, http, gate, writes)
+
+        def client() -> PlatformHttp:
+            return PlatformHttp(
+                platform=platform.name,
+                base_url=platform.address(task_for(platform, server, credentials), settings),
+                connections=shared,
+                gate=gate,
+                before_write=before_write,
+                cookie=cookie or credentials.cookie,
+                named=settings.addresses,
+                allow_private=allow_private or settings.allow_private,
+                timeout_s=timeout_s,
+            )
+
+        yield Case(platform, server, settings, credentials, client(), gate, writes, client)

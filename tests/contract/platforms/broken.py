@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -17,12 +19,14 @@ from likepion_provider.errors import (
     PlatformError,
     Transient,
 )
-from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, Page, Platform, Progress
+from likepion_provider.models import Episode, ImportState
+from likepion_provider.platforms import Job, ListedEpisode, Page, Platform, Progress, Rereads
 from likepion_provider.platforms.importers.apple import Apple
+from likepion_provider.platforms.importers.castopod import Castopod
+from likepion_provider.platforms.importers.fyyd import Fyyd
 from likepion_provider.platforms.importers.sandbox_site import SandboxSite
 
-from . import apple, rules, sandbox_site
+from . import apple, castopod, fyyd, rules, sandbox_site
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +188,93 @@ class Greedy(SandboxSite):
     """Reads every page whatever is wanted."""
 
     async def collect(self, job: Job) -> Progress:
-        return await super().collect(dataclasses.replace(job, task=dataclasses.replace(job.task, target=1000)))
+        more = dataclasses.replace(job.feed, episodes=(*job.feed.episodes, Episode("none", "not there", None)))
+        return await super().collect(
+            dataclasses.replace(job, feed=more, task=dataclasses.replace(job.task, target=1000))
+        )
+
+
+class Shortening(SandboxSite):
+    """Takes a file's address without its query for the file."""
+
+    async def collect(self, job: Job) -> Progress:
+        return _without(await super().collect(job), lambda each: each.enclosure_url.split("?")[0])
+
+
+class Merging(SandboxSite):
+    """Takes title and day for the episode."""
+
+    async def collect(self, job: Job) -> Progress:
+        return _without(await super().collect(job), lambda each: (each.title, each.published_at))
+
+
+def _without(seen: Progress, key: Callable[[ListedEpisode], object]) -> Progress:
+    """Only the last of those that share a key."""
+    return dataclasses.replace(seen, episodes=tuple({key(each): each for each in seen.episodes}.values()))
+
+
+class Everything(Castopod):
+    """Lists the episodes of all the site's podcasts."""
+
+    async def _api(self, job: Job, path: str, **options: Any) -> Page:
+        options.get("params", {}).pop("podcastIds", None)
+        return await super()._api(job, path, **options)
+
+
+class Exact(SandboxSite):
+    """Reads exactly as many as are wanted."""
+
+    async def collect(self, job: Job) -> Progress:
+        seen = await super().collect(job)
+        return dataclasses.replace(seen, episodes=seen.episodes[: job.task.target or None])
+
+
+class Doubling(Fyyd):
+    """Takes another of two equal shows each time."""
+
+    async def _find(self, job: Job) -> str:
+        found = await super()._find(job)
+        self.times = getattr(self, "times", 0) + 1
+        return str(fyyd.AGAIN_ID) if found and self.times % 2 else found
+
+
+class Forgotten(SandboxSite):
+    """Says that it asks, and does not."""
+
+    async def refresh(self, job: Job) -> None:
+        return
+
+
+class Silent(SandboxSite):
+    """Says nothing of how a new episode comes there."""
+
+    rereads = Rereads()
+
+
+class Secretive(SandboxSite):
+    """Does not tell what is there already."""
+
+    async def submit(self, job: Job) -> Progress:
+        seen = await super().submit(job)
+        return dataclasses.replace(seen, state=ImportState.LISTED, episodes=())
+
+
+class Unguarded(Castopod):
+    """Adds what it did not find a while ago."""
+
+    one_at_a_time = False
+
+    async def add(self, job: Job) -> Progress:
+        await asyncio.sleep(0.2)
+        return await super().add(job)
+
+
+class Short(SandboxSite):
+    """Reads two pages."""
+
+    async def collect(self, job: Job) -> Progress:
+        seen = await super().collect(job)
+        return dataclasses.replace(seen, episodes=seen.episodes[:40])
 
 
 class Talkative(SandboxSite):
@@ -208,7 +298,8 @@ class Indiscreet(SandboxSite):
 
 def server_of(broken: type[Platform]) -> ModuleType:
     """The server that a broken importer is played against."""
-    return apple if issubclass(broken, Apple) else sandbox_site
+    servers = {Apple: apple, Castopod: castopod, Fyyd: fyyd}
+    return next((server for importer, server in servers.items() if issubclass(broken, importer)), sandbox_site)
 
 
 #: What each rule must not let through.
@@ -234,6 +325,16 @@ BROKEN: tuple[tuple[rules.Rule, type[Platform]], ...] = (
     (rules.names_what_changed, Careless),
     (rules.reads_every_page, Superficial),
     (rules.reads_no_more_than_wanted, Greedy),
+    (rules.tells_query_only_addresses_apart, Shortening),
+    (rules.takes_twins_for_two, Merging),
+    (rules.takes_nothing_from_a_neighbour_show, Everything),
+    (rules.lets_no_newer_episode_take_a_place, Exact),
+    (rules.takes_one_of_two_equal_shows, Doubling),
+    (rules.brings_a_new_episode, Forgotten),
+    (rules.brings_a_new_episode, Silent),
+    (rules.brings_a_new_episode, Secretive),
+    (rules.serves_two_accounts_at_once, Unguarded),
+    (rules.lists_the_wanted_of_many, Short),
     (rules.shows_no_secret, Talkative),
     (rules.shows_no_secret, Indiscreet),
 )

@@ -12,16 +12,21 @@ from aiohttp.typedefs import Handler
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
 
-from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode
+from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode, neighbours
 
 PASSWORD = f"{CANARY}password"
 OTHER_FEED = "https://feeds.example/other.xml"
 
 
 class CastopodServer(PlatformServer):
-    """Has another podcast from the start, under the handle that the feed's title suggests."""
+    """Has another podcast from the start, under the handle that the feed's title suggests.
+
+    It checks neither that a handle nor that a feed is new (``addToQueueAction``).
+    """
 
     page_size = 100
+    repeats_shows = True
+    has_neighbours = True
     required = ("csrf_test_name", "password", "imported_feed_url", "slug", "guid")
 
     def __init__(self) -> None:
@@ -29,6 +34,10 @@ class CastopodServer(PlatformServer):
         self.session = ""
         self.csrf = secrets.token_hex(16)
         self.handle = "letters"
+        #: A handle that an import in the queue has, and no podcast yet.
+        self.queued_handle = ""
+        #: Older versions synchronize where they are asked for the form.
+        self.syncs_at_once = False
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -37,6 +46,8 @@ class CastopodServer(PlatformServer):
             web.get("/cp-admin/imports", self._signed_in(self._queue)),
             web.get("/cp-admin/imports/add", self._signed_in(self._add_form)),
             web.post("/cp-admin/imports/add", self._signed_in(self._add)),
+            web.get("/cp-admin/podcasts/{id}/sync-feeds", self._signed_in(self._sync_form)),
+            web.post("/cp-admin/podcasts/{id}/sync-feeds", self._signed_in(self._sync)),
             web.get("/api/rest/v1/podcasts", self._podcasts),
             web.get("/api/rest/v1/episodes", self._episodes),
         ]
@@ -78,8 +89,11 @@ class CastopodServer(PlatformServer):
         return answer
 
     async def _queue(self, request: web.Request) -> web.Response:
-        feeds = [OTHER_FEED, *([self.feed_url] if self.imports else [])]
-        rows = "".join(f'<tr><td>...</td><td><a href="{escape(each)}">{escape(each)}</a></td></tr>' for each in feeds)
+        tasks = [(OTHER_FEED, self.queued_handle), *([(self.feed_url, self.handle)] if self.imports else [])]
+        rows = "".join(
+            f'<tr><td>...</td><td><a href="{escape(feed)}">{escape(feed)}</a><span>@{handle}</span></td></tr>'
+            for feed, handle in tasks
+        )
         return web.Response(text=f"<table>{rows}</table>", content_type="text/html")
 
     async def _add_form(self, request: web.Request) -> web.Response:
@@ -99,17 +113,37 @@ class CastopodServer(PlatformServer):
         self.take_in()
         return web.Response(status=302, headers={"Location": f"{self.url}/cp-admin/imports"})
 
+    async def _sync_form(self, request: web.Request) -> web.Response:
+        if not self.auth_ok or request.match_info["id"] != "2" or not self.there:
+            raise web.HTTPForbidden
+        if self.syncs_at_once:
+            return self._synchronized()
+        return self._form(f'<input name="feed_url" type="url" value="{escape(self.feed_url)}">')
+
+    async def _sync(self, request: web.Request) -> web.Response:
+        fields = await self._checked(request)
+        if request.match_info["id"] != "2" or fields["feed_url"] != self.feed_url:
+            return web.Response(status=302, headers={"Location": f"{self.url}/cp-admin/podcasts/2/sync-feeds"})
+        return self._synchronized()
+
+    def _synchronized(self) -> web.Response:
+        self.read_again()
+        return web.Response(status=302, headers={"Location": f"{self.url}/cp-admin/podcasts/2/imports"})
+
     async def _podcasts(self, request: web.Request) -> web.Response:
         other = {"id": 1, "handle": FEED_TITLE.replace(" ", "_"), "title": FEED_TITLE, "imported_feed_url": None}
         ours = {"id": 2, "handle": self.handle, "title": FEED_TITLE, "imported_feed_url": self.feed_url}
-        return web.json_response([other, ours] if self.look() else [other])
+        again = {**ours, "id": 3, "handle": "again"}
+        return web.json_response([other, *([ours, *([again] if self.twice else [])] if self.look() else [])])
 
     async def _episodes(self, request: web.Request) -> web.Response:
-        if request.query["podcastIds"] != "2":
-            return web.json_response([])
         self.count_page()
+        # Without a podcast's id, those of all.
+        asked = request.query.get("podcastIds", "1,2,3").split(",")
+        shows = {"1": neighbours(self.listed), "2": self.listed, "3": neighbours(self.listed) if self.twice else []}
+        rows = [each for podcast in asked for each in shows.get(podcast, [])]
         start, limit = int(request.query.get("offset", "0")), int(request.query.get("limit", "10"))
-        return web.json_response([self._row(each) for each in self.listed[start : start + limit]])
+        return web.json_response([self._row(each) for each in rows[start : start + limit]])
 
     def _row(self, episode: ServerEpisode) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from likepion_provider.platforms import PlatformSettings
 
 from .base import CANARY, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
 
-PODCAST_ID, OTHER_ID = 85, 36645
+PODCAST_ID, OTHER_ID, AGAIN_ID = 85, 36645, 36646
 
 
 class FyydServer(PlatformServer):
@@ -21,6 +21,7 @@ class FyydServer(PlatformServer):
     by_hand = True
     searched = True
     page_size = 50
+    repeats_shows = True
     required = ("data", "id", "episodes", "url_fyyd", "next_page")
 
     def routes(self) -> list[web.RouteDef]:
@@ -40,7 +41,7 @@ class FyydServer(PlatformServer):
         found = [self._podcast(OTHER_ID, "https://feeds.example/other.xml")] if self.lookalike else []
         asked = request.query.get("url") == self.feed_url or request.query.get("title") == FEED_TITLE
         if asked and self.there and self.look():
-            found.append(self._podcast(PODCAST_ID, self.feed_url))
+            found += [self._podcast(each, self.feed_url) for each in (PODCAST_ID, *([AGAIN_ID] if self.twice else []))]
         return web.json_response(_envelope(found, None))
 
     async def _episodes(self, request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
 
-from .base import CANARY, PlatformServer, ServerEpisode
+from .base import CANARY, PlatformServer, ServerEpisode, neighbours
 
 PASSWORD = f"{CANARY}password"
 TOKEN = f"{CANARY}token"
@@ -21,6 +21,7 @@ class LettersServer(PlatformServer):
     """Asks for a code as well."""
 
     page_size = 10
+    has_neighbours = True
     refuses_locked = True
     required = ("session", "token", "shows", "episodes", "page")
 
@@ -36,6 +37,7 @@ class LettersServer(PlatformServer):
             web.get("/api/shows", self._signed_in(self._shows)),
             web.post("/api/shows", self._signed_in(self._add)),
             web.get("/api/shows/{id}", self._signed_in(self._show)),
+            web.post("/api/shows/{id}/refresh", self._signed_in(self._refresh)),
             web.get("/api/shows/{id}/episodes", self._signed_in(self._episodes)),
         ]
 
@@ -81,11 +83,18 @@ class LettersServer(PlatformServer):
             raise web.HTTPNotFound
         return web.json_response({"id": SHOW, "state": "ready" if self.look() else "importing", "error": None})
 
+    async def _refresh(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] != str(SHOW) or not self.there:
+            raise web.HTTPNotFound
+        self.read_again()
+        return web.json_response({"id": SHOW}, status=202)
+
     async def _episodes(self, request: web.Request) -> web.Response:
         self.count_page()
         start = int(request.query.get("after", "0"))
         end = start + self.page_size
-        rows = [{"page": self.page_url(each), "guid": each.guid} for each in self.listed[start:end]]
+        listed = self.listed if request.match_info["id"] == str(SHOW) else neighbours(self.listed)
+        rows = [{"page": self.page_url(each), "guid": each.guid} for each in listed[start:end]]
         more = f"/api/shows/{SHOW}/episodes?after={end}" if end < len(self.listed) else None
         return web.json_response({"episodes": rows, "next": more})
 

@@ -28,10 +28,12 @@ class PodcastAnalyzerServer(PlatformServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = ""
+        self.sessions: set[str] = set()
         #: Where it sends logins; empty: to itself.
         self.login_at = ""
         self.csrf = secrets.token_hex(16)
+        #: Each visitor has one of them.
+        self.tokens = {self.csrf}
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -54,7 +56,7 @@ class PodcastAnalyzerServer(PlatformServer):
 
     def _signed_in(self, handler: Handler) -> Handler:
         async def check(request: web.Request) -> web.StreamResponse:
-            if not self.session or request.cookies.get("sessionid") != self.session:
+            if request.cookies.get("sessionid") not in self.sessions:
                 return web.Response(
                     status=302, headers={"Location": f"{self.login_at}/accounts/login/?next={request.path}"}
                 )
@@ -78,7 +80,8 @@ class PodcastAnalyzerServer(PlatformServer):
     async def _checked(self, request: web.Request) -> dict[str, str]:
         """The posted fields; as Django's middleware has it, token and cookie belong together."""
         fields = {name: str(value) for name, value in (await request.post()).items()}
-        if request.cookies.get("csrftoken") != self.csrf or fields.get("csrfmiddlewaretoken") != f"masked-{self.csrf}":
+        token = request.cookies.get("csrftoken", "")
+        if token not in self.tokens or fields.get("csrfmiddlewaretoken") != f"masked-{token}":
             raise web.HTTPForbidden(text="CSRF verification failed. Request aborted.")
         return fields
 
@@ -97,9 +100,11 @@ class PodcastAnalyzerServer(PlatformServer):
         if not self.auth_ok or (fields.get("username"), fields.get("password")) != ("ada", PASSWORD):
             error = '<ul class="errorlist nonfield"><li>Please enter a correct username and password.</li></ul>'
             return self._html(self._login_page(fields.get("next", ""), error))
-        self.session, self.csrf = secrets.token_hex(16), secrets.token_hex(16)
+        session, self.csrf = secrets.token_hex(16), secrets.token_hex(16)
+        self.sessions.add(session)
+        self.tokens.add(self.csrf)
         answer = web.Response(status=302, headers={"Location": fields.get("next") or "/accounts/profile/"})
-        answer.set_cookie("sessionid", self.session, httponly=True, samesite="Lax")
+        answer.set_cookie("sessionid", session, httponly=True, samesite="Lax")
         answer.set_cookie("csrftoken", self.csrf, samesite="Lax")
         return answer
 

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
 
-from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode
+from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode, neighbours
 
 PASSWORD = f"{CANARY}password"
 PODCAST, OTHER = "0198a1b2-0000-7000-8000-000000000001", "0198a1b2-0000-7000-8000-000000000002"
@@ -22,12 +22,14 @@ class PodFetchServer(PlatformServer):
     """Has another podcast of the same title from the start."""
 
     page_size = 75
+    has_neighbours = True
     required = ("id", "rssfeed", "podcastEpisode", "guid")
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/v1/podcasts", self._signed_in(self._podcasts)),
             web.post("/api/v1/podcasts/feed", self._signed_in(self._add)),
+            web.post("/api/v1/podcasts/{id}/refresh", self._signed_in(self._refresh)),
             web.get("/api/v1/podcasts/{id}/episodes", self._signed_in(self._episodes)),
         ]
 
@@ -63,12 +65,19 @@ class PodFetchServer(PlatformServer):
         self.take_in()
         return web.json_response(self._podcast(PODCAST, feed))
 
-    async def _episodes(self, request: web.Request) -> web.Response:
+    async def _refresh(self, request: web.Request) -> web.Response:
         if request.match_info["id"] != PODCAST or not self.there:
+            raise web.HTTPNotFound(text="Requested file was not found")
+        self.read_again()
+        return web.Response()
+
+    async def _episodes(self, request: web.Request) -> web.Response:
+        other = request.match_info["id"] == OTHER
+        if not other and (request.match_info["id"] != PODCAST or not self.there):
             raise web.HTTPNotFound(text="Requested file was not found")
         self.count_page()
         before = request.query.get("last_podcast_episode", "9999")
-        listed = self.listed if self.look() else []
+        listed = neighbours(self.listed) if other else self.listed if self.look() else []
         rows = [each for each in listed if each.published.isoformat() < before][: self.page_size]
         return web.json_response([{"podcastEpisode": self._row(each), "podcastHistoryItem": None} for each in rows])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import traceback
@@ -22,7 +23,7 @@ from likepion_provider.errors import (
 from likepion_provider.models import Credentials, ImportState
 from likepion_provider.platforms import Platform
 
-from .base import Case, episodes, opened
+from .base import Case, ServerEpisode, episodes, opened
 
 Rule = Callable[[Platform, ModuleType], Awaitable[None]]
 #: Seconds that no importer would choose by itself.
@@ -233,6 +234,104 @@ async def reads_no_more_than_wanted(platform: Platform, module: ModuleType) -> N
         assert len(case.server.requests) - requests <= 8
 
 
+async def tells_query_only_addresses_apart(platform: Platform, module: ModuleType) -> None:
+    """Media files that one script serves, told apart by its query, are different files."""
+    await _lists_whole(platform, module, [_by_query(each) for each in episodes(4)])
+
+
+def _by_query(episode: ServerEpisode) -> ServerEpisode:
+    return dataclasses.replace(episode, enclosure_url=f"https://media.feeds.example/play.php?id={episode.guid}")
+
+
+async def takes_twins_for_two(platform: Platform, module: ModuleType) -> None:
+    """Two episodes of one title and one day are reported as two."""
+    first, second, *rest = episodes(4)
+    twin = dataclasses.replace(second, title=first.title, published=first.published)
+    await _lists_whole(platform, module, [first, twin, *rest])
+
+
+async def _lists_whole(platform: Platform, module: ModuleType, listed: list[ServerEpisode]) -> None:
+    async with opened(platform, module) as case:
+        case.server.listed = listed
+        progress = await case.bring_in()
+        # Whose page is whose makes no difference where nothing tells: only addresses are reported.
+        assert sorted(case.urls(progress)) == sorted(case.server.expected())
+
+
+async def takes_nothing_from_a_neighbour_show(platform: Platform, module: ModuleType) -> None:
+    """Another show of the site with the same titles and days is not the feed's, before and after its own is there."""
+    if not module.SERVER.has_neighbours:
+        pytest.skip("the platform's server has no other show of the same titles and days")
+    async with opened(platform, module) as case:
+        assert (await case.platform.collect(case.job())).state is ImportState.NEW
+        progress = await case.bring_in()
+        assert case.urls(progress) == case.server.expected()
+        assert len(progress.episodes) == len(case.server.listed), "it lists other shows' episodes too"
+
+
+async def lets_no_newer_episode_take_a_place(platform: Platform, module: ModuleType) -> None:
+    """What the platform still lists, and the feed has no more, takes nobody's place, whatever is wanted."""
+    async with opened(platform, module) as case:
+        case.server.listed = episodes(4)
+        case.server.gone = case.server.listed[:1]
+        progress = await case.bring_in(target=2)
+        assert case.urls(progress, 2) == case.server.expected(2)
+
+
+async def takes_one_of_two_equal_shows(platform: Platform, module: ModuleType) -> None:
+    """Of a show that is there twice one is taken, and the same one whenever it is looked for."""
+    if not module.SERVER.repeats_shows:
+        pytest.skip("the platform has one show per feed")
+    async with opened(platform, module) as case:
+        case.server.twice = True
+        progress = await case.bring_in()
+        assert case.urls(progress) == case.server.expected()
+        again = await case.platform.collect(case.job())
+        assert (again.reference, case.urls(again)) == (progress.reference, case.urls(progress))
+
+
+async def brings_a_new_episode(platform: Platform, module: ModuleType) -> None:
+    """A later post's episode of a known show arrives: the platform is asked, or it is said how else it comes."""
+    async with opened(platform, module) as case:
+        await case.bring_in()
+        case.server.unread = [dataclasses.replace(each, guid="tide-0009") for each in episodes(9)[:1]]
+        # Another post: the journal knows of no submission.
+        seen = await case.platform.submit(case.job())
+        assert seen.state is ImportState.LISTED
+        assert case.urls(seen) == case.server.expected()[1:], "what is there is told at once"
+        rereads, writes = platform.rereads, len(case.writes)
+        if rereads.on_request:
+            await case.platform.refresh(case.job(seen.reference))
+            assert len(case.writes) > writes, "it acts there without a look at the claim"
+            assert not case.server.unread or case.server.look_pause_s, "it was not asked"
+        else:
+            assert rereads.by_itself or rereads.by_person, "nothing says how the episode comes there"
+            case.server.read_again()
+        progress = await case.look(seen)
+        assert case.urls(progress) == case.server.expected()
+        assert case.server.imports <= 1, "it was imported anew"
+
+
+async def serves_two_accounts_at_once(platform: Platform, module: ModuleType) -> None:
+    """Two accounts hand in one feed at one site: side by side, or one by one where it asks for that."""
+    async with opened(platform, module) as case:
+        cases = [case, case.beside()]
+        if platform.one_at_a_time:
+            seen = [await each.bring_in() for each in cases]
+        else:
+            seen = [*await asyncio.gather(*(each.bring_in() for each in cases))]
+        assert [each.urls(progress) for each, progress in zip(cases, seen, strict=True)] == [case.server.expected()] * 2
+        assert case.server.imports <= 1, "it was imported twice"
+
+
+async def lists_the_wanted_of_many(platform: Platform, module: ModuleType) -> None:
+    """Of 300 episodes the newest 100."""
+    async with opened(platform, module) as case:
+        case.server.listed = episodes(300)
+        progress = await case.bring_in(target=100)
+        assert case.urls(progress, 100) == case.server.expected(100)
+
+
 async def shows_no_secret(platform: Platform, module: ModuleType) -> None:
     """Neither logs nor errors nor ``repr`` show what opens an account or a feed."""
     shown: list[str] = []
@@ -307,5 +406,13 @@ RULES: tuple[Rule, ...] = (
     names_what_changed,
     reads_every_page,
     reads_no_more_than_wanted,
+    tells_query_only_addresses_apart,
+    takes_twins_for_two,
+    takes_nothing_from_a_neighbour_show,
+    lets_no_newer_episode_take_a_place,
+    takes_one_of_two_equal_shows,
+    brings_a_new_episode,
+    serves_two_accounts_at_once,
+    lists_the_wanted_of_many,
     shows_no_secret,
 )

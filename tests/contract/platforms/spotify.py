@@ -16,6 +16,7 @@ from .base import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
 CLIENT, SECRET = "5fe01282e44241328a84e7c5cc169165", f"{CANARY}client-secret"
 TOKEN = f"{CANARY}BQDBKJ5eo5jxbtpWjVOj7ryS84khybFpP"
 SHOW_ID, OTHER_ID = "38bS44xjbVVZ3No3ByF1dJ", "5CfCWKI5pZ28U0uOzXkDHe"
+AGAIN_ID = "4rOoJ6Egrf8K2IrywzwOMk"
 
 
 class SpotifyServer(PlatformServer):
@@ -24,6 +25,7 @@ class SpotifyServer(PlatformServer):
     by_hand = True
     searched = True
     page_size = 50
+    repeats_shows = True
     required = ("access_token", "shows", "id", "items", "external_urls", "name")
 
     def routes(self) -> list[web.RouteDef]:
@@ -59,7 +61,8 @@ class SpotifyServer(PlatformServer):
             found.append({"id": OTHER_ID, "name": FEED_TITLE, "type": "show"})
             found.append({"id": OTHER_ID, "name": FEED_TITLE, "publisher": "Somebody Else", "type": "show"})
         if self.there and request.query["q"] == FEED_TITLE and self.look():
-            found.append({"id": SHOW_ID, "name": FEED_TITLE, "publisher": FEED_AUTHOR, "type": "show"})
+            ids = [SHOW_ID, *([AGAIN_ID] if self.twice else [])]
+            found += [{"id": each, "name": FEED_TITLE, "publisher": FEED_AUTHOR, "type": "show"} for each in ids]
         return web.json_response({"shows": self._paged(found, request)})
 
     async def _episodes(self, request: web.Request) -> web.Response:

@@ -225,6 +225,24 @@ class TestImporting:
         assert (status, answer["error"]) == (409, "already_imported")
         assert (answer["show_id"], answer["import_id"]) == (job["show_id"], job["import_id"])
 
+    async def test_a_feed_is_read_again_when_that_is_asked_for(self, sandbox: Sandbox, signed_in: Browser) -> None:
+        feed = f"{sandbox.feeds_url}/growing/feed.xml"
+        sandbox.feeds.add(Podcast("growing", "Growing", episodes=1))
+        _, _, job = await signed_in.send("/import", feed_url=feed)
+        sandbox.feeds.add(Podcast("growing", "Growing", episodes=2))
+        for told in (1, 2):
+            _, _, page = await signed_in("GET", f"/api/shows/{job['show_id']}/episodes")
+            assert page["total"] == told
+            status, _, answer = await signed_in("POST", f"/api/imports/{job['import_id']}/refresh")
+            assert (status, answer["import_id"]) == (202, job["import_id"])
+            await asyncio.gather(*sandbox.site._tasks)
+        sandbox.faults.add("feed.rss", "html", times=None)
+        await signed_in("POST", f"/api/imports/{job['import_id']}/refresh")
+        await asyncio.gather(*sandbox.site._tasks)
+        _, _, page = await signed_in("GET", f"/api/shows/{job['show_id']}/episodes")
+        assert page["total"] == 2, "what cannot be read changes nothing"
+        assert (await signed_in("POST", "/api/imports/none/refresh"))[0] == 404
+
     async def test_two_accounts_have_shows_of_their_own(self, sandbox: Sandbox, signed_in: Browser, feed: str) -> None:
         _, _, first = await signed_in.send("/import", feed_url=feed)
         signed_in.set_session(sandbox.site.open_session(sandbox.site.accounts[3]))
