@@ -26,6 +26,7 @@ from likepion_provider.models import Credentials, ImportState, SecondaryTask
 from likepion_provider.platforms import Job, Platform, PlatformHttp, PlatformSettings, Progress, match
 from likepion_provider.platforms.importers.podcast_analyzer import PodcastAnalyzer
 from likepion_provider.platforms.recipe import importer, parse
+from likepion_provider.platforms.recipe.browser import SANDBOX_EXTRA
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.feeds import Feeds, Podcast, feeds_app
 from likepion_provider.web.http import connections
@@ -200,7 +201,9 @@ async def _job(
         return 60.0
 
     feed = await read_feed(feed_url, target=EPISODES, allow_private=True)
-    settings = PlatformSettings(f"{site}/podcasts" if platform.name == PodcastAnalyzer.name else site)
+    address = f"{site}/podcasts" if platform.name == PodcastAnalyzer.name else site
+    # Chromium has no sandbox as root.
+    settings = PlatformSettings(address, extra={} if os.geteuid() else {SANDBOX_EXTRA: False})
     task = SecondaryTask("a1", "r1", "g1", "podcasts.self.example", username="ada", target=EPISODES)
     async with connections() as shared:
         http = PlatformHttp(

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from likepion_provider.redact import redact
 from likepion_provider.sandbox.world import troubled_world
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
 
@@ -202,7 +203,8 @@ def test_a_feed_that_is_gone_is_named_with_its_remedy(airflow: Airflow, sandbox:
     run_id, state = airflow.run()
     assert state == "failed"
     log = airflow.log(run_id, "report")
-    assert gone in log
+    assert gone not in log
+    assert redact(gone) in log
     assert "404" in log
     assert "Correct the post's feed address at the primary site" in log
 

@@ -92,13 +92,21 @@ def test_the_bounds_of_json(body: bytes, says: str) -> None:
         page(body).rows(*(["a"] if body.startswith(b"{") else []))
 
 
-def test_a_thousand_rows_with_notes_take_milliseconds() -> None:
+def cpu_s(work: Callable[[], object]) -> float:
+    began_s = time.thread_time()
+    work()
+    return time.thread_time() - began_s
+
+
+def test_a_thousand_rows_with_notes_cost_little_beside_their_json() -> None:
     notes = "<p>What was said.</p>" * 200
     rows = [{"id": number, "show": {"title": f"Letter {number}"}, "notes": notes} for number in range(1000)]
-    seen = page(json.dumps({"data": {"items": rows}}).encode())
-    began_s = time.thread_time()
-    assert [row.field("show", "title") for row in seen.rows("data", "items")][-1] == "Letter 999"
-    assert time.thread_time() - began_s < 0.25
+    body = json.dumps({"data": {"items": rows}}).encode()
+
+    def read() -> None:
+        assert [row.field("show", "title") for row in page(body).rows("data", "items")][-1] == "Letter 999"
+
+    assert min(cpu_s(read) for _ in range(3)) < 20 * min(cpu_s(lambda: json.loads(body)) for _ in range(3))
 
 
 def test_a_row_in_a_row_knows_its_place() -> None:
