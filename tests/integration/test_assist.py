@@ -12,7 +12,7 @@ import pytest
 
 from likepion_provider import DAG_ID
 from likepion_provider.sandbox.world import World, build_world
-from tests.contract.platforms.base import PlatformServer, ServerEpisode
+from likepion_provider.testing.server import PlatformServer, ServerEpisode
 from tests.contract.platforms.fyyd import FyydServer
 from tests.integration.conftest import DAG_IMPATIENT, Airflow, SandboxApi, wait_for
 

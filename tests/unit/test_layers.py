@@ -16,7 +16,7 @@ MODULES = sorted(path for folder in ("likepion_provider", "dags", "plugins") for
 #: What Airflow promises to keep: the Task SDK, providers, and what triggers and plugins are made of.
 PUBLIC = ("airflow.sdk", "airflow.providers", "airflow.triggers.base", "airflow.plugins_manager")
 #: Rooms that talk to the manager, to strangers, or play both.
-TALK_HTTP = ("web", "manager", "sandbox", "wire.py")
+TALK_HTTP = ("web", "manager", "sandbox", "testing", "wire.py")
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:

@@ -8,8 +8,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_AUTHOR, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
 
 SHOW_ID, OTHER_ID = 1470039059, 1251196416
 

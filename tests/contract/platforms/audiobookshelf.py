@@ -11,8 +11,7 @@ from aiohttp.typedefs import Handler
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
 
 PASSWORD = f"{CANARY}password"
 LIBRARY, FOLDER = "lib-podcasts", "fol-podcasts"

@@ -25,8 +25,9 @@ from likepion_provider.platforms.importers.apple import Apple
 from likepion_provider.platforms.importers.castopod import Castopod
 from likepion_provider.platforms.importers.fyyd import Fyyd
 from likepion_provider.platforms.importers.sandbox_site import SandboxSite
+from likepion_provider.testing import rules
 
-from . import apple, castopod, fyyd, rules, sandbox_site
+from . import apple, castopod, fyyd, sandbox_site
 
 log = logging.getLogger(__name__)
 

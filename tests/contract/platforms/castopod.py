@@ -11,8 +11,7 @@ from aiohttp.typedefs import Handler
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode, neighbours
+from likepion_provider.testing.server import CANARY, FEED_TITLE, PlatformServer, ServerEpisode, neighbours
 
 PASSWORD = f"{CANARY}password"
 OTHER_FEED = "https://feeds.example/other.xml"

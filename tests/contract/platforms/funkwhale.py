@@ -9,8 +9,7 @@ from aiohttp.typedefs import Handler
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_TITLE, PlatformServer, ServerEpisode
 
 TOKEN = f"{CANARY}access-token"
 CHANNEL, OTHER = "2f0c4e3a-7a39-4b1e-9a59-3d5f9d9be001", "2f0c4e3a-7a39-4b1e-9a59-3d5f9d9be002"

@@ -8,8 +8,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
 
 PODCAST_ID, OTHER_ID, AGAIN_ID = 85, 36645, 36646
 

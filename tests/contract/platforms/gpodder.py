@@ -8,8 +8,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
 
 TASK = "0b4c0b7e-5c39-4a53-8f0e-6a0d5e3a8f11"
 LINK = "http://gpodder.net/podcast/letters-from-the-tide"

@@ -8,8 +8,7 @@ from aiohttp.typedefs import Handler
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, PlatformServer, ServerEpisode, neighbours
+from likepion_provider.testing.server import CANARY, PlatformServer, ServerEpisode, neighbours
 
 PASSWORD = f"{CANARY}password"
 TOKEN = f"{CANARY}token"

@@ -9,8 +9,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
 
 KEY = f"{CANARY}a6a1f7ae6a4a4cf7a208e5ba"
 SHOW_ID = "4d3fe717742d4963a85562e9f84d8c79"

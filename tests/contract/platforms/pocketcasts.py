@@ -9,8 +9,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_AUTHOR, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
 
 SHOW = "981d8691-5e1f-4009-adf4-ee5a204bd00c"
 OTHER = "05ccf3c0-1b97-0132-18eb-5f4c86fd3263"

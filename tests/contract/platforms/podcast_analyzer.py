@@ -11,8 +11,7 @@ from aiohttp.typedefs import Handler
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_TITLE, PlatformServer, ServerEpisode
 
 PODCAST = "1f0c4e3a-7a39-4b1e-9a59-3d5f9d9be001"
 OTHER = "1f0c4e3a-7a39-4b1e-9a59-3d5f9d9be002"

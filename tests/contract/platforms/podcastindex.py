@@ -10,8 +10,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, PODCAST_GUID, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, PODCAST_GUID, PlatformServer, ServerEpisode
 
 KEY, SECRET = "UXKCGDSYGUUEVQJSYDZH", f"{CANARY}yzJe2eE7XV-3eY576dyRZ6wXyAbndh6LUrCZ8KN|"
 FEED_ID = 75075

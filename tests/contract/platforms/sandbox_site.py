@@ -14,8 +14,7 @@ from likepion_provider.sandbox.clock import SandboxClock
 from likepion_provider.sandbox.faults import Faults
 from likepion_provider.sandbox.site import Site, SiteAccount, SiteSettings
 from likepion_provider.sandbox.site_http import site_app
-
-from .base import CANARY, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, PlatformServer, ServerEpisode
 
 DOMAIN = "tide.example"
 TOTP_SECRET = "CANARYJBSWY3DPEHPK3PXPJBSWY3DPEH"

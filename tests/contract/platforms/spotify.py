@@ -10,8 +10,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode
 
 CLIENT, SECRET = "5fe01282e44241328a84e7c5cc169165", f"{CANARY}client-secret"
 TOKEN = f"{CANARY}BQDBKJ5eo5jxbtpWjVOj7ryS84khybFpP"

@@ -16,9 +16,9 @@ from likepion_provider.models import ImportState
 from likepion_provider.platforms import PlatformSettings
 from likepion_provider.platforms.recipe import importer, parse
 from likepion_provider.platforms.recipe.browser import SANDBOX_EXTRA
+from likepion_provider.testing.server import PlatformServer, ServerEpisode, opened
 
 from . import letters
-from .base import PlatformServer, ServerEpisode, opened
 
 #: Chromium has no sandbox as root, as tests in a container run.
 SANDBOX = {} if os.geteuid() else {SANDBOX_EXTRA: False}

@@ -8,9 +8,9 @@ import pytest
 
 from likepion_provider.errors import PlatformError
 from likepion_provider.platforms.importers.castopod import Castopod
+from likepion_provider.testing.server import FEED_TITLE, episodes, opened
 
 from . import castopod
-from .base import FEED_TITLE, episodes, opened
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["older", "newer"])

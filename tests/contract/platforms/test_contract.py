@@ -10,10 +10,10 @@ from _pytest.outcomes import Failed
 
 from likepion_provider.errors import LikepionError
 from likepion_provider.platforms import Platform, importers, registry
+from likepion_provider.testing import rules
 from tests.recipes import FOLDER
 
-from . import rules
-from .base import module_of
+from . import module_of
 from .broken import BROKEN, server_of
 
 #: Importers that play another contract.

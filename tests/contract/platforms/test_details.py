@@ -12,9 +12,9 @@ from likepion_provider.errors import NeedsVerification, PlatformError, Transient
 from likepion_provider.models import Feed, ImportState
 from likepion_provider.platforms import PlatformSettings, match, registry
 from likepion_provider.platforms.match import same_feed
+from likepion_provider.testing.server import CANARY, episodes, opened
 
 from . import apple, gpodder, listennotes, pocketcasts, podcastindex, spotify
-from .base import CANARY, episodes, opened
 
 FEED = Feed(url="https://Feeds.example/tide.xml?a=1", display_url="", title="", episodes=())
 

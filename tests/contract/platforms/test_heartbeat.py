@@ -15,9 +15,10 @@ from aiohttp import web
 from likepion_provider.errors import LikepionError, NeedsVerification
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import Platform, registry
+from likepion_provider.testing.server import Case, episodes, opened
 from tests.recipes import FOLDER
 
-from .base import Case, episodes, module_of, opened
+from . import module_of
 
 MB = 1024 * 1024
 #: The loop's thread works for so long at most between two beats; waiting for a busy machine does not count.

@@ -10,11 +10,12 @@ import pytest
 
 from likepion_provider.platforms import Job, Page, PlatformHttp, Progress, registry
 from likepion_provider.platforms.importers.sandbox_site import SandboxSite
+from likepion_provider.testing import hostile
+from likepion_provider.testing.server import CANARY
 from likepion_provider.web.visit import Visit, VisitLimits
 from tests.recipes import FOLDER
 
-from . import hostile, sandbox_site
-from .base import CANARY, module_of
+from . import module_of, sandbox_site
 from .test_contract import _name
 
 

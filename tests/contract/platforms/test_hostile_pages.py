@@ -24,10 +24,10 @@ from likepion_provider.platforms.recipe import browser as browser_module
 from likepion_provider.platforms.recipe import importer, parse
 from likepion_provider.platforms.recipe.browser import browser_engine
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
+from likepion_provider.testing.server import Case, PlatformServer, opened
 from likepion_provider.web import socks
 
 from . import letters
-from .base import Case, PlatformServer, opened
 from .test_browser import RECIPE, SANDBOX
 
 pytestmark = pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium on this machine")

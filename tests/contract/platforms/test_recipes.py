@@ -14,10 +14,10 @@ from likepion_provider.errors import LoginRefused, NoImporter, PlatformError
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import registry
 from likepion_provider.platforms.recipe import BadRecipe, importer, parse
+from likepion_provider.testing.server import PlatformServer, opened
 from tests.recipes import FOLDER
 
 from . import analyzer, letters
-from .base import PlatformServer, opened
 
 GOOD = (FOLDER / "letters.yaml").read_text()
 

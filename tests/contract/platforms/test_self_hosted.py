@@ -13,9 +13,9 @@ from likepion_provider.models import ImportState
 from likepion_provider.platforms.importers.audiobookshelf import Audiobookshelf
 from likepion_provider.platforms.importers.podcast_analyzer import PodcastAnalyzer
 from likepion_provider.platforms.importers.wordpress_ssp import WordpressSsp
+from likepion_provider.testing.server import STRANGER, episodes, opened
 
 from . import audiobookshelf, podcast_analyzer, wordpress_ssp
-from .base import STRANGER, episodes, opened
 
 
 async def test_wordpress_finishes_an_import_that_stopped() -> None:

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from likepion_provider.cli import main
+from likepion_provider.testing.server import PlatformServer
 from tests.recipes import FOLDER
 
 from . import analyzer, letters, podcast_analyzer, wordpress_ssp
-from .base import PlatformServer
 
 SECRETS = (letters.PASSWORD, letters.TOKEN, letters.TOTP, "feed-token")
 

@@ -10,8 +10,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-
-from .base import CANARY, FEED_TITLE, PlatformServer, ServerEpisode, episodes
+from likepion_provider.testing.server import CANARY, FEED_TITLE, PlatformServer, ServerEpisode, episodes
 
 PASSWORD = f"{CANARY}password"
 LOGIN = "/wp-login.php"

@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from types import ModuleType
 from typing import Any
 
@@ -22,11 +22,10 @@ from aiohttp.typedefs import Handler
 from likepion_provider.errors import LikepionError, PlatformError, Transient, VisitTooLarge
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import Platform, Progress
+from likepion_provider.testing.rules import Rule
+from likepion_provider.testing.server import CANARY, Case, Trick, episodes, opened
 from likepion_provider.web.visit import VisitLimits
 
-from .base import CANARY, Case, Trick, episodes, opened
-
-Rule = Callable[[Platform, ModuleType], Awaitable[None]]
 #: The event loop is never late by more.
 MAX_LATE_S = 1.0
 #: No trick lasts longer, whatever the machine does.
@@ -57,7 +56,7 @@ class OtherHost:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         body = await request.text()
-        self.received.append(f"{request.method} {request.raw_path}\n{dict(request.headers)}\n{body}")  # type: ignore[attr-defined]
+        self.received.append(f"{request.method} {request.raw_path}\n{dict(request.headers)}\n{body}")
         return web.json_response({})
 
     def holds_secrets(self) -> bool:

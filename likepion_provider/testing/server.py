@@ -1,13 +1,15 @@
 """A platform on loopback, and an importer that is handed one feed there: what the contract's rules are played with.
 
-A server module beside this one is named after its importer and has
+A server module, one for each importer, has
 
 ``SERVER``
     a subclass of :class:`PlatformServer`, written from what the vendor published;
 ``settings(url)``
     the :class:`PlatformSettings` that point the importer at it;
 ``credentials()``
-    the account's :class:`Credentials`. Every secret begins with :data:`CANARY`.
+    the account's :class:`Credentials`. Every secret begins with :data:`CANARY`;
+``IMPORTER``
+    the importer's class, for :func:`likepion_provider.testing.contract`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import importlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta, timezone
@@ -93,7 +94,7 @@ class PlatformServer:
     #: The platform refuses a feed that says ``podcast:locked``.
     refuses_locked: ClassVar[bool] = False
     #: Only a person can hand it a feed: :meth:`Platform.submit` says so until the show is there.
-    by_hand: ClassVar[bool] = False
+    by_hand: bool = False
     #: It is searched, so that somebody else's show of the same name can turn up.
     searched: ClassVar[bool] = False
     #: It can have one show twice: :attr:`twice`.
@@ -266,17 +267,6 @@ def _without(value: Any, key: str | None) -> Any:
     if isinstance(value, dict):
         return {name: _without(each, key) for name, each in value.items() if name != key}
     return [_without(each, key) for each in value] if isinstance(value, list) else value
-
-
-def module_of(name: str) -> ModuleType:
-    """The server's module of an importer."""
-    path = f"{__package__}.{name}"
-    try:
-        return importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name != path:
-            raise
-        raise AssertionError(f"the importer {name} has no server to be tested with: write {path}") from None
 
 
 class WatchedGate(Gate):

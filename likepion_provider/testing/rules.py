@@ -6,8 +6,9 @@ import asyncio
 import dataclasses
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,9 @@ from likepion_provider.errors import (
 )
 from likepion_provider.models import Credentials, ImportState
 from likepion_provider.platforms import Platform
+from likepion_provider.testing.server import Case, ServerEpisode, episodes, opened
 
-from .base import Case, ServerEpisode, episodes, opened
-
-Rule = Callable[[Platform, ModuleType], Awaitable[None]]
+Rule = Callable[[Platform, ModuleType], Coroutine[Any, Any, None]]
 #: Seconds that no importer would choose by itself.
 RETRY_AFTER_S = 37.0
 
