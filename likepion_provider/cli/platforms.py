@@ -1,4 +1,4 @@
-"""``likepion platforms``: who serves what, whether an account can sign in, and what a recipe does."""
+"""``likepion platforms``: who serves what, whether an account can sign in, what a recipe does; and a new importer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from likepion_provider.aio import Gate
+from likepion_provider.cli import new_platform
 from likepion_provider.errors import BadRequest, LikepionError, NoImporter
 from likepion_provider.masking import clean, hide
 from likepion_provider.models import Credentials, Feed, SecondaryTask
@@ -35,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking = actions.add_parser("check", help="which importer serves a domain, and what it needs")
     checking.add_argument("domain")
     checking.add_argument("--login", action="store_true", help="sign in with an account, and change nothing there")
+    new_platform.add_arguments(
+        actions.add_parser("new", help="write a package with an importer of one's own, and its tests")
+    )
     trying = actions.add_parser("try", help="run a recipe step by step, and say what each step met")
     trying.add_argument("recipe", type=Path, help="the recipe's file")
     trying.add_argument("--feed", required=True, help="the feed's URL")
@@ -57,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.action == "check":
         return _check(args.domain.strip().lower(), login=args.login)
+    if args.action == "new":
+        return new_platform.run(args)
     return _try(args) if args.action == "try" else _list()
 
 

@@ -71,7 +71,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     (wheel,) = (folder / "dist").glob("*.whl")
     same = f"apache-airflow=={version('apache-airflow')}"
-    put = tool(UV, "pip", "install", "--python", str(python), "-c", str(ROOT / "constraints.txt"), str(wheel), same)
+    put = tool(
+        UV, "pip", "install", "--python", str(python), "-c", str(ROOT / "constraints.txt"), f"{wheel}[testing]", same
+    )
     assert put.returncode == 0, put.stderr
     (site,) = (folder / "venv/lib").glob("python3*/site-packages")
     dags = site / "likepion_provider/example_dags"
@@ -91,7 +93,9 @@ def test_the_wheel_holds_the_package_and_the_dag_and_no_test(installed: Installe
     names = tool(sys.executable, "-m", "zipfile", "-l", str(installed.wheel)).stdout
     assert "likepion_provider/example_dags/likepion_podcast_secondary.py" in names
     assert "likepion_provider/journal/migrations/versions/0001_first.py" in names
-    assert "tests/" not in names
+    assert "likepion_provider/cli/new_platform/package/pyproject.toml.template" in names
+    assert "likepion_provider/py.typed" in names
+    assert not any(line.startswith("tests/") for line in names.splitlines())
 
 
 def test_the_readmes_way_to_the_dag_leads_to_it(installed: Installed) -> None:
@@ -117,6 +121,17 @@ def test_its_command_and_importers_are_there(installed: Installed) -> None:
     importers = files - {"__init__"}
     listed = {line.split()[0] for line in installed.run("likepion", "platforms", "list").splitlines()}
     assert listed == importers
+
+
+def test_an_importer_of_ones_own_is_written_and_tested_with_it(installed: Installed, tmp_path: Path) -> None:
+    package = tmp_path / "mine"
+    installed.run("likepion", "platforms", "new", "my_site", "--domain", "my-site.example", "--folder", str(package))
+    play = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(package), str(package))
+    assert re.search(r"\d\d passed, 2 skipped", installed.run(*play))
+    importer = package / "src/likepion_my_site/importer.py"
+    importer.write_text(importer.read_text().replace("job.reference or await self._find(job)", "job.reference"))
+    with pytest.raises(AssertionError, match=r"FAILED .*test_contract\[submits_twice_without_harm\]"):
+        installed.run(*play)
 
 
 def test_the_dag_in_it_runs(installed: Installed, sandbox: Callable[..., SandboxApi]) -> None:
