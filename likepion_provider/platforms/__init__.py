@@ -24,7 +24,7 @@ from likepion_provider.platforms.base import (
     refuse_locked,
     shown_url,
 )
-from likepion_provider.platforms.match import bare_url, by_title, enough, match, plain, same_feed
+from likepion_provider.platforms.match import bare_url, by_title, enough, is_the_feeds, match, plain, same_feed
 from likepion_provider.platforms.paging import paged
 from likepion_provider.platforms.registry import ENTRY_POINTS, Registry, registry
 from likepion_provider.platforms.totp import totp_code
@@ -52,6 +52,7 @@ __all__ = [
     "basic_auth",
     "by_title",
     "enough",
+    "is_the_feeds",
     "match",
     "paged",
     "plain",

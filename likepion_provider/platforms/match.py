@@ -15,6 +15,8 @@ from likepion_provider.platforms.base import Job, ListedEpisode
 
 _One = TypeVar("_One", Episode, ListedEpisode)
 _ONE_DAY = timedelta(days=1)
+#: Episodes that must agree before a show of the feed's title is taken for the feed's.
+_WITNESSES = 2
 
 
 def same_feed(feed: Feed, url: str) -> bool:
@@ -35,6 +37,12 @@ def enough(job: Job, listed: Sequence[ListedEpisode]) -> bool:
     """Whether every episode wanted is among those listed, so that no further page need be read."""
     wanted = len(job.wanted)
     return wanted == 0 or len(match(job.feed, listed, wanted)) >= wanted
+
+
+def is_the_feeds(feed: Feed, listed: Sequence[ListedEpisode]) -> bool:
+    """Whether a show that is known by its title only is the feed's: two episodes, or the only one, are listed there."""
+    pages = {page.url for _, page in match(feed, listed, len(feed.episodes) or 1)}
+    return len(pages) >= min(_WITNESSES, len(feed.episodes)) > 0
 
 
 def plain(title: str) -> str:
@@ -59,9 +67,9 @@ def match(feed: Feed, listed: Sequence[ListedEpisode], target: int) -> list[tupl
     """The feed's episodes that are listed, each with the page that it has there, in the feed's order.
 
     A page is the episode's whose guid it has, else whose media file's URL. Weaker clues count only where no stronger
-    one contradicts them: the file's URL without parameters that were added or left out, or the title with a day beside
-    its own, where one episode and one page have it; title and day, where as many episodes as pages have them. Which of
-    these is whose then makes no difference, as long as it stays so.
+    one contradicts them: the file's URL without parameters that were added or left out, the title with a day beside its
+    own, or the title of a page that tells nothing else, where one episode and one page have it; title and day, where as
+    many episodes as pages have them. Which of these is whose then makes no difference, as long as it stays so.
 
     :param listed: of the one show only.
     :param target: at most so many episodes; at least 1.
@@ -75,6 +83,7 @@ def match(feed: Feed, listed: Sequence[ListedEpisode], target: int) -> list[tupl
     _pair_unique(ours, theirs, lambda clues: clues.bare_file, found, _differ_in_query)
     _pair_twins(ours, theirs, lambda clues: clues.title and clues.day and (clues.title, clues.day), found)
     _pair_unique(ours, theirs, lambda clues: clues.day and clues.title, found)
+    _pair_unique(ours, theirs, lambda clues: clues.title, found, _tells_more_than_a_title)
     return [(each, found[each.guid]) for each in feed.episodes[:target] if each.guid in found]
 
 
@@ -186,3 +195,7 @@ def _differ_in_query(episode: _Clues[Episode], page: _Clues[ListedEpisode]) -> b
     """Whether each file's URL has a parameter that the other's lacks."""
     mine, its = (set(each.file.partition("?")[2].split("&")) - {""} for each in (episode, page))
     return not (mine <= its or its <= mine)
+
+
+def _tells_more_than_a_title(_: _Clues[Episode], page: _Clues[ListedEpisode]) -> bool:
+    return bool(page.guid or page.file or page.day)

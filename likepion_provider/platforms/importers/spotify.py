@@ -14,8 +14,6 @@ credentials, nor how often Spotify reads a feed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from likepion_provider.models import Feed, ImportState
 from likepion_provider.platforms import (
     ByHand,
@@ -28,6 +26,7 @@ from likepion_provider.platforms import (
     address_for_person,
     basic_auth,
     enough,
+    is_the_feeds,
     match,
     paged,
     plain,
@@ -37,8 +36,6 @@ from likepion_provider.platforms import (
 _ACCOUNTS_URL = "https://accounts.spotify.com"
 _MAX_RESULTS = 10
 _PAGE_SIZE = 50
-#: Episodes that must agree before a show is taken for the feed's.
-_WITNESSES = 2
 
 
 class Spotify(ByHand):
@@ -67,7 +64,7 @@ class Spotify(ByHand):
         headers = {"Authorization": f"Bearer {await self._token(job)}"}
         for show_id in [job.reference] if job.reference else await self._candidates(job, headers):
             found = await self._episodes(job, show_id, headers)
-            if _agreeing(job.feed, found) >= min(_WITNESSES, len(job.feed.episodes)) > 0:
+            if is_the_feeds(job.feed, found):
                 return Progress(ImportState.LISTED, show_id, found)
         return Progress(ImportState.NEW)
 
@@ -107,7 +104,7 @@ class Spotify(ByHand):
             # An episode that the market does not have is null.
             there = [index for index, row in enumerate(page.field("items", kind=list)) if row]
             found += [_listed(page.row("items", index)) for index in there]
-            stranger = not _agreeing(job.feed, found) and not job.reference
+            stranger = not job.reference and not match(job.feed, found, len(job.feed.episodes) or 1)
             if stranger or enough(job, found):
                 break
         return tuple(found)
@@ -125,10 +122,6 @@ def _next_offset(page: Page, offset: int) -> int | None:
 
 def _market(job: Job) -> dict[str, str]:
     return {"market": str(job.settings.extra.get("market") or "US")}
-
-
-def _agreeing(feed: Feed, listed: Sequence[ListedEpisode]) -> int:
-    return len({each.url for _, each in match(feed, listed, len(feed.episodes) or 1)})
 
 
 def _may_be(feed: Feed, name: str, publisher: str) -> bool:

@@ -141,5 +141,14 @@ def test_whatever_a_platform_makes_of_them_nothing_is_foreign_and_nothing_missed
     assert found == match(ours, list(reversed(pages)), len(ours.episodes))
 
 
+def test_a_title_alone_tells_an_episode_where_one_has_it_and_the_page_says_nothing_else() -> None:
+    ours = feed(episode("a", "One"), episode("b", "Two"), episode("c", "Two"))
+    assert pairs(ours, ListedEpisode("1", title="one"), ListedEpisode("2", title="Two")) == [("a", "1")]
+    assert pairs(ours, ListedEpisode("1", title="One"), ListedEpisode("2", title="One")) == []
+    elsewhere = {"guid": "x", "enclosure_url": "https://f.example/x", "published_at": DAY + timedelta(days=9)}
+    for name, value in elsewhere.items():
+        assert pairs(ours, ListedEpisode("1", title="One", **{name: value})) == [], name  # type: ignore[arg-type]
+
+
 def test_an_episode_without_a_page_is_not_listed() -> None:
     assert pairs(feed(episode("a")), ListedEpisode("", guid="a")) == []
