@@ -17,7 +17,10 @@ SLIPS = {
     "collecting_changes_nothing": ("return Progress(ImportState.NEW)", "return await self.add(job)"),
     "names_refused_credentials": ("raise self.refused_login(job)", 'raise self.failed("said no")'),
     "reads_no_more_than_wanted": ("if enough(job, found):", "if not found:"),
-    "shows_no_secret": ("self.refused_login(job)", 'self.failed(f"said no to {job.credentials.app_password}")'),
+    "shows_no_secret": (
+        "raise self.refused_login(job)",
+        "__import__('logging').getLogger('mine').info(job.credentials.app_password)",
+    ),
     "submits_twice_without_harm": ("job.reference or await self._find(job)", "job.reference"),
 }
 
