@@ -21,7 +21,7 @@ SLIPS = {
         "raise self.refused_login(job)",
         "__import__('logging').getLogger('mine').info(job.credentials.app_password)",
     ),
-    "submits_twice_without_harm": ("job.reference or await self._find(job)", "job.reference"),
+    "resumes_without_reference": ("job.reference or await self._find(job)", "job.reference"),
 }
 
 
@@ -60,7 +60,7 @@ def test_what_is_written_passes_everything_as_it_stands(tmp_path: Path, domains:
     assert played.returncode == 0, played.stdout
     passed, skipped = re.findall(r"(\d+) (?:passed|skipped)", played.stdout)
     assert int(passed) + int(skipped) == len(rules.RULES) + len(hostile.RULES)
-    assert int(skipped) == 2, "only what the switches of the server say"
+    assert int(skipped) == 4, "only what the switches of the server say"
 
 
 @pytest.mark.parametrize("rule", SLIPS)

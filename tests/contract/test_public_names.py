@@ -15,7 +15,7 @@ from likepion_provider.testing import server
 NAMES = {
     platforms: "ByHand Job JsonRow ListedEpisode LooksFirst Page Platform PlatformHttp PlatformSettings Progress"
     " Rereads TableRow bare_url basic_auth by_title enough is_the_feeds match paged plain quoted read_date"
-    " refuse_locked registry same_feed shown_url totp_code",
+    " refuse_locked registry same_feed shown_url address_for_person totp_code",
     testing: "CANARY PlatformServer Rule ServerEpisode contract",
     errors: "BadRequest FeedInvalid FeedLocked LikepionError LoginRefused NeedsVerification NoImporter PlatformChanged"
     " PlatformError Transient VisitTooLarge VisitTooLong",

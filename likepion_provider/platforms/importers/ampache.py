@@ -1,8 +1,7 @@
 """Ampache: adds a feed to the server's podcasts, and lists their episodes' pages.
 
-Sources: https://github.com/ampache/ampache, ``docs/API.md``, ``docs/API-JSON-methods.md``, ``docs/API-Errors.md``: an
-error is an object with ``errorCode``, whose status is 200 before version 8. And its code: a feed that is there is not
-created again, and the feed's address is decoded once more than a form's is.
+Sources: https://github.com/ampache/ampache, in ``docs``: ``API.md``, ``API-JSON-methods.md``, ``API-Errors.md`` (errors
+have status 200 before version 8); its code (a feed is not created twice; its address is decoded once more than a form).
 
 Not verified: nothing of this was run against Ampache. The pages need a login unless the server lets guests in.
 """

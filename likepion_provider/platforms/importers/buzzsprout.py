@@ -11,6 +11,7 @@ not, the importer stops at the first episode.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 from urllib.parse import urljoin
 
@@ -31,7 +32,11 @@ from likepion_provider.platforms import (
 
 
 class Buzzsprout(Platform):
-    """Adds the episodes that the account's podcast of the feed's title lacks, oldest first."""
+    """Adds the episodes that the account's podcast of the feed's title lacks, newest first.
+
+    So what an import that broke off has left stands below what is listed, and what is new above it: the first is for
+    :meth:`submit`, the second for :meth:`refresh`.
+    """
 
     name = "buzzsprout"
     title = "Buzzsprout"
@@ -40,10 +45,12 @@ class Buzzsprout(Platform):
     needs = ("app_password",)
     max_concurrency = 2
     poll_s = (5, 10, 20, 30)
+    # Two accounts at once would add an episode twice.
+    one_at_a_time = True
     rereads = Rereads(on_request=True)
 
     async def submit(self, job: Job) -> Progress:
-        """Add what is missing.
+        """Add what is missing below the newest that is listed; without any, all.
 
         :raises NeedsVerification: the account has no podcast of the feed's title; the API makes none.
         """
@@ -56,9 +63,12 @@ class Buzzsprout(Platform):
                 f" {job.feed.title!r}; the next run adds its episodes.",
             )
         listed = await self._listed(job, reference) or ()
-        if await self._add_missing(job, reference, listed):
-            return Progress(ImportState.SUBMITTED, reference)
-        return Progress(ImportState.LISTED if listed else ImportState.SUBMITTED, reference, listed)
+        missing = _missing(job, listed)
+        newer = list(itertools.takewhile(lambda each: each in missing, job.wanted))
+        left = missing if len(newer) == len(job.wanted) else missing[len(newer) :]
+        await self._add(job, reference, left)
+        known = len(missing) < len(job.wanted) and not left
+        return Progress(ImportState.LISTED if known else ImportState.SUBMITTED, reference, listed if known else ())
 
     async def collect(self, job: Job) -> Progress:
         """The podcast's episodes; it is the feed's only where one of them is."""
@@ -69,8 +79,9 @@ class Buzzsprout(Platform):
         return Progress(ImportState.LISTED, reference, listed)
 
     async def refresh(self, job: Job) -> None:
-        """Add the new episodes."""
-        await self._add_missing(job, job.reference, await self._listed(job, job.reference) or ())
+        """Add whatever is missing."""
+        listed = await self._listed(job, job.reference) or ()
+        await self._add(job, job.reference, _missing(job, listed))
 
     async def _podcast(self, job: Job) -> str:
         rows = (await self._call(job, "GET", "podcasts.json")).rows()
@@ -91,10 +102,8 @@ class Buzzsprout(Platform):
         rows = [row for row in page.rows() if not row.get("private") and not row.get("inactive_at")]
         return tuple(_listed(row, folder) for row in rows)
 
-    async def _add_missing(self, job: Job, reference: str, listed: tuple[ListedEpisode, ...]) -> int:
-        """How many were missing. One at a time: what is not answered is looked for before it is added again."""
-        there = {episode.guid for episode, _ in match(job.feed, listed, len(job.wanted) or 1)}
-        missing = [each for each in reversed(job.wanted) if each.guid not in there]
+    async def _add(self, job: Job, reference: str, missing: list[Episode]) -> None:
+        """One at a time: what is not answered is looked for before it is added again."""
         for episode in missing:
             page = await self._call(job, "POST", f"{reference}/episodes.json", json=_fields(episode))
             if page.status != 201:
@@ -102,7 +111,6 @@ class Buzzsprout(Platform):
             if page.field("guid") != episode.guid:
                 # What it lists could not be told from what is missing.
                 raise page.changed("guid, as it was sent")
-        return len(missing)
 
     async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
         headers = {"Authorization": f"Token token={job.credentials.app_password}"}
@@ -110,6 +118,12 @@ class Buzzsprout(Platform):
         if page.status in (401, 403):
             raise self.refused_login(job)
         return page if method == "POST" else page.expect(200, 404, what=f"an answer to {method} api/{path}")
+
+
+def _missing(job: Job, listed: tuple[ListedEpisode, ...]) -> list[Episode]:
+    """What is not listed of the episodes wanted, newest first."""
+    there = {episode.guid for episode, _ in match(job.feed, listed, len(job.wanted) or 1)}
+    return [each for each in job.wanted if each.guid not in there]
 
 
 def _fields(episode: Episode) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from likepion_provider.platforms import (
     Page,
     Progress,
     Rereads,
+    address_for_person,
     enough,
     is_the_feeds,
     paged,
@@ -51,10 +52,9 @@ class Deezer(ByHand):
 
     def instructions(self, job: Job) -> str:
         """The site takes no feed from a link."""
-        owner = job.feed.locked_owner or "the feed's owner (its itunes:email)"
         return (
-            f"Open https://podcasters.deezer.com, paste the feed's address, enter the code that Deezer mails to {owner}"
-            " and submit the show. A later run collects the links."
+            f"Open https://podcasters.deezer.com, enter {address_for_person(job.feed)} and the code that Deezer mails"
+            " to its owner. It is listed within days."
         )
 
     async def collect(self, job: Job) -> Progress:

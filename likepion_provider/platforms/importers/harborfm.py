@@ -44,6 +44,8 @@ class HarborFM(LooksFirst):
     )
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30)
+    # Two imports of one feed would make two shows.
+    one_at_a_time = True
     rereads = Rereads(by_person="HarborFM reads a feed only once: add the new episodes to the show there.")
 
     async def add(self, job: Job) -> Progress:

@@ -27,6 +27,7 @@ from likepion_provider.platforms import (
     Page,
     Progress,
     Rereads,
+    address_for_person,
     enough,
     is_the_feeds,
     paged,
@@ -54,9 +55,9 @@ class YouTube(ByHand):
     def instructions(self, job: Job) -> str:
         """YouTube Studio has no link that fills the feed in."""
         return (
-            f"Sign in at https://studio.youtube.com as {job.task.label}, choose Create, New podcast and Submit RSS"
-            " feed, paste the feed's address, enter the code that YouTube mails to its owner, choose the episodes,"
-            " and publish the podcast when they are uploaded. A later run collects the links."
+            f"Sign in at https://studio.youtube.com as {job.task.label}, choose Create, New podcast, Submit RSS feed,"
+            f" and enter {address_for_person(job.feed)} and the code that YouTube mails to its owner. Publish the"
+            " podcast when its episodes are uploaded, which takes days."
         )
 
     async def collect(self, job: Job) -> Progress:

@@ -70,7 +70,9 @@ class AmpacheServer(PlatformServer):
             return _body(4742, "podcast_create", "Require: 75")
         if unquote_plus(given["url"]) != self.feed_url or given["catalog"] != "3":
             return _body(4710, "podcast_create", "Bad Request")
-        self.take_in()
+        # A feed that is there is not created again.
+        if not self.there:
+            self.take_in()
         return {"podcast": [self._podcast(PODCAST, self.feed_url)]}
 
     def _episodes(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class AmpacheServer(PlatformServer):
     def _update(self, given: dict[str, Any]) -> dict[str, Any]:
         assert given["filter"] == PODCAST
         self.updates += 1
+        self.read_again()
         return {"success": "Synced episodes for podcast: 12"}
 
 

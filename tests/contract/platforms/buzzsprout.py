@@ -63,6 +63,8 @@ class BuzzsproutServer(PlatformServer):
             return web.Response(text="HTTP Token: Access denied.\n", status=401)
         assert request.match_info["podcast"] == str(PODCAST)
         sent = await request.json()
+        if any(each.guid == sent["guid"] for each in self.unread):
+            self.read_again()
         files = {each.guid: each.enclosure_url for each in self.listed}
         if files.get(sent["guid"]) != sent["audio_url"]:
             return web.json_response({"audio_url": ["cannot be read"]}, status=422)
@@ -70,7 +72,8 @@ class BuzzsproutServer(PlatformServer):
         if not self.added or any(each["guid"] == sent["guid"] for each in self.added):
             self.take_in()
         row = self._row(sent["guid"], sent["title"], sent["published_at"])
-        self.added.insert(0, row)
+        self.added.append(row)
+        self.added.sort(key=lambda each: str(each["published_at"]), reverse=True)
         return web.json_response(row, status=201)
 
     def _row(self, guid: str, title: str, published_at: str) -> dict[str, Any]:

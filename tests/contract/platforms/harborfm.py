@@ -9,7 +9,7 @@ from aiohttp import web
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
-from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, STRANGER, PlatformServer, ServerEpisode
+from likepion_provider.testing.server import CANARY, FEED_AUTHOR, FEED_TITLE, PlatformServer, ServerEpisode, neighbours
 
 KEY = f"hfm_{CANARY}key"
 SHOW, OTHER = "nJakR9dPwUOjUhhlZvFiT", "zMteDfo7ogwqMA2kA50k"
@@ -18,7 +18,7 @@ SHOW, OTHER = "nJakR9dPwUOjUhhlZvFiT", "zMteDfo7ogwqMA2kA50k"
 class HarborFMServer(PlatformServer):
     """Keeps no address of a feed; the account has another show of the same name."""
 
-    searched = True
+    has_neighbours = True
     required = ("podcasts", "id", "slug", "episodes", "status", "podcastId")
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class HarborFMServer(PlatformServer):
     def _slugs(self) -> dict[str, str]:
         """One for each episode; those of one title are counted, in the feed's order."""
         slugs: dict[str, str] = {}
-        for each in self.listed:
+        for each in self.listed + self.unread:
             base = re.sub("-+", "-", re.sub("[^a-z0-9-]", "", each.title.lower().replace(" ", "-")))
             taken = list(slugs.values())
             slugs[each.guid] = next(s for s in (base, *(f"{base}-{n}" for n in range(1, 99))) if s not in taken)
@@ -59,7 +59,7 @@ class HarborFMServer(PlatformServer):
         return check
 
     def _shows(self) -> dict[str, dict[str, Any]]:
-        shows = {OTHER: self._show(OTHER, "letters-from-the-tide-1")} if self.lookalike else {}
+        shows = {OTHER: self._show(OTHER, "letters-from-the-tide-1")}
         return shows | ({SHOW: self._show(SHOW, "letters-from-the-tide")} if self.there else {})
 
     def _show(self, show_id: str, slug: str) -> dict[str, Any]:
@@ -104,7 +104,8 @@ class HarborFMServer(PlatformServer):
             return web.json_response({"episodes": []})
         self.count_page()
         if request.match_info["id"] == OTHER:
-            return web.json_response({"episodes": [self._row(STRANGER, "letter-1")]})
+            rows = [self._row(each, f"other-{each.guid}") for each in neighbours(self.listed)]
+            return web.json_response({"episodes": rows})
         through = self.already_there or self._looks > self.ready_after
         listed = self.listed if through else self.listed[:1]
         slugs = self._slugs()

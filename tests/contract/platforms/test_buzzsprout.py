@@ -14,14 +14,14 @@ from . import buzzsprout
 PLATFORM = registry().platforms["buzzsprout"]
 
 
-async def test_episodes_are_added_oldest_first_and_a_new_one_when_it_is_asked_for() -> None:
+async def test_a_new_episode_is_added_when_it_is_asked_for() -> None:
     async with opened(PLATFORM, buzzsprout) as case:
         reference = (await case.bring_in()).reference
         assert [each["guid"] for each in case.server.added] == ["tide-0003", "tide-0002", "tide-0001"]  # type: ignore[attr-defined]
         case.server.listed = episodes(4)
         assert case.platform.rereads.on_request
         await case.platform.refresh(case.job(reference))
-        assert [each["guid"] for each in case.server.added][:2] == ["tide-0004", "tide-0003"]  # type: ignore[attr-defined]
+        assert {each["guid"] for each in case.server.added} == {each.guid for each in case.server.listed}  # type: ignore[attr-defined]
         await case.platform.refresh(case.job(reference))
         assert case.server.imports == 1
 
@@ -33,7 +33,16 @@ async def test_an_import_that_broke_off_goes_on_where_it_stopped() -> None:
             await case.platform.submit(case.job())
         seen = await case.platform.collect(case.job())
         assert (seen.state, len(seen.episodes)) == (ImportState.LISTED, 1)
-        await case.platform.refresh(case.job(seen.reference))
+        await case.platform.submit(case.job())
+        assert (len(case.server.added), case.server.imports) == (3, 1)  # type: ignore[attr-defined]
+
+
+async def test_refresh_adds_what_an_import_has_left_too() -> None:
+    async with opened(PLATFORM, buzzsprout) as case:
+        case.server.fail_next(502, skip=3)
+        with pytest.raises(Transient):
+            await case.platform.submit(case.job())
+        await case.platform.refresh(case.job(str(buzzsprout.PODCAST)))
         assert (len(case.server.added), case.server.imports) == (3, 1)  # type: ignore[attr-defined]
 
 
