@@ -91,6 +91,8 @@ class Progress:
     :param episodes: what is listed now; all of it, the caller picks this feed's newest.
     :param cookie: a session cookie worth keeping for the account; empty leaves the one it has.
     :param message: the platform's words, for the log.
+    :param stalled: the platform has the show, lacks episodes of it, and does nothing about it: it is asked again at
+        once, by :meth:`Platform.refresh` where there are episodes, else by :meth:`Platform.submit`.
     """
 
     state: ImportState
@@ -98,6 +100,7 @@ class Progress:
     episodes: tuple[ListedEpisode, ...] = ()
     cookie: str = dataclasses.field(default="", repr=False)
     message: str = ""
+    stalled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

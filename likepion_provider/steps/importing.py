@@ -334,13 +334,15 @@ class BatchImport:
             pages = _pages(platform, job, progress)
             wait_s = next(waits)
             complete = progress.state is ImportState.LISTED and len(pages) >= expected
-            if rereading is None:
-                # At the first look: what is listed already was there before, and need not be coming.
-                lacks = progress.state is ImportState.LISTED and not complete
+            stalls_again = bool(progress.stalled and rereading and rereading.words)
+            if rereading is None or (progress.stalled and not stalls_again):
+                # What was there before the first look, or stalls, need not be coming.
+                lacks = progress.stalled or (progress.state is ImportState.LISTED and not complete)
                 rereading = await self._reread(platform, job, progress) if lacks else Rereading()
             may_be_lost = progress.state is ImportState.SUBMITTING
             patience_s = SHOW_UP_WITHIN_S if may_be_lost else self._options.collect_timeout_s
-            if complete or self._options.dry_run or self._clock.boot_s() + wait_s > began_s + patience_s:
+            is_over = self._clock.boot_s() + wait_s > began_s + patience_s
+            if complete or stalls_again or self._options.dry_run or is_over:
                 return _Listing(progress, pages, rereading)
             await self._clock.sleep(wait_s)
             self._begin_visit(job, began_s + patience_s - self._clock.boot_s())
@@ -355,7 +357,7 @@ class BatchImport:
             progress = await platform.collect(job)
             if self._options.dry_run or progress.state is not ImportState.NEW:
                 return progress
-            if known and self._may_still_show_up(known):
+            if known and self._may_still_show_up(known) and not progress.stalled:
                 return dataclasses.replace(progress, state=known.state)
             if self._restored_within(RESUBMIT_AFTER):
                 return dataclasses.replace(progress, state=ImportState.SUBMITTING)
@@ -371,7 +373,7 @@ class BatchImport:
     async def _reread(self, platform: Platform, job: Job, last: Progress) -> Rereading:
         """Have the platform read the feed again, unless an import of it is under way."""
         known = self._submissions.get(job.task.key)
-        if self._options.dry_run or (known and self._may_still_show_up(known)):
+        if self._options.dry_run or (known and self._may_still_show_up(known) and not last.stalled):
             return Rereading()
         if not platform.rereads.on_request:
             return not_asked(platform)
