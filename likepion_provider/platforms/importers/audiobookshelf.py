@@ -2,10 +2,15 @@
 
 Source: advplyr/audiobookshelf, ``server/Auth.js`` (``POST login``, 40 per address in ten minutes),
 ``controllers/{Library,LibraryItem,Podcast,RSSFeed}Controller.js``, ``managers/{Podcast,RssFeed}Manager.js`` and the
-``toOldJSON...`` methods in ``models/``. Everything but reading wants a user of type admin or root.
+``toOldJSON...`` methods in ``models/``. Everything but reading wants a user of type admin or root, which the answer to
+the login tells. A body of more than 10 MB is refused (``Server.js``), as one of more than 1 MB is by nginx before it,
+unless it is set otherwise; so episodes to download are sent in parts.
 
-An episode is there once the server has downloaded it. Its queue is in memory and drops what fails, so a podcast with
-episodes missing and nothing queued is reported as ``NEW``: it is handed in again, and only what is missing downloaded.
+An episode is there once the server has downloaded it. Its queue is in memory, drops what fails and does not survive a
+restart, so a podcast with episodes missing and nothing queued is reported as stalled: what is missing, and only that,
+is asked for again. The server's own ``api/podcasts/{id}/checknew`` is not used: it goes by date, and downloads more
+than is wanted. Nothing there keeps two tasks from adding one feed at once; the older item is used then, and the other,
+which is empty, taken away.
 
 **What is reported** is an episode's media URL in the podcast's public feed, ``/feed/{slug}/item/{id}/media.mp3``: the
 only address of one episode that opens without a login. The item's page is one for all episodes and wants a login; a
@@ -15,10 +20,10 @@ slug and not to be indexed; where it is open already it is left as it is. It ope
 Closing the feed ends the URLs.
 
 The connection's extra may name ``library`` and ``folder``, by id or name; else the first podcast library is taken. The
-server refuses feeds on private addresses unless it runs with ``DISABLE_SSRF_REQUEST_FILTER``.
+server refuses feeds on private addresses unless ``SSRF_REQUEST_FILTER_WHITELIST`` names their host.
 
-Not verified: nothing of this was run against a server by this package's tests; servers before 2.26, which have other
-tokens, and OpenID logins are not supported.
+``tests/real/audiobookshelf.py`` runs it against the real server. Servers before 2.26, which have other tokens, and
+OpenID logins are not supported.
 """
 
 from __future__ import annotations
@@ -26,13 +31,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import json
 import re
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
-from likepion_provider.errors import LoginRefused
+from likepion_provider.errors import PlatformError
 from likepion_provider.models import Episode, ImportState
 from likepion_provider.platforms import (
     Job,
@@ -42,12 +48,16 @@ from likepion_provider.platforms import (
     Platform,
     PlatformHttp,
     Progress,
-    bare_url,
+    Rereads,
+    match,
     paged,
+    quoted,
     same_feed,
 )
 
 _ITEMS_PER_PAGE = 100
+_MAX_BODY_BYTES = 900_000
+_ADMINS = ("root", "admin")
 _FORBIDDEN_IN_PATHS = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 
 
@@ -63,6 +73,7 @@ class Audiobookshelf(Platform):
     )
     max_concurrency = 2
     poll_s = (2, 3, 5, 10, 20, 30, 60)
+    rereads = Rereads(on_request=True)
     #: How long the first download is waited for before the feed is opened: pauses between looks, in seconds.
     first_download_s: ClassVar[tuple[float, ...]] = (0.5, 1, 2, 3, 5, 10, 15, 20, 30)
 
@@ -74,12 +85,11 @@ class Audiobookshelf(Platform):
         """Add the podcast where it is not there, download what is missing, open the feed."""
         item = job.reference or await self._find(job) or await self._add(job)
         # What an earlier run has added may be gone.
-        podcast = await self._podcast(job, item) or await self._podcast(job, await self._add(job))
-        if podcast is None:
-            raise self.failed("does not show the podcast that it has added")
-        await self._download_missing(job, podcast)
-        await self._open_feed(job, podcast)
-        return Progress(ImportState.SUBMITTED, podcast.field("id"))
+        if await self._podcast(job, item) is None:
+            item = await self._add(job)
+        await self._download_missing(job, item)
+        await self._open_feed(job, item)
+        return Progress(ImportState.SUBMITTED, item)
 
     async def collect(self, job: Job) -> Progress:
         """Find the podcast, its downloads and its public feed, and list what is in both."""
@@ -88,24 +98,32 @@ class Audiobookshelf(Platform):
         if podcast is None:
             return Progress(ImportState.NEW)
         episodes = await self._public(job, podcast)
-        if not _is_downloading(podcast):
-            if _missing(job, podcast):
-                message = "episodes are missing and none is being downloaded"
-                return Progress(ImportState.NEW, item, episodes, message=message)
-            if not episodes and _downloaded(podcast):
-                return Progress(ImportState.NEW, item, message="the podcast's public feed is not open")
-        return Progress(ImportState.LISTED if episodes else ImportState.SUBMITTED, item, episodes)
+        stalled = "" if _queued(podcast) else _lacks(job, podcast)
+        unlisted = ImportState.NEW if stalled else ImportState.SUBMITTED
+        state = ImportState.LISTED if episodes else unlisted
+        return Progress(state, item, episodes, message=stalled, stalled=bool(stalled))
+
+    async def refresh(self, job: Job) -> None:
+        """Have it read the feed, and download what is missing of it."""
+        await self.submit(job)
+
+    async def sign_in(self, job: Job) -> None:
+        """Log in as an admin who sees the library."""
+        await self._libraries(job)
 
     # --- the podcast ---
 
     async def _find(self, job: Job) -> str:
-        """The podcast's library item; empty where it is not there."""
+        """The podcast's library item, the oldest of several in a library; empty where it is not there."""
         for library in await self._libraries(job):
+            found: list[tuple[int, str]] = []
             async for page in self._items(job, f"api/libraries/{library.field('id')}/items"):
                 for row in page.rows("results"):
                     row.field("media", "metadata", kind=dict)
                     if same_feed(job.feed, row.text("media", "metadata", "feedUrl")):
-                        return str(row.field("id"))
+                        found.append((row.field("addedAt", kind=int), row.field("id")))
+            if found:
+                return min(found)[1]
         return ""
 
     def _items(self, job: Job, path: str) -> AsyncIterator[Page]:
@@ -154,19 +172,24 @@ class Audiobookshelf(Platform):
                 "media": media,
             }
             page = await self._call(job, "POST", "api/podcasts", json=body)
-            if page.status != 400:
-                return str(page.field("id"))
-            if there := await self._find(job):
+            added = "" if page.status == 400 else str(page.field("id"))
+            # Another task may have added it in the meantime.
+            there = await self._find(job) or added
+            if added and added != there:
+                await self._call(job, "DELETE", f"api/items/{added}")
+            if there:
                 return there
-        raise self.failed(f"refused the podcast: {page.text[:200]}")
+        raise self.failed(f"refused the podcast: {quoted(job, page.text)}")
 
     async def _read_feed(self, job: Job) -> Page:
         """The feed as the server reads it."""
         page = await self._call(job, "POST", "api/podcasts/feed", json={"rssFeed": job.feed.url})
         if page.status in (400, 404):
+            host = urlsplit(job.feed.display_url).hostname
             raise self.failed(
                 f"cannot read the feed (status {page.status})",
-                remedy="See the server's log; it refuses private addresses without DISABLE_SSRF_REQUEST_FILTER.",
+                remedy="The server's log says why. Where the feed is at a private address, start the server with "
+                f"SSRF_REQUEST_FILTER_WHITELIST={host}.",
             )
         return page
 
@@ -178,37 +201,33 @@ class Audiobookshelf(Platform):
 
     # --- its downloads and its public feed ---
 
-    async def _download_missing(self, job: Job, podcast: JsonRow) -> None:
-        missing = _missing(job, podcast)
-        if _is_downloading(podcast) or not missing:
-            return
-        guids = {each.guid for each in missing}
-        media = {bare_url(each.enclosure.url) for each in missing if each.enclosure}
-        rows = (await self._read_feed(job)).rows("podcast", "episodes")
-        chosen = [row for row in rows if row.text("guid") in guids or bare_url(_listed(row).enclosure_url) in media]
-        if chosen:
-            path = f"api/podcasts/{podcast.field('id')}/download-episodes"
-            if (done := await self._call(job, "POST", path, json=chosen)).status != 200:
+    async def _download_missing(self, job: Job, item: str) -> None:
+        feed = (await self._read_feed(job)).rows("podcast", "episodes")
+        # Looked at last: another account may be downloading the same.
+        podcast = await self._podcast(job, item)
+        missing = {each.guid for each in _missing(job, podcast)} if podcast else set()
+        places = {page.url for episode, page in _matched(job, map(_listed, feed)) if episode.guid in missing}
+        for part in _parts([feed[place] for place in sorted(map(int, places))]):
+            done = await self._call(job, "POST", f"api/podcasts/{item}/download-episodes", json=part)
+            if done.status != 200:
                 raise self.failed(f"will not download (status {done.status})")
 
-    async def _open_feed(self, job: Job, podcast: JsonRow) -> None:
+    async def _open_feed(self, job: Job, item: str) -> None:
         """Open the podcast's feed once it has an episode; it shows the later ones by itself."""
-        item = podcast.field("id")
-        looked: JsonRow | None = podcast
         for pause_s in self.first_download_s:
+            looked = await self._podcast(job, item)
             if looked is None or looked.get("rssFeed"):
                 return
-            if _downloaded(looked):
+            if looked.rows("media", "episodes"):
                 break
             await asyncio.sleep(pause_s)
-            looked = await self._podcast(job, item)
         else:
             return
         body = {"slug": item, "serverAddress": urljoin(job.http.base_url, "/").rstrip("/")}
         answer = await self._call(job, "POST", f"api/feeds/item/{item}/open", json=body)
         looked = await self._podcast(job, item) if answer.status != 200 else None
         if looked and not looked.get("rssFeed"):
-            raise self.failed(f"will not open the podcast's feed (status {answer.status}): {answer.text[:200]}")
+            raise self.failed(f"will not open the podcast's feed (status {answer.status}): {quoted(job, answer.text)}")
 
     async def _public(self, job: Job, podcast: JsonRow) -> tuple[ListedEpisode, ...]:
         """The episodes that are in the podcast's public feed; empty where that is not open."""
@@ -240,11 +259,22 @@ class Audiobookshelf(Platform):
         if page.status == 401 and not fresh:
             await self._login(job)
             page = await self._send(job, method, path, options)
-        if page.status in (401, 403):
-            raise LoginRefused(
-                f"{self.title} does not let {job.task.label} do this; it must be an admin", platform=self.name
+        if page.status == 401:
+            raise self.refused_login(job)
+        if page.status == 403:
+            raise self._no_right(job)
+        if page.status == 413:
+            raise self.failed(
+                "is behind a server that refuses large requests",
+                remedy="Let the server before it take bodies of 10 MB: in nginx, client_max_body_size 10m.",
             )
         return page.expect(200, 400, 404, what=f"an answer to {method} {urlsplit(page.url).path}")
+
+    def _no_right(self, job: Job) -> PlatformError:
+        return self.failed(
+            f"lets {job.task.label} in, but not add podcasts: it is no admin",
+            remedy="Make the account's user an admin there, under Settings, Users; then run the account by its id.",
+        )
 
     async def _send(self, job: Job, method: str, path: str, options: dict[str, Any]) -> Page:
         headers = {"Authorization": f"Bearer {self._tokens[job.http]}"}
@@ -257,7 +287,10 @@ class Audiobookshelf(Platform):
         page = await job.http.post("login", json=fields, headers={"x-return-tokens": "true"})
         if page.status in (400, 401):
             raise self.refused_login(job)
-        self._tokens[job.http] = page.field("user", "accessToken")
+        token = page.field("user", "accessToken")
+        if page.field("user", "type") not in _ADMINS:
+            raise self._no_right(job)
+        self._tokens[job.http] = token
 
 
 def _metadata(job: Job, read: dict[str, Any]) -> dict[str, Any]:
@@ -287,22 +320,47 @@ def _chosen(rows: list[JsonRow], wanted: object, named: str) -> list[JsonRow]:
     return [each for each in rows if not wanted or wanted in (each.get("id"), each.get(named))]
 
 
-def _is_downloading(podcast: JsonRow) -> bool:
-    """Whether downloads of the podcast are queued or under way."""
-    return bool(podcast.get("episodeDownloadsQueued") or podcast.get("episodesDownloading"))
+def _parts(rows: Sequence[JsonRow]) -> Iterator[list[JsonRow]]:
+    """The rows, in lists that the server takes in one request."""
+    part: list[JsonRow] = []
+    part_bytes = 0
+    for row in rows:
+        row_bytes = len(json.dumps(row)) + 2
+        if part and part_bytes + row_bytes > _MAX_BODY_BYTES:
+            yield part
+            part, part_bytes = [], 0
+        part.append(row)
+        part_bytes += row_bytes
+    if part:
+        yield part
 
 
-def _downloaded(podcast: JsonRow) -> list[ListedEpisode]:
-    """The podcast's episodes on the server, without an address as yet."""
-    return [_listed(row) for row in podcast.rows("media", "episodes")]
+def _queued(podcast: JsonRow) -> list[ListedEpisode]:
+    """The podcast's episodes that are being downloaded, or wait for it."""
+    names = (each for each in ("episodesDownloading", "episodeDownloadsQueued") if podcast.get(each))
+    rows = (row for name in names for row in podcast.rows(name))
+    return [ListedEpisode(url="", guid=each.text("guid"), enclosure_url=each.text("url")) for each in rows]
+
+
+def _lacks(job: Job, podcast: JsonRow) -> str:
+    """What a podcast still needs to be listed whole, in words; empty where nothing."""
+    if _missing(job, podcast):
+        return "episodes are missing and none is being downloaded"
+    is_closed = podcast.rows("media", "episodes") and not podcast.get("rssFeed")
+    return "the podcast's public feed is not open" if is_closed else ""
 
 
 def _missing(job: Job, podcast: JsonRow) -> list[Episode]:
-    """The wanted episodes that are not on the server."""
-    there = _downloaded(podcast)
-    guids, media = {each.guid for each in there}, {bare_url(each.enclosure_url) for each in there}
-    wanted = [(each, bare_url(each.enclosure.url)) for each in job.wanted if each.enclosure]
-    return [each for each, url in wanted if each.guid not in guids and url not in media]
+    """The wanted episodes that are neither on the server nor on their way there."""
+    coming = [*map(_listed, podcast.rows("media", "episodes")), *_queued(podcast)]
+    found = {episode.guid for episode, _ in _matched(job, coming)}
+    return [each for each in job.wanted if each.enclosure and each.guid not in found]
+
+
+def _matched(job: Job, rows: Iterable[ListedEpisode]) -> list[tuple[Episode, ListedEpisode]]:
+    """The feed's episodes among what has no page as yet, each with its place there for one."""
+    placed = [dataclasses.replace(each, url=str(place)) for place, each in enumerate(rows)]
+    return match(job.feed, placed, len(job.feed.episodes))
 
 
 def _listed(row: JsonRow) -> ListedEpisode:
