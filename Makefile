@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .PHONY: help venv demo test check check-format check-lint check-types check-layers check-docker bench faults cluster \
-	matrix screenshots clean
+	matrix real screenshots clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ cluster: venv ## the demo's job on two Celery workers, one of which dies; needs 
 
 matrix: venv ## unit tests and a run on the oldest and newest Airflow and Python
 	$(BIN)/python -m tests.matrix
+
+real: venv ## importers against the real servers that LIKEPION_REAL_... name; the others are skipped aloud
+	$(BIN)/pytest -rs -p no:randomly tests/real $(ARGS)
 
 screenshots: venv ## the pictures of README.md, by Chromium from a real Airflow
 	$(BIN)/python -m tests.browser.screenshots
