@@ -98,6 +98,10 @@ class Transient(LikepionError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyRequests(Transient):
+    """The other side takes no more requests for now (429)."""
+
+
 class VisitTooLong(Transient):
     """Try again later: the site took all the time that one visit has, which ends before the account's claim does."""
 

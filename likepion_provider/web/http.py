@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from likepion_provider import wire
 from likepion_provider.aio import Gate
-from likepion_provider.errors import LikepionError, PlatformError, Transient
+from likepion_provider.errors import LikepionError, PlatformError, TooManyRequests, Transient
 from likepion_provider.manager.protocol import retry_after_s
 from likepion_provider.masking import PIECE_CHARS, hide
 from likepion_provider.web.cookies import Cookies
@@ -325,4 +325,5 @@ class PlatformHttp:
         if page.status == 429 or wait_s is not None:
             self._gate.close_for(DEFAULT_PAUSE_S if wait_s is None else wait_s)
         address = cut(page.url.split("?")[0], MAX_SHOWN_CHARS)
-        raise Transient(f"{self.platform}: {address} answered {page.status}", retry_after_s=wait_s)
+        kind = TooManyRequests if page.status == 429 else Transient
+        raise kind(f"{self.platform}: {address} answered {page.status}", retry_after_s=wait_s)

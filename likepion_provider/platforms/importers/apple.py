@@ -5,8 +5,12 @@ Sources: Apple's iTunes Search API documentation (``search``, ``lookup``, ``enti
 podcast" (podcasters.apple.com/support/829). The fields of an episode (``episodeGuid``, ``episodeUrl``,
 ``trackViewUrl``) are not in that documentation, but in answers that public projects keep.
 
-Not verified: nothing of this was run against the real service. It gives about the newest 200 episodes only. That Apple
-answers 403 to too many calls is taken from others' reports; it is read as passing trouble.
+A lookup gives the newest 200 results at most, and there is no paging; it is asked for all of them, since Apple may list
+episodes that the feed has no more. Apple reads its feeds by itself, and shows what is new within a day; only then is
+*Refresh Feed* for (its own words, at https://podnews.net/press-release/apple-show-availability).
+
+Not verified: nothing of this was run against the real service. That Apple answers 403 to too many calls is taken from
+others' reports; it is read as passing trouble.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from likepion_provider.platforms import (
     ListedEpisode,
     Page,
     Progress,
+    Rereads,
     address_for_person,
     read_date,
     same_feed,
@@ -43,6 +48,10 @@ class Apple(ByHand):
     max_concurrency = 1
     #: Reviews take days, and all accounts share about 20 calls per minute.
     poll_s = (60, 300)
+    rereads = Rereads(
+        by_itself="reads its feeds by itself, and shows what is new within a day",
+        by_person="If it takes more than a day, press Refresh Feed at the show in Podcasts Connect.",
+    )
 
     def instructions(self, job: Job) -> str:
         """Apple's own form, with the feed filled in where its address may be shown."""
@@ -59,9 +68,7 @@ class Apple(ByHand):
         reference = job.reference or await self._find(job)
         if not reference:
             return Progress(ImportState.NEW)
-        wanted = job.task.target or len(job.feed.episodes)
-        # The show itself is one of the results.
-        params = {"id": reference, "entity": "podcastEpisode", "limit": str(min(wanted + 1, _MAX_RESULTS))}
+        params = {"id": reference, "entity": "podcastEpisode", "limit": str(_MAX_RESULTS)}
         rows = (await self._get(job, "lookup", params)).rows("results")
         if not rows:
             return Progress(ImportState.NEW)

@@ -4,13 +4,18 @@ Source: Funkwhale's API as mirrored in mx2913/funkwhale: ``api/funkwhale_api/aud
 ``api/funkwhale_api/music/{filters,serializers}.py``. ``POST api/v1/channels/rss-subscribe/`` takes ``url``, reads the
 feed while it is waited for, and answers 201 with the channel, whether it was there or not.
 ``GET api/v1/subscriptions/`` has the account's channels, ``GET api/v1/tracks/?channel=`` their tracks. The account's
-``app_password`` is an access token that may read and write libraries, made in its settings.
+``app_password`` is an access token with the scopes ``read:libraries`` and ``write:libraries``, made in its settings;
+what else is asked of it is answered with 403 (``users/oauth/permissions.py``). A subscription without an address is
+refused with 400, after the scope was looked at, so it shows whether the token may subscribe and changes nothing.
 
 Consequences:
 
 - A channel is kept under the address that the feed's ``atom:link`` names. Where that is another one, the channel is not
   found by its feed; then it is subscribed to again, which changes nothing.
 - A track has neither the feed's guid nor its media's address, so title and day decide; the day is the pod's.
+- A feed that could not be read is answered with 400 and a reason; ``connection error`` and ``timeout`` pass.
+- A pod reads a feed again a day after it last did (``PODCASTS_RSS_FEED_REFRESH_DELAY``), looked at every hour; there is
+  no request for it.
 - A pod takes the newest 250 episodes unless it is set otherwise, and shows a third party's podcast to its subscribers
   only: **what is reported**, ``/library/tracks/{id}``, opens for signed-in accounts.
 
@@ -19,11 +24,12 @@ Not verified: nothing of this was run against Funkwhale.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from likepion_provider.errors import LoginRefused
+from likepion_provider.errors import Transient
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import (
     Job,
@@ -32,12 +38,16 @@ from likepion_provider.platforms import (
     LooksFirst,
     Page,
     Progress,
+    Rereads,
     enough,
     paged,
+    quoted,
     same_feed,
 )
 
 _ROWS_PER_PAGE = 50
+#: Reasons of a pod that could not read a feed which may be others the next time.
+_PASSING = re.compile("fetching feed: (timeout|connection error|HTTP 5)")
 
 
 class Funkwhale(LooksFirst):
@@ -51,16 +61,16 @@ class Funkwhale(LooksFirst):
     )
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30)
+    rereads = Rereads(by_itself="reads a feed again a day after it last did, unless the pod is set otherwise")
 
     async def add(self, job: Job) -> Progress:
         """Subscribe."""
         page = await self._call(job, "POST", "channels/rss-subscribe/", json={"url": job.feed.url})
         if page.status != 201:
-            # The pod's words may hold the feed's address.
-            raise self.failed(
-                f"did not take the feed (status {page.status})",
-                remedy="Subscribe to the feed on the pod by hand: it shows the reason.",
-            )
+            reasons = [str(each) for each in page.row().values()]
+            if _PASSING.search(" ".join(reasons)):
+                raise Transient(f"{self.title} at {job.task.domain} cannot reach the feed now")
+            raise self.failed(f"did not take the feed: {quoted(job, ' '.join(reasons))}")
         return Progress(ImportState.SUBMITTED, page.field("channel", "uuid"))
 
     async def collect(self, job: Job) -> Progress:
@@ -76,6 +86,11 @@ class Funkwhale(LooksFirst):
                 break
         # A channel that is gone has no tracks; to subscribe again does no harm where it is not.
         return Progress(ImportState.LISTED if found else ImportState.NEW, reference, tuple(found))
+
+    async def sign_in(self, job: Job) -> None:
+        """Read the account's subscriptions, and see whether the token may subscribe."""
+        await self._find(job)
+        await self._call(job, "POST", "channels/rss-subscribe/", json={}, writes=False)
 
     async def _find(self, job: Job) -> str:
         async for page in self._pages(job, "subscriptions/", {}):
@@ -94,10 +109,13 @@ class Funkwhale(LooksFirst):
     async def _call(self, job: Job, method: str, path: str, **options: Any) -> Page:
         headers = {"Authorization": f"Bearer {job.credentials.app_password}"}
         page = await job.http.request(method, f"api/v1/{path}", headers=headers, allow_redirects=False, **options)
-        if page.status in (401, 403):
-            raise LoginRefused(
-                f"{self.title} does not accept the access token of {job.task.label}, or it may not subscribe",
-                platform=self.name,
+        if page.status == 401:
+            raise self.refused_login(job)
+        if page.status == 403:
+            raise self.failed(
+                f"does not let the access token of {job.task.label} do this",
+                remedy="Make a token with the scopes read:libraries and write:libraries in its settings there; put it"
+                " into the account's app password in the manager.",
             )
         if page.status == 405:
             raise self.failed(f"has channels switched off at {job.task.domain}")

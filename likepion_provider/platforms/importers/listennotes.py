@@ -2,7 +2,8 @@
 
 Sources: the vendor's client ListenNotes/podcast-api-python, whose README holds the schemas (``POST /podcasts/submit``:
 ``found``, ``in review`` or ``rejected``; ``POST /podcasts`` by ``rsses``; ``GET /podcasts/{id}`` with
-``next_episode_pub_date``; header ``X-ListenAPI-Key``).
+``next_episode_pub_date``; header ``X-ListenAPI-Key``; 429: "for FREE plan, exceeding the quota limit; or for all plans,
+sending too many requests too fast", ``listennotes/http_utils.py``).
 
 Not verified: nothing of this was run against the real service. ``POST /podcasts`` is for paid plans only, by the
 vendor's words; on a free plan a show can be collected only where the submission itself was answered with its id.
@@ -12,8 +13,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from likepion_provider.errors import TooManyRequests
 from likepion_provider.models import ImportState
 from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, enough, paged, same_feed
+
+_QUOTA = (
+    "Where it says so for longer: a free plan's quota is used up, as the vendor's API dashboard shows; it begins anew"
+    " with the plan's next month, or with a larger plan."
+)
 
 
 class ListenNotes(Platform):
@@ -69,7 +76,11 @@ class ListenNotes(Platform):
         if not job.settings.password:
             raise self.refused_key()
         headers = {"X-ListenAPI-Key": job.settings.password}
-        page = await job.http.request(method, path, headers=headers, **options)
+        try:
+            page = await job.http.request(method, path, headers=headers, **options)
+        except TooManyRequests as error:
+            message = f"{self.title} takes no more calls of this key now: too many at a time, or its quota is used up"
+            raise TooManyRequests(message, retry_after_s=error.retry_after_s, remedy=_QUOTA) from None
         if page.status in (401, 403):
             raise self.refused_key()
         if page.status == 400:

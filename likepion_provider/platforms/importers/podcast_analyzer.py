@@ -5,12 +5,15 @@ Source: django-podcast-analyzer 0.6.0 on PyPI, ``podcast_analyzer/{urls,views,mo
 ``podcasts/{uuid}/``; a django-q worker then reads the feed; ``podcasts/`` has 25 podcasts per page by title and
 ``podcasts/{uuid}/episodes/`` 50 episodes per page, newest first. Only a podcast's edit form shows its feed.
 Every page asks for a login, whose form is the site's own: the package has none. Django's and allauth's are known.
+After five failed logins in five minutes, or ten from one address in one, allauth refuses the right password too, in
+words only (``allauth/account/{adapter,app_settings}.py``, release 65); they are asked for in English.
 ``tests/integration/test_podcast_analyzer.py`` runs it against the real package.
 
 **What is reported** is an episode's page on the site. It opens for signed-in users only; the package has no other page.
 
-The list shows an episode's title and date only, so a title that the feed has once and whose date agrees is taken for
-that episode; for the others, and on sites in other languages than English, the episode's page and its media URL decide.
+The list shows an episode's title and date only. That is enough where the feed has the title once and the date agrees;
+for the others, and on sites in other languages than English, the links of the episode's page are read too, of which one
+is its media URL.
 
 Where the site's worker cannot read the feed, no page says so, and the account waits until its time is up. Release
 0.6.0 cannot read a feed whose ``itunes:owner`` has no ``itunes:name``. Not verified: other releases, allauth's form.
@@ -18,11 +21,13 @@ Where the site's worker cannot read the feed, no page says so, and the account w
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urljoin, urlsplit
 
+from likepion_provider.errors import Transient
 from likepion_provider.models import Episode, ImportState, SecondaryTask
 from likepion_provider.platforms import (
     Job,
@@ -31,8 +36,8 @@ from likepion_provider.platforms import (
     Page,
     PlatformSettings,
     Progress,
+    Rereads,
     TableRow,
-    bare_url,
     by_title,
     enough,
     paged,
@@ -47,6 +52,9 @@ _PODCAST = re.compile(rf"/podcasts/({_UUID})/$")
 _EPISODE = re.compile(rf"/podcasts/{_UUID}/episodes/{_UUID}/$")
 _USER_FIELDS = ("username", "login")
 _CSRF = "csrfmiddlewaretoken"
+_TOO_MANY_LOGINS = "Too many failed login attempts"
+#: How long allauth counts failed logins, in seconds.
+_LOGIN_PAUSE_S = 300.0
 
 
 class PodcastAnalyzer(LooksFirst):
@@ -61,6 +69,10 @@ class PodcastAnalyzer(LooksFirst):
     )
     max_concurrency = 4
     poll_s = (1, 2, 3, 5, 10, 20, 30)
+    rereads = Rereads(
+        by_itself="reads its feeds on the schedule that its site gives it",
+        by_person="Press Refresh at the podcast there.",
+    )
 
     def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:
         """The site's root, so that the session's cookie is kept whatever the app's path is."""
@@ -113,20 +125,22 @@ class PodcastAnalyzer(LooksFirst):
             for row in page.html.rows:
                 anchor = row.anchors[-1] if row.anchors else None
                 if anchor and plain(anchor.text) in titles and _EPISODE.search(urlsplit(page.join(anchor.href)).path):
-                    found.append(await self._listed(job, page.join(anchor.href), titles[plain(anchor.text)], row))
+                    found += await self._listed(job, page.join(anchor.href), titles[plain(anchor.text)], row)
             if enough(job, found):
                 break
         return tuple(found)
 
-    async def _listed(self, job: Job, url: str, same: list[Episode], row: TableRow) -> ListedEpisode:
-        """A row's episode, which is one of those with its title."""
-        if len(same) == 1 and _has_date(row, same[0]):
-            return ListedEpisode(url, guid=same[0].guid)
-        links = {bare_url(anchor.href) for anchor in (await self._page(job, url)).html.anchors}
-        for each in same:
-            if each.enclosure and bare_url(each.enclosure.url) in links:
-                return ListedEpisode(url, guid=each.guid)
-        return ListedEpisode(url, title=same[0].title)
+    async def _listed(self, job: Job, url: str, same: list[Episode], row: TableRow) -> list[ListedEpisode]:
+        """What is known of a row: its title and day; where these leave a doubt, each link of the episode's page too.
+
+        :param same: the feed's episodes of the row's title.
+        """
+        day = next(filter(None, (read_date(cell, "%B %d, %Y") for cell in row.cells)), None)
+        listed = ListedEpisode(url, title=same[0].title, published_at=day)
+        if day and len(same) == 1 and _is_near(day, same[0]):
+            return [listed]
+        links = [anchor.href for anchor in (await self._page(job, url)).html.anchors if "://" in anchor.href]
+        return [dataclasses.replace(listed, enclosure_url=each) for each in links] or [listed]
 
     def _pages(self, job: Job, path: str) -> AsyncIterator[Page]:
         """A list, page by page."""
@@ -149,6 +163,8 @@ class PodcastAnalyzer(LooksFirst):
         user_field = next((name for name in _USER_FIELDS if name in inputs), "username")
         fields = {user_field: job.credentials.username, "password": job.credentials.password}
         answer = await _send(job, form, form.url, fields, next=inputs.get("next", ""))
+        if _TOO_MANY_LOGINS in answer.text:
+            raise Transient(f"{self.title} at {job.task.domain} takes no logins now", retry_after_s=_LOGIN_PAUSE_S)
         if answer.status in (200, 400) and "password" in answer.inputs():
             raise self.refused_login(job)
         if not answer.redirects_to:
@@ -168,16 +184,14 @@ async def _send(job: Job, form: Page, path: str, fields: dict[str, str], **more:
     """
     token = form.inputs(_CSRF, *fields)[_CSRF]
     data = {_CSRF: token, **fields, **more}
-    return await job.http.post(path, data=data, headers={"Referer": form.url}, allow_redirects=False)
+    headers = {"Referer": form.url, "Accept-Language": "en"}
+    return await job.http.post(path, data=data, headers=headers, allow_redirects=False)
 
 
-def _has_date(row: TableRow, episode: Episode) -> bool:
-    """Whether a cell has the episode's date; the site's time zone may make it a day more or less."""
+def _is_near(day: datetime, episode: Episode) -> bool:
+    """Whether it is the episode's day; the site's time zone may make it one more or less."""
     published = episode.published_at
-    if published is None:
-        return False
-    noons = [day + timedelta(hours=12) for cell in row.cells if (day := read_date(cell, "%B %d, %Y"))]
-    return any(abs(noon - published) < timedelta(days=2) for noon in noons)
+    return published is not None and abs(day + timedelta(hours=12) - published) < timedelta(days=2)
 
 
 def _mount(job: Job) -> str:

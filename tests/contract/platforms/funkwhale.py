@@ -1,4 +1,8 @@
-"""Funkwhale as its channel, subscription and track views answer."""
+"""Funkwhale as its channel, subscription and track views answer, and its tokens' scopes.
+
+Read in the mirror https://github.com/mx2913/funkwhale: ``audio/views.py``, ``users/oauth/permissions.py``; the reasons
+of 400: ``retrieve_feed`` in ``audio/serializers.py``.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,12 @@ class FunkwhaleServer(PlatformServer):
     page_size = 50
     required = ("results", "channel", "uuid", "id", "creation_date")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.scopes = {"read:libraries", "write:libraries"}
+        #: Why the pod cannot read the feed.
+        self.trouble = ""
+
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/v1/subscriptions/", self._signed_in(self._subscriptions)),
@@ -38,6 +48,9 @@ class FunkwhaleServer(PlatformServer):
         async def check(request: web.Request) -> web.StreamResponse:
             if not self.auth_ok or request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return web.json_response({"detail": "Authentication credentials were not provided."}, status=401)
+            if f"{'read' if request.method == 'GET' else 'write'}:libraries" not in self.scopes:
+                detail = "You do not have permission to perform this action."
+                return web.json_response({"detail": detail}, status=403)
             return await handler(request)
 
         return check
@@ -66,9 +79,12 @@ class FunkwhaleServer(PlatformServer):
         return self._page(request, [*rows, *([self._subscription(CHANNEL, self.feed_url)] if self.there else [])])
 
     async def _subscribe(self, request: web.Request) -> web.Response:
-        url = (await request.json())["url"]
-        if url != self.feed_url:
-            return web.json_response({"detail": f"Error while fetching feed: {url}"}, status=400)
+        url = (await request.json()).get("url")
+        if not url:
+            return web.json_response({"url": ["This field is required."]}, status=400)
+        if url != self.feed_url or self.trouble:
+            reason = self.trouble or f"no feed at {url}"
+            return web.json_response({"detail": f"Error while fetching feed: {reason}"}, status=400)
         if not self.there:
             self.take_in()
         return web.json_response(self._subscription(CHANNEL, url), status=201)

@@ -21,6 +21,8 @@ class ListenNotesServer(PlatformServer):
     page_size = 10
     #: Answers every submission so.
     rejects = False
+    #: The plan's quota is used up.
+    spent = False
     required = ("status", "podcasts", "episodes", "listennotes_url")
 
     def routes(self) -> list[web.RouteDef]:
@@ -35,6 +37,8 @@ class ListenNotesServer(PlatformServer):
 
     def _keyed(self, handler: Any) -> Any:
         async def check(request: web.Request) -> web.Response:
+            if self.spent:
+                return web.json_response({"message": "quota exceeded"}, status=429)
             if not self.auth_ok or request.headers.get("X-ListenAPI-Key") != KEY:
                 return web.json_response({"message": "wrong api key"}, status=401)
             return await handler(request)

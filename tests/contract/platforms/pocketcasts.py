@@ -1,4 +1,9 @@
-"""Pocket Casts' refresh and cache servers as Automattic/pocket-casts-android calls and parses them."""
+"""Pocket Casts' refresh and cache servers as Automattic/pocket-casts-android calls and parses them.
+
+https://github.com/Automattic/pocket-casts-android: a form that is answered with ``poll`` is sent again, six times in
+all (``ServiceManager.postToMainServer``); ``podcast`` is a search's exact hit (``DataParser.parsePodcastSearch``);
+``update_podcast`` answers 202 and reads the feed again (``RefreshServiceManagerImpl``).
+"""
 
 from __future__ import annotations
 
@@ -23,12 +28,22 @@ class PocketCastsServer(PlatformServer):
     searched = True
     required = ("status", "result", "uuids", "poll_uuids", "podcast", "episodes", "uuid")
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: How many answers to forms say that they are not ready.
+        self.polls = 0
+        #: The search finds the show exactly, and nothing else.
+        self.exact = False
+        #: What the newest episode was said to be, when the feed was to be read again.
+        self.newest_known = ""
+
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/import/opml", self._import),
             web.post("/podcasts/search", self._search),
             web.post("/import/export_feed_urls", self._export),
             web.get("/mobile/podcast/full/{uuid}", self._full),
+            web.get("/api/v1/update_podcast", self._update),
         ]
 
     def page_url(self, episode: ServerEpisode) -> str:
@@ -50,13 +65,32 @@ class PocketCastsServer(PlatformServer):
             result["failed"] = 1
         return _ok(result)
 
+    def _poll(self) -> web.Response | None:
+        self.polls -= 1
+        return web.json_response({"status": "poll", "message": None, "result": None}) if self.polls >= 0 else None
+
+    async def _update(self, request: web.Request) -> web.Response:
+        if request.query.get("podcast_uuid") != SHOW or not self.there:
+            return web.Response(status=404)
+        self.newest_known = request.query.get("last_episode_uuid", "")
+        self.read_again()
+        headers = {"Location": f"{self.url}/api/v1/update_podcast/1", "Retry-After": "1"}
+        return web.Response(status=202, headers=headers)
+
     async def _search(self, request: web.Request) -> web.Response:
+        if poll := self._poll():
+            return poll
         found = [{"uuid": OTHER, "title": FEED_TITLE, "author": "Somebody Else"}] if self.lookalike else []
         if (await request.post()).get("q") == FEED_TITLE and self.there and self.look():
-            found.append({"uuid": SHOW, "title": FEED_TITLE, "author": FEED_AUTHOR})
+            show = {"uuid": SHOW, "title": FEED_TITLE, "author": FEED_AUTHOR}
+            if self.exact:
+                return _ok({"is_url": False, "podcast": show, "search_results": found or None})
+            found.append(show)
         return _ok({"is_url": False, "search_results": found})
 
     async def _export(self, request: web.Request) -> web.Response:
+        if poll := self._poll():
+            return poll
         urls = {SHOW: self.feed_url, OTHER: "https://feeds.example/other.xml"}
         asked = str((await request.post()).get("uuids")).split(",")
         return _ok({each: urls[each] for each in asked if each in urls})

@@ -1,4 +1,7 @@
-"""django-podcast-analyzer 0.6.0 as its ``views.py`` and templates answer, with Django's own login form and CSRF."""
+"""django-podcast-analyzer 0.6.0 as its ``views.py`` and templates answer, with Django's own login form and CSRF.
+
+Or with allauth's limit of failed logins: https://pypi.org/project/django-allauth, 65, ``allauth/account/adapter.py``.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,8 @@ class PodcastAnalyzerServer(PlatformServer):
         self.csrf = secrets.token_hex(16)
         #: Each visitor has one of them.
         self.tokens = {self.csrf}
+        #: Too many logins have failed: no password is looked at.
+        self.limited = False
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -96,6 +101,12 @@ class PodcastAnalyzerServer(PlatformServer):
 
     async def _login(self, request: web.Request) -> web.Response:
         fields = await self._checked(request)
+        if self.limited:
+            words = "Too many failed login attempts. Try again later."
+            if not request.headers.get("Accept-Language", "").startswith("en"):
+                words = "Zu viele gescheiterte Anmeldeversuche."
+            error = f'<ul class="errorlist nonfield"><li>{words}</li></ul>'
+            return self._html(self._login_page(fields.get("next", ""), error))
         if not self.auth_ok or (fields.get("username"), fields.get("password")) != ("ada", PASSWORD):
             error = '<ul class="errorlist nonfield"><li>Please enter a correct username and password.</li></ul>'
             return self._html(self._login_page(fields.get("next", ""), error))

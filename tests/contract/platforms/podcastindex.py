@@ -25,6 +25,7 @@ class PodcastIndexServer(PlatformServer):
         return [
             web.post("/api/1.0/add/byfeedurl", self._signed(self._add)),
             web.get("/api/1.0/add/byfeedurl", self._signed(self._add)),
+            web.get("/api/1.0/hub/pubnotify", self._notified),
             web.get("/api/1.0/episodes/byfeedurl", self._signed(self._episodes)),
             web.get("/api/1.0/episodes/byfeedid", self._signed(self._episodes)),
         ]
@@ -47,6 +48,13 @@ class PodcastIndexServer(PlatformServer):
             return handler(request)
 
         return check
+
+    async def _notified(self, request: web.Request) -> web.Response:
+        # Without a key.
+        if request.query.get("id") != str(FEED_ID):
+            return web.json_response({"status": "false", "description": "Invalid feed id."}, status=400)
+        self.read_again()
+        return web.json_response({"status": "true", "description": "Feed marked for immediate update."})
 
     def _add(self, request: web.Request) -> web.Response:
         if request.query.get("url") != self.feed_url:

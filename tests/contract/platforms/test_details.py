@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import ModuleType
 
 import pytest
 
-from likepion_provider.errors import NeedsVerification, PlatformError, Transient
+from likepion_provider.errors import LoginRefused, NeedsVerification, PlatformError, Transient
 from likepion_provider.models import Feed, ImportState
 from likepion_provider.platforms import PlatformSettings, match, registry
 from likepion_provider.platforms.match import same_feed
-from likepion_provider.testing.server import CANARY, episodes, opened
+from likepion_provider.testing.server import CANARY, Case, episodes, opened
 
 from . import apple, gpodder, listennotes, pocketcasts, podcastindex, spotify
 
@@ -95,13 +97,76 @@ async def test_spotify_finds_its_show_although_the_newest_is_not_up_yet() -> Non
 
 
 async def test_gpodder_does_not_ask_for_every_episode_that_is_not_there() -> None:
-    async with opened(registry().platforms["gpodder"], gpodder) as case:
-        case.server.already_there = True
-        case.server.listed = episodes(20)
+    async with _mygpo() as (case, server):
+        server.already_there = True
+        server.listed = episodes(50)
         job = case.job()
-        case.server.listed = []
+        oldest, server.listed = server.listed[-1], []
         seen = await case.platform.collect(job)
-        assert (seen.state, len(case.server.requests)) == (ImportState.SUBMITTED, 4)
+        assert (seen.state, len(server.requests)) == (ImportState.SUBMITTED, 21)
+        # Those that it was not asked for have their turn.
+        server.listed = [oldest]
+        for _ in range(2):
+            seen = await case.platform.collect(job)
+        assert [each.guid for each in seen.episodes] == [oldest.guid]
+
+
+async def test_gpodder_asks_for_no_episode_twice() -> None:
+    async with _mygpo() as (case, server):
+        server.listed = episodes(205)
+        progress = await case.bring_in()
+        assert case.urls(progress) == server.expected(200), "it keeps the newest 200"
+        before = len(server.requests)
+        await case.platform.collect(case.job(progress.reference))
+        assert len(server.requests) - before == 1 + 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://media.feeds.example/a%2Bb.mp3",
+        "https://media.feeds.example/a+b.mp3",
+        "https://Media.Feeds.example/capitals.mp3",
+        "https://op3.dev/e/https://media.feeds.example/3.mp3",
+        "https://media.feeds.example/4.mp3?sig=a%2Bb%2F&t=1",
+        "https://media.feeds.example/play?name=a+b",
+        "https://media.feeds.example/play?name=a%20b",
+        "https://media.feeds.example/play?for=ada@feeds.example",
+        "https://user:word@media.feeds.example/5.mp3",
+        "https://media.feeds.example/\u1eadp.mp3",
+    ],
+)
+async def test_gpodder_finds_a_media_url_that_the_site_rewrites(url: str) -> None:
+    async with _mygpo() as (case, server):
+        server.listed = episodes(25)
+        server.listed[21] = dataclasses.replace(server.listed[21], enclosure_url=url)
+        progress = await case.bring_in()
+        assert case.urls(progress) == server.expected()
+
+
+async def test_gpodder_says_that_the_site_could_not_read_the_feed() -> None:
+    async with _mygpo() as (case, server):
+        server.unreadable, server.ready_after = True, 1
+        submitted = await case.platform.submit(case.job())
+        assert (await case.platform.collect(case.job(submitted.reference))).state is ImportState.NEW
+        with pytest.raises(PlatformError, match="could not read the feed"):
+            await case.platform.collect(case.job(submitted.reference))
+
+
+async def test_gpodder_subscribes_the_account() -> None:
+    async with _mygpo() as (case, server):
+        await case.bring_in()
+        assert server.subscriptions == [server.feed_url]
+        server.auth_ok = False
+        with pytest.raises(LoginRefused):
+            await case.platform.sign_in(case.job())
+
+
+@contextlib.asynccontextmanager
+async def _mygpo() -> AsyncIterator[tuple[Case, gpodder.GpodderServer]]:
+    async with opened(registry().platforms["gpodder"], gpodder) as case:
+        assert isinstance(case.server, gpodder.GpodderServer)
+        yield case, case.server
 
 
 @pytest.mark.parametrize("module", [gpodder, pocketcasts], ids=lambda module: module.SERVER.__name__)
@@ -121,6 +186,52 @@ async def test_listennotes_says_that_it_reviews_and_that_it_rejects() -> None:
         case.server.rejects = True
         with pytest.raises(PlatformError, match="rejected"):
             await case.platform.submit(case.job())
+
+
+async def test_listennotes_says_that_its_quota_is_used_up() -> None:
+    async with opened(registry().platforms["listennotes"], listennotes) as case:
+        assert isinstance(case.server, listennotes.ListenNotesServer)
+        case.server.spent = True
+        with pytest.raises(Transient, match="quota is used up") as raised:
+            await case.platform.collect(case.job())
+        assert "plan" in raised.value.remedy
+
+
+@contextlib.asynccontextmanager
+async def _pocketcasts() -> AsyncIterator[tuple[Case, pocketcasts.PocketCastsServer]]:
+    async with opened(registry().platforms["pocketcasts"], pocketcasts) as case:
+        assert isinstance(case.server, pocketcasts.PocketCastsServer)
+        case.platform.form_poll_s = (0.01,) * 5  # type: ignore[attr-defined]
+        yield case, case.server
+        del case.platform.form_poll_s  # type: ignore[attr-defined]
+
+
+async def test_pocketcasts_sends_a_form_again_that_is_not_ready() -> None:
+    async with _pocketcasts() as (case, server):
+        server.already_there, server.polls = True, 5
+        seen = await case.platform.collect(case.job())
+        assert case.urls(seen) == server.expected()
+        server.polls = 6
+        with pytest.raises(Transient, match="not finished its search"):
+            await case.platform.collect(case.job())
+        assert server.requests[-6:] == ["POST /podcasts/search"] * 6
+
+
+@pytest.mark.parametrize("lookalike", [False, True])
+async def test_pocketcasts_takes_the_exact_hit(lookalike: bool) -> None:
+    async with _pocketcasts() as (case, server):
+        server.already_there = server.exact = True
+        server.lookalike = lookalike
+        seen = await case.platform.collect(case.job())
+        assert (seen.reference, case.urls(seen)) == (pocketcasts.SHOW, server.expected())
+
+
+async def test_pocketcasts_tells_which_episode_was_the_newest() -> None:
+    async with _pocketcasts() as (case, server):
+        progress = await case.bring_in()
+        server.listed.reverse()
+        await case.platform.refresh(case.job(progress.reference))
+        assert server.newest_known == server.page_url(server.listed[-1]).rsplit("/", 1)[1]
 
 
 async def test_pocketcasts_says_that_an_import_failed() -> None:

@@ -13,11 +13,12 @@ from aiohttp import web
 from likepion_provider.errors import LoginRefused, PlatformError, Transient
 from likepion_provider.models import ImportState
 from likepion_provider.platforms.importers.audiobookshelf import Audiobookshelf
+from likepion_provider.platforms.importers.funkwhale import Funkwhale
 from likepion_provider.platforms.importers.podcast_analyzer import PodcastAnalyzer
 from likepion_provider.platforms.importers.wordpress_ssp import WordpressSsp
 from likepion_provider.testing.server import STRANGER, Case, episodes, opened
 
-from . import audiobookshelf, podcast_analyzer, wordpress_ssp
+from . import audiobookshelf, funkwhale, podcast_analyzer, wordpress_ssp
 
 
 async def test_wordpress_finishes_an_import_that_stopped() -> None:
@@ -168,6 +169,46 @@ async def test_audiobookshelf_says_how_it_may_read_a_feed_at_a_private_address()
         with pytest.raises(PlatformError) as raised:
             await case.platform.submit(dataclasses.replace(job, feed=feed))
         assert "SSRF_REQUEST_FILTER_WHITELIST=10.1.2.3" in raised.value.remedy
+
+
+async def test_podcast_analyzer_does_not_take_a_limit_of_logins_for_a_wrong_password() -> None:
+    async with opened(PodcastAnalyzer(), podcast_analyzer) as case:
+        case.server.limited = True  # type: ignore[attr-defined]
+        with pytest.raises(Transient, match="takes no logins now") as raised:
+            await case.platform.sign_in(case.job())
+        assert raised.value.retry_after_s == 300
+
+
+@contextlib.asynccontextmanager
+async def _pod() -> AsyncIterator[tuple[Case, funkwhale.FunkwhaleServer]]:
+    async with opened(Funkwhale(), funkwhale) as case:
+        assert isinstance(case.server, funkwhale.FunkwhaleServer)
+        yield case, case.server
+
+
+@pytest.mark.parametrize("scope", ["read:libraries", "write:libraries"])
+async def test_funkwhale_says_at_the_login_which_scopes_a_token_needs(scope: str) -> None:
+    async with _pod() as (case, server):
+        await case.platform.sign_in(case.job())
+        assert (server.imports, case.writes) == (0, [])
+        server.scopes = {scope}
+        for act in (case.platform.sign_in, case.platform.submit):
+            with pytest.raises(PlatformError, match="does not let the access token") as raised:
+                await act(case.job())
+            assert not isinstance(raised.value, LoginRefused)
+            assert "write:libraries" in raised.value.remedy
+
+
+async def test_funkwhale_says_why_it_did_not_take_a_feed() -> None:
+    async with _pod() as (case, server):
+        server.trouble = "HTTP 404 at https://feeds.example/tide.xml"
+        with pytest.raises(PlatformError, match="HTTP 404 at <address>"):
+            await case.platform.submit(case.job())
+        for server.trouble in ("timeout", "connection error", "HTTP 503"):
+            with pytest.raises(Transient):
+                await case.platform.submit(case.job())
+        server.trouble = ""
+        assert case.urls(await case.bring_in()) == server.expected()
 
 
 async def test_podcast_analyzer_finds_the_feed_under_another_title() -> None:
