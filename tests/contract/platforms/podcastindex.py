@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import Any
+from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from likepion_provider.models import Credentials
 from likepion_provider.platforms import PlatformSettings
@@ -14,6 +15,7 @@ from likepion_provider.testing.server import CANARY, PODCAST_GUID, PlatformServe
 
 KEY, SECRET = "UXKCGDSYGUUEVQJSYDZH", f"{CANARY}yzJe2eE7XV-3eY576dyRZ6wXyAbndh6LUrCZ8KN|"
 FEED_ID = 75075
+Answer = Callable[[dict[str, str]], web.Response]
 
 
 class PodcastIndexServer(PlatformServer):
@@ -22,12 +24,17 @@ class PodcastIndexServer(PlatformServer):
     required = ("status", "feedId", "items", "id")
 
     def routes(self) -> list[web.RouteDef]:
+        answers = {
+            "add/byfeedurl": self._add,
+            "hub/pubnotify": self._notified,
+            "episodes/byfeedurl": self._episodes,
+            "episodes/byfeedid": self._episodes,
+        }
+        # The vendor's own clients write what they ask for into a form, whatever it is.
         return [
-            web.post("/api/1.0/add/byfeedurl", self._signed(self._add)),
-            web.get("/api/1.0/add/byfeedurl", self._signed(self._add)),
-            web.get("/api/1.0/hub/pubnotify", self._notified),
-            web.get("/api/1.0/episodes/byfeedurl", self._signed(self._episodes)),
-            web.get("/api/1.0/episodes/byfeedid", self._signed(self._episodes)),
+            method(f"/api/1.0/{path}", self._signed(answer))
+            for path, answer in answers.items()
+            for method in (web.get, web.post)
         ]
 
     def page_url(self, episode: ServerEpisode) -> str:
@@ -36,8 +43,8 @@ class PodcastIndexServer(PlatformServer):
     def _id(self, episode: ServerEpisode) -> int:
         return 15_576_000_000 + int(episode.guid[-4:])
 
-    def _signed(self, handler: Any) -> Any:
-        async def check(request: web.Request) -> web.Response:
+    def _signed(self, answer: Answer) -> Handler:
+        async def check(request: web.Request) -> web.StreamResponse:
             given = {name: request.headers.get(name, "") for name in ("X-Auth-Key", "X-Auth-Date", "Authorization")}
             date = given["X-Auth-Date"]
             digest = hashlib.sha1(f"{KEY}{SECRET}{date}".encode()).hexdigest()
@@ -45,19 +52,19 @@ class PodcastIndexServer(PlatformServer):
             signed = given["X-Auth-Key"] == KEY and given["Authorization"] == digest
             if not (self.auth_ok and fresh and signed and request.headers.get("User-Agent")):
                 return web.json_response("Authorization header value either not set or blank.", status=401)
-            return handler(request)
+            asked = {name: str(value) for name, value in (*request.query.items(), *(await request.post()).items())}
+            return answer(asked)
 
         return check
 
-    async def _notified(self, request: web.Request) -> web.Response:
-        # Without a key.
-        if request.query.get("id") != str(FEED_ID):
+    def _notified(self, asked: dict[str, str]) -> web.Response:
+        if asked.get("id") != str(FEED_ID):
             return web.json_response({"status": "false", "description": "Invalid feed id."}, status=400)
         self.read_again()
         return web.json_response({"status": "true", "description": "Feed marked for immediate update."})
 
-    def _add(self, request: web.Request) -> web.Response:
-        if request.query.get("url") != self.feed_url:
+    def _add(self, asked: dict[str, str]) -> web.Response:
+        if asked.get("url") != self.feed_url:
             return web.json_response({"status": "false", "description": "Invalid parameters"}, status=400)
         existed = self.there
         if not existed:
@@ -65,9 +72,9 @@ class PodcastIndexServer(PlatformServer):
         body = {"status": "true", "feedId": FEED_ID, "existed": str(existed).lower(), "description": "Feed added."}
         return web.json_response(body)
 
-    def _episodes(self, request: web.Request) -> web.Response:
-        asked = request.query.get("url") == self.feed_url or request.query.get("id") == str(FEED_ID)
-        if not asked or not self.look():
+    def _episodes(self, asked: dict[str, str]) -> web.Response:
+        is_ours = asked.get("url") == self.feed_url or asked.get("id") == str(FEED_ID)
+        if not is_ours or not self.look():
             return web.json_response({"status": "false", "description": "Feed url not found."}, status=400)
         self.count_page()
         rows = [
@@ -81,7 +88,7 @@ class PodcastIndexServer(PlatformServer):
                 "feedUrl": self.feed_url,
                 "podcastGuid": PODCAST_GUID,
             }
-            for each in self.listed[: int(request.query.get("max", "10"))]
+            for each in self.listed[: int(asked.get("max", "10"))]
         ]
         return web.json_response({"status": "true", "items": rows, "count": len(rows), "description": "Found."})
 

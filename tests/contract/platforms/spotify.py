@@ -32,6 +32,8 @@ class SpotifyServer(PlatformServer):
             web.post("/api/token", self._token),
             web.get("/v1/search", self._search),
             web.get("/v1/shows/{id}/episodes", self._episodes),
+            # As spotipy writes it.
+            web.get("/v1/shows/{id}/episodes/", self._episodes),
         ]
 
     def page_url(self, episode: ServerEpisode) -> str:
