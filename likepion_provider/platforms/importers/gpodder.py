@@ -7,8 +7,9 @@ address or, for a known podcast, 302; ``GET api/2/task/{id}`` says ``pending``, 
 
 Consequences:
 
-- A task whose feed could not be read is "successful" too (``mygpo/data/feeddownloader.py``); there is no podcast then,
-  or one without a title, if somebody subscribed to it.
+- A task whose feed could not be read is "successful" too (``mygpo/data/feeddownloader.py``); there is no podcast then.
+- To subscribe to a podcast that is not there makes an empty one, which is answered for an hour, as every answer of 200
+  is kept; and the site then does not take the feed for new. So the account is subscribed once the podcast is there.
 - ``episode.json`` looks for the URL that it was asked for as ``normalize_feed_url`` (``mygpo/utils.py``) rewrites it,
   but the site keeps what the feed says. So it is asked in the spelling that is rewritten to the feed's; where there is
   none (a host with capitals, ``a+b.mp3``, ``op3.dev/e/https://...``), the podcast's pages are read instead: the list of
@@ -23,9 +24,11 @@ Not verified: nothing of this was run against gpodder.net. ``tests/real`` plays 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import weakref
 from collections import Counter
+from typing import ClassVar
 from urllib.parse import quote, quote_plus, unquote_plus, urljoin, urlsplit, urlunsplit
 
 from likepion_provider.models import Episode, ImportState
@@ -67,26 +70,30 @@ class Gpodder(Platform):
     poll_s = (2, 5, 15, 30, 60, 120)
     rereads = Rereads(by_itself="reads a feed again by itself, at intervals like those of its episodes")
 
+    #: How long a new podcast is waited for before the account is left without it: pauses between looks, in seconds.
+    first_look_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20)
+
     def __init__(self) -> None:
         #: What a run's looks have found, for as long as its client lives.
         self._looks: weakref.WeakKeyDictionary[PlatformHttp, _Looks] = weakref.WeakKeyDictionary()
 
     async def submit(self, job: Job) -> Progress:
         """Create the podcast, or learn that it is there, and subscribe the account to it."""
+        await self._subscribe(job, [])
         page = await job.http.post("api/2/podcasts/create", json={"url": job.feed.url}, allow_redirects=False)
         if page.status in (400, 404):
             raise self.failed(f"refused the feed's URL (status {page.status})")
         task = urlsplit(page.join(page.headers.get("location", "/"))).path.rstrip("/").rsplit("/", 1)[-1]
         if page.status not in (202, 302) or not task:
             raise page.changed("the header Location of a task")
-        await self._subscribe(job, [job.feed.url])
+        if page.status == 302 or await self._shows_up(job):
+            await self._subscribe(job, [job.feed.url])
         return Progress(ImportState.SUBMITTED, _TASK + task if page.status == 202 else "")
 
     async def collect(self, job: Job) -> Progress:
         """Find the podcast, then each episode wanted."""
         page = await self._podcast(job)
-        # Somebody who subscribes makes a podcast without a title, which the site has not read.
-        if page.status == 404 or (job.reference.startswith(_TASK) and not page.row().text("title")):
+        if page.status == 404:
             return await self._task(job)
         link = page.join(page.field("mygpo_link"))
         looks = self._looks.setdefault(job.http, _Looks())
@@ -108,6 +115,14 @@ class Gpodder(Platform):
             raise self.refused_login(job)
         page.expect(200, what="an answer to a subscription")
 
+    async def _shows_up(self, job: Job) -> bool:
+        """Whether the podcast is there soon."""
+        for pause_s in self.first_look_s:
+            await asyncio.sleep(pause_s)
+            if (await self._podcast(job)).status != 404:
+                return True
+        return False
+
     async def _podcast(self, job: Job) -> Page:
         return await job.http.get("api/2/data/podcast.json", params={"url": job.feed.url})
 
@@ -122,7 +137,7 @@ class Gpodder(Platform):
         if status == "successful":
             # It may have ended between the two questions.
             podcast = await self._podcast(job)
-            if podcast.status != 404 and podcast.row().text("title"):
+            if podcast.status != 404:
                 return Progress(ImportState.SUBMITTED, urlsplit(podcast.join(podcast.field("mygpo_link"))).path)
         if status != "pending":
             raise self.failed("could not read the feed, or found no episodes in it", remedy=_UNREADABLE)

@@ -70,8 +70,8 @@ class PodcastAnalyzer(LooksFirst):
     max_concurrency = 4
     poll_s = (1, 2, 3, 5, 10, 20, 30)
     rereads = Rereads(
-        by_itself="reads its feeds on the schedule that its site gives it",
-        by_person="Press Refresh at the podcast there.",
+        by_itself="reads a feed again when its next episode is due",
+        by_person="In the site's Django admin, choose Get new episodes for the podcast.",
     )
 
     def address(self, task: SecondaryTask, settings: PlatformSettings) -> str:

@@ -76,6 +76,7 @@ class GpodderServer(PlatformServer):
         ready = self.look() and not self.unreadable
         if request.query.get("url") != self.feed_url or not (ready or self.subscriptions):
             raise web.HTTPNotFound
+        # Who subscribes to what it does not have gets an empty podcast.
         title = FEED_TITLE if ready else ""
         link = {"url": self.feed_url, "title": title, "author": FEED_AUTHOR, "subscribers": 0, "mygpo_link": LINK}
         return web.json_response(link)

@@ -148,9 +148,9 @@ async def test_gpodder_says_that_the_site_could_not_read_the_feed() -> None:
     async with _mygpo() as (case, server):
         server.unreadable, server.ready_after = True, 1
         submitted = await case.platform.submit(case.job())
-        assert (await case.platform.collect(case.job(submitted.reference))).state is ImportState.NEW
         with pytest.raises(PlatformError, match="could not read the feed"):
-            await case.platform.collect(case.job(submitted.reference))
+            await case.look(submitted)
+        assert server.subscriptions == []
 
 
 async def test_gpodder_subscribes_the_account() -> None:
