@@ -89,7 +89,7 @@ class Audiobookshelf(Platform):
             item = await self._add(job)
         await self._download_missing(job, item)
         await self._open_feed(job, item)
-        return Progress(ImportState.SUBMITTED, item)
+        return await self.collect(dataclasses.replace(job, reference=item))
 
     async def collect(self, job: Job) -> Progress:
         """Find the podcast, its downloads and its public feed, and list what is in both."""

@@ -25,6 +25,7 @@ Not verified: nothing of this was run against gpodder.net. ``tests/real`` plays 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import weakref
 from collections import Counter
@@ -86,9 +87,10 @@ class Gpodder(Platform):
         task = urlsplit(page.join(page.headers.get("location", "/"))).path.rstrip("/").rsplit("/", 1)[-1]
         if page.status not in (202, 302) or not task:
             raise page.changed("the header Location of a task")
-        if page.status == 302 or await self._shows_up(job):
-            await self._subscribe(job, [job.feed.url])
-        return Progress(ImportState.SUBMITTED, _TASK + task if page.status == 202 else "")
+        if page.status == 202 and not await self._shows_up(job):
+            return Progress(ImportState.SUBMITTED, _TASK + task)
+        await self._subscribe(job, [job.feed.url])
+        return await self.collect(dataclasses.replace(job, reference=""))
 
     async def collect(self, job: Job) -> Progress:
         """Find the podcast, then each episode wanted."""

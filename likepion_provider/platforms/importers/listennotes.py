@@ -11,11 +11,23 @@ vendor's words; on a free plan a show can be collected only where the submission
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from likepion_provider.errors import TooManyRequests
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Job, JsonRow, ListedEpisode, Page, Platform, Progress, enough, paged, same_feed
+from likepion_provider.platforms import (
+    Job,
+    JsonRow,
+    ListedEpisode,
+    Page,
+    Platform,
+    Progress,
+    Rereads,
+    enough,
+    paged,
+    same_feed,
+)
 
 _QUOTA = (
     "Where it says so for longer: a free plan's quota is used up, as the vendor's API dashboard shows; it begins anew"
@@ -34,6 +46,7 @@ class ListenNotes(Platform):
     max_concurrency = 2
     #: A review takes up to 12 hours, and every look counts against the plan.
     poll_s = (5, 60, 300)
+    rereads = Rereads(by_itself="reads its feeds again by itself")
 
     async def submit(self, job: Job) -> Progress:
         """Submit for review; a show that is there already is answered with its id."""
@@ -41,7 +54,7 @@ class ListenNotes(Platform):
         page = await self._call(job, "POST", "podcasts/submit", data=fields)
         status = page.field("status")
         if status == "found":
-            return Progress(ImportState.SUBMITTED, page.field("podcast", "id"))
+            return await self.collect(dataclasses.replace(job, reference=page.field("podcast", "id")))
         if status == "in review":
             return Progress(ImportState.IN_REVIEW, message=f"{self.title} reviews the feed within 12 hours")
         raise self.failed(f"has not taken the feed: {status[:80]}")

@@ -59,7 +59,9 @@ class PocketCasts(Platform):
 
     async def submit(self, job: Job) -> Progress:
         """Hand in the feed's URL; a known one is answered with its uuid at once."""
-        return self._state(job, await self._import(job, {"urls": [job.feed.url]}))
+        seen = self._state(job, await self._import(job, {"urls": [job.feed.url]}))
+        is_there = seen.reference and not seen.reference.startswith(_POLL)
+        return await self._show(job, seen.reference) if is_there else seen
 
     async def collect(self, job: Job) -> Progress:
         """Ask how far the import is, then read the show from the cache."""

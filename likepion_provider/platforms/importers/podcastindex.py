@@ -10,6 +10,7 @@ an empty list is not in the specification; both are read as "not there".
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 
@@ -37,7 +38,7 @@ class PodcastIndex(Platform):
         page = await self._call(job, "POST", "add/byfeedurl", {"url": job.feed.url})
         if page.status == 400 or page.field("status") != "true":
             raise self.failed(f"refused the feed (status {page.status})")
-        return Progress(ImportState.SUBMITTED, str(page.field("feedId", kind=int)))
+        return await self.collect(dataclasses.replace(job, reference=str(page.field("feedId", kind=int))))
 
     async def collect(self, job: Job) -> Progress:
         """The newest episodes of the feed, by its id where that is known."""

@@ -1,4 +1,4 @@
-"""Audiobookshelf as the controllers, managers and models of advplyr/audiobookshelf answer; one download a look.
+"""Audiobookshelf as the controllers, managers and models of advplyr/audiobookshelf answer.
 
 https://github.com/advplyr/audiobookshelf, release 2.36.0: who may do what, ``server/controllers/``; bodies of 10 MB at
 most, ``server/Server.js``; downloads in memory, ``server/managers/PodcastManager.js``. Beside it ran the real server.
@@ -6,6 +6,8 @@ most, ``server/Server.js``; downloads in memory, ``server/managers/PodcastManage
 
 from __future__ import annotations
 
+import functools
+import json
 import secrets
 import uuid
 from typing import Any
@@ -33,12 +35,16 @@ class AudiobookshelfServer(PlatformServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.token = ""
+        #: Of every session.
+        self.tokens: set[str] = set()
         self.user_type = "admin"
         #: Another task adds the podcast while ours does, and is the first.
         self.raced = False
         #: The podcasts of the feed, by id; what is downloaded is the first one's.
         self.items: list[str] = []
+        #: How many downloads are through at a look; and how many looks pass before the first is.
+        self.at_a_time = 1000
+        self._until_through = 0
         #: Long notes of each episode, which come with what is downloaded.
         self.notes = ""
         self.queue: list[dict[str, Any]] = []
@@ -84,7 +90,7 @@ class AudiobookshelfServer(PlatformServer):
 
     def _signed_in(self, handler: Handler) -> Handler:
         async def check(request: web.Request) -> web.StreamResponse:
-            if not self.token or request.headers.get("Authorization") != f"Bearer {self.token}":
+            if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
                 return web.Response(status=401, text="Unauthorized")
             if self.already_there and not self.items:
                 self.items = [ITEM]
@@ -105,9 +111,10 @@ class AudiobookshelfServer(PlatformServer):
         fields = await request.json()
         if not self.auth_ok or (fields.get("username"), fields.get("password")) != ("ada", PASSWORD):
             return web.Response(status=401, text="Unauthorized")
-        self.token = f"{CANARY}{secrets.token_hex(8)}"
+        token = f"{CANARY}{secrets.token_hex(8)}"
+        self.tokens.add(token)
         wants = request.headers.get("x-return-tokens") == "true"
-        user = {"id": "usr", "username": "ada", "type": self.user_type, "token": "old", "accessToken": self.token}
+        user = {"id": "usr", "username": "ada", "type": self.user_type, "token": "old", "accessToken": token}
         answer = web.json_response({"user": user | {"refreshToken": f"{CANARY}refresh" if wants else None}})
         if not wants:
             answer.set_cookie("refresh_token", f"{CANARY}refresh", httponly=True)
@@ -139,8 +146,11 @@ class AudiobookshelfServer(PlatformServer):
         if request.match_info["id"] != self.item:
             return web.json_response(self._expanded(request, [], [], ""))
         if self.look() and self.queue:
-            self.downloaded.append(self.queue.pop(0))
-        return web.json_response(self._expanded(request, self.downloaded, self.queue, self.slug))
+            self._until_through -= 1
+            if self._until_through <= 0:
+                self.downloaded += self.queue[: self.at_a_time]
+                del self.queue[: self.at_a_time]
+        return _answer(self._expanded(request, self.downloaded, self.queue, self.slug))
 
     def _expanded(
         self, request: web.Request, downloaded: list[dict[str, Any]], queue: list[dict[str, Any]], slug: str
@@ -192,8 +202,9 @@ class AudiobookshelfServer(PlatformServer):
         if (await request.json()).get("rssFeed") != self.feed_url:
             return web.Response(status=404, text="Podcast RSS feed request failed or invalid response data")
         metadata = {"title": FEED_TITLE, "author": FEED_AUTHOR, "feedUrl": self.feed_url, "categories": ["Arts"]}
+        self.read_again()
         podcast = {"metadata": metadata, "episodes": [self._rss_episode(each) for each in self.listed]}
-        return web.json_response({"podcast": podcast})
+        return _answer({"podcast": podcast})
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -215,6 +226,7 @@ class AudiobookshelfServer(PlatformServer):
         episodes = await request.json()
         if request.match_info["id"] != self.item or not isinstance(episodes, list) or not episodes:
             return web.Response(status=400, text="Bad Request")
+        self._until_through = 3
         for each in episodes:
             # It looks at what is queued, not at what it has.
             if _media_of(each) not in map(_media_of, self.queue):
@@ -255,6 +267,11 @@ class AudiobookshelfServer(PlatformServer):
         if request.match_info["slug"] != self.slug:
             raise web.HTTPNotFound
         return web.Response(text="<rss/>", content_type="text/xml")
+
+
+def _answer(body: dict[str, Any]) -> web.Response:
+    # As Node writes it: in UTF-8, which is shorter than what Python makes of the same when it is sent back.
+    return web.json_response(body, dumps=functools.partial(json.dumps, ensure_ascii=False))
 
 
 def _media_of(episode: dict[str, Any]) -> str:

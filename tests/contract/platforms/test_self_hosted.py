@@ -108,7 +108,8 @@ async def test_audiobookshelf_says_at_once_that_a_restart_has_forgotten_its_down
     async with _shelf() as (case, server):
         server.ready_after = 0 if listed else 1000
         server.listed = episodes(6)
-        case.platform.first_download_s = (0.01,) * (listed + 1)  # type: ignore[attr-defined]
+        case.platform.first_download_s = (0.01,) * 6  # type: ignore[attr-defined]
+        server.at_a_time = 1
         submitted = await case.platform.submit(case.job())
         seen = await case.platform.collect(case.job(submitted.reference))
         assert not seen.stalled
