@@ -17,9 +17,10 @@ from aiohttp import web
 
 from likepion_provider.errors import LikepionError, Transient
 from likepion_provider.models import ImportState
-from likepion_provider.platforms import Platform, registry
+from likepion_provider.platforms import Platform, match, registry
 from likepion_provider.platforms.importers.audiobookshelf import Audiobookshelf
-from tests.contract.platforms.base import Case, PlatformServer, match, module_of, opened
+from likepion_provider.testing.server import Case, PlatformServer, opened
+from tests.contract.platforms import module_of
 from tests.faults.fuzz import changed
 from tests.recipes import FOLDER
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from likepion_provider.platforms import registry
+from likepion_provider.testing.server import FEED_TITLE, PlatformServer, opened
 
 from . import listennotes, podcastindex, spotify
-from .base import FEED_TITLE, PlatformServer, opened
 
 
 async def test_listen_notes_own_client() -> None:
