@@ -352,18 +352,21 @@ class BatchImport:
         """Read the platform back where anything was submitted before; else, and only then, submit."""
         known = self._submissions.get(job.task.key)
         was_submitted = known and (known.attempts or known.reference)
+        stalled = False
         if self._options.dry_run or was_submitted or self._restored_within(READ_BACK_FOR):
             self._begin_visit(job, self._options.collect_timeout_s)
             progress = await platform.collect(job)
             if self._options.dry_run or progress.state is not ImportState.NEW:
                 return progress
+            # What is gone on with counts from its first beginning.
+            stalled = progress.stalled
             if known and self._may_still_show_up(known) and not progress.stalled:
                 return dataclasses.replace(progress, state=known.state)
             if self._restored_within(RESUBMIT_AFTER):
                 return dataclasses.replace(progress, state=ImportState.SUBMITTING)
-        now = Moment.read(self._clock)
-        begin = self._journal.submissions.begin
-        await self._journal.commit(begin, job.task.key, self._keeper.holder, now)
+        if not (stalled and known and known.submitted_at):
+            begin, now = self._journal.submissions.begin, Moment.read(self._clock)
+            await self._journal.commit(begin, job.task.key, self._keeper.holder, now)
         self._begin_visit(job)
         progress = await platform.submit(job)
         state = ImportState.SUBMITTED if progress.state is ImportState.NEW else progress.state

@@ -21,7 +21,7 @@ from likepion_provider.errors import (
     Transient,
 )
 from likepion_provider.manager.protocol import Endpoint
-from likepion_provider.models import Account, Feed, LinkState, Outcome, SecondaryTask
+from likepion_provider.models import Account, Feed, ImportState, LinkState, Outcome, SecondaryTask
 from likepion_provider.platforms import Job, Progress
 from likepion_provider.sandbox.manager import SandboxManager
 from likepion_provider.steps.batches import Batch, batches
@@ -476,6 +476,48 @@ async def test_a_submission_that_may_be_lost_is_looked_for_and_holds_nobody_up(w
     assert not world.worker.platform.submissions["account-0"], "it may still show up"
     world.clock.advance(RESUBMIT_AFTER.total_seconds())
     assert await world.run("run-3") == {"account-0": Outcome.DELIVERED}
+
+
+class Resuming(ScriptedPlatform):
+    """Makes one episode a visit, and then does not answer."""
+
+    async def submit(self, job: Job) -> Progress:
+        made = self.lists.get(job.task.account_id, 0) + 1
+        self.lists[job.task.account_id] = made
+        await super().submit(job)
+        if made < len(job.feed.episodes):
+            raise Transient("no answer from the platform")
+        return await self.collect(job)
+
+    async def collect(self, job: Job) -> Progress:
+        seen = await super().collect(job)
+        whole = len(seen.episodes) == len(job.feed.episodes)
+        return seen if whole else dataclasses.replace(seen, state=ImportState.NEW, stalled=True)
+
+
+async def test_an_import_that_can_be_resumed_goes_on_in_the_next_run(world: World) -> None:
+    world.worker.use(Resuming())
+    for run in ("run-1", "run-2"):
+        assert set((await world.run(run)).values()) == {Outcome.WAITING}
+        world.clock.advance(901)
+    assert set((await world.run("run-3")).values()) == {Outcome.DELIVERED}
+    assert world.stored() == {"account-0": 3, "account-1": 3}
+
+
+async def test_what_of_an_import_that_is_resumed_never_comes_is_left_out_after_a_day(world: World) -> None:
+    class Stubborn(Resuming):
+        async def submit(self, job: Job) -> Progress:
+            self.lists[job.task.account_id] = 1
+            self.submissions[job.task.account_id] += 1
+            return dataclasses.replace(await self.collect(job), state=ImportState.SUBMITTED, stalled=False)
+
+    world.worker.use(Stubborn())
+    assert set((await world.run()).values()) == {Outcome.WAITING}
+    world.clock.advance(13 * 3600)
+    assert set((await world.run("run-2")).values()) == {Outcome.WAITING}
+    world.clock.advance(13 * 3600)
+    assert set((await world.run("run-3")).values()) == {Outcome.DELIVERED}
+    assert world.stored() == {"account-0": 1, "account-1": 1}
 
 
 async def test_a_site_that_takes_for_ever_is_let_go_when_its_time_is_up_and_no_other_account_waits(
