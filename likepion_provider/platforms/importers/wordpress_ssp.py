@@ -1,38 +1,42 @@
-"""WordPress sites with the plugin Seriously Simple Podcasting: its RSS import in wp-admin, its public REST list.
+"""WordPress sites with the plugin Seriously Simple Podcasting, by WordPress's REST API: one episode at a time.
 
-Source: CastosHQ/Seriously-Simple-Podcasting (June 2026), in ``php/classes``: ``handlers/class-rss-import-handler.php``,
-``handlers/class-ajax-handler.php``, ``controllers/class-app-controller.php``,
-``controllers/class-settings-controller.php``, ``rest/class-episodes-rest-controller.php``; ``assets/js/import.rss.js``;
-of WordPress ``wp-login.php``. The form on the settings' import tab notes the feed;
-``admin-ajax.php?action=import_external_rss_feed`` then imports three episodes per call until ``is_finished``, and
-``reset_rss_feed_data`` clears what was noted. Episodes come out of ``ssp/v1/episodes``, which asks for no login.
+Sources: developer.wordpress.org/rest-api (posts, terms, authentication, pagination); of WordPress ``wp-login.php`` and
+``wp-admin/admin-ajax.php``; CastosHQ/Seriously-Simple-Podcasting (June 2026), in ``php/classes``:
+``handlers/class-cpt-podcast-handler.php``, ``handlers/class-series-handler.php``,
+``rest/class-episodes-rest-controller.php``. Verified against WordPress 6.6 with the plugin's 3.16.2: see
+docs/platforms.md.
 
-Consequences:
+The plugin's own import is not used. There is one per site, whoever began it; it begins from anew what is there, goes on
+when its caller is gone, and takes no episode that appears later.
 
-- A second import makes every episode a second time, so the site is read first, and what it has of the feed is never
-  imported again; where that is only a part, a person has to add the rest.
-- There is one import per site at a time, and it goes on where it stopped. One of this feed that stopped is reported as
-  ``NEW``, and finished by :meth:`WordpressSsp.submit`; a stranger's is waited for.
-- It overwrites the title, cover and description of the podcast ("series") that it imports into, whatever the form's
-  checkbox says. That podcast is the connection's ``series`` (id or name), or has the feed's title, or is the only one.
-- A publication date is stored in the site's time zone as if it were UTC, and read back so. On a site west of UTC an
-  episode only hours old is therefore scheduled, and listed later.
-- WordPress sends the cookie that opens wp-admin for that path only; it is handed on all the same.
+- A podcast is a term of the taxonomy ``series``. The feed's own is the connection's ``series`` (id or name); else the
+  one that was made for the feed's address, or that has most of the feed's episodes; else an empty one of the feed's
+  title; else it is made. Another one is never written to: two shows may have one title, or a trailer in common.
+- An episode's page has a name (``slug``) that ends in a hash of the episode's guid and the podcast's id. By it, an
+  episode is looked up right before it is made, whatever its status; so one whose answer was lost is not made again.
+- The plugin's own import keeps of a file's address the last one in it, without what follows ``.mp3``; what a person
+  imported by it is recognised all the same.
+- What is missing is made newest first. A visit that ends before is gone on with by the next.
+- The list ``ssp/v1/episodes`` asks for no login, and has what is public.
+- With the account's ``app_password`` (an application password of WordPress) no login is needed. WordPress takes these
+  by https only, unless the site says that it is a local one. Else the login's cookies open the API, with a nonce.
 
-Not verified: nothing of this was run against WordPress by this package's tests; nor what happens where a call's answer
-is lost and PHP goes on with it while the next one begins. Logins with a second factor, a captcha or a moved login page
-are not supported.
+Logins with a second factor, a captcha or a moved login page are not supported; application passwords are their remedy.
 """
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
+import html
 import re
-import weakref
-from typing import NamedTuple
+import unicodedata
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping
+from datetime import datetime, timezone
+from typing import Any
 
-from likepion_provider.errors import FeedLocked, Transient
-from likepion_provider.models import ImportState
+from likepion_provider.errors import PlatformError, Transient
+from likepion_provider.models import Episode, ImportState
 from likepion_provider.platforms import (
     Job,
     JsonRow,
@@ -40,210 +44,368 @@ from likepion_provider.platforms import (
     Page,
     Platform,
     Progress,
-    bare_url,
+    Rereads,
+    basic_auth,
     enough,
     match,
     paged,
+    plain,
     quoted,
     shown_text,
+    shown_url,
 )
 
-_TAB = "wp-admin/edit.php?post_type=podcast&page=podcast_settings&tab=import"
-_RUNNING = "ssp-external-feed-progress"
-_NONCE = "podcast_settings_tab_nonce"
 _EPISODES = "ssp/v1/episodes"
-_EPISODES_PER_PAGE = 100
+_PODCAST = "wp/v2/podcast"
+_SERIES = "wp/v2/series"
+_PER_PAGE = 100
+_FIELDS = "id,slug,date_gmt,link,title,meta,series"
+#: The end of names that were given here: a hash; of episodes also the podcast's id, and a number where it was taken.
+_MARK = re.compile("-([0-9a-f]{12})(?:-([0-9]+)(?:-[0-9]+)?)?$")
+_NONCE = re.compile("[0-9a-f]{10}")
+#: An episode takes two requests; a visit has 2,000, and lists take up to 500 of them.
+MADE_PER_VISIT = 700
+_ROLE = "Give the account the role Podcast Editor, Podcast Manager or Administrator."
 
 
 class WordpressSsp(Platform):
-    """Imports by the plugin's form and its Ajax calls, reads the public list."""
+    """Makes the episodes that a podcast lacks, reads the public list."""
 
     name = "wordpress_ssp"
     title = "WordPress with Seriously Simple Podcasting"
-    needs = ("username", "password")
+    needs = ("username",)
     needs_connection = (
         "host: the site's address, or nothing: then https and the account's domain; "
-        "extra: platform: wordpress_ssp, and series where the site has several podcasts"
+        "extra: platform: wordpress_ssp, and series where the feed belongs into a podcast of another title"
     )
     max_concurrency = 2
     poll_s = (2, 5, 10, 20, 30, 60)
-
-    def __init__(self) -> None:
-        self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]]
-        self._locks = weakref.WeakKeyDictionary()
+    rereads = Rereads(by_itself="is given new episodes by the next run")
+    # Between the look for an episode and its making, no other account may make it.
+    one_at_a_time = True
 
     async def submit(self, job: Job) -> Progress:
-        """Import the feed, or finish an import of it; nothing where the site has episodes of it."""
-        async with self._alone(job):
-            posts = await self._posts(job)
-            if _is_complete(job, posts):
-                return _progress(job, posts)
-            tab = await self._tab(job)
-            if tab.running and not await self._ours(job, tab, posts):
-                await self._ajax(job, tab, "reset_rss_feed_data", writes=True)
-                tab = await self._tab(job)
-            if not tab.running:
-                if posts:
-                    return _progress(job, posts)
-                tab = await self._begin(job, tab)
-            await self._drive(job, tab)
-            return Progress(ImportState.SUBMITTED, job.reference, cookie=job.http.cookie)
+        """Make what the feed's podcast lacks."""
+        site = _Site(self, job)
+        await site.open()
+        series = await site.find_series() or await site.make_series()
+        listed = await site.episodes(series)
+        there = {each.guid for each, _ in match(job.feed, listed, len(job.wanted) or 1)}
+        missing = [each for each in job.wanted if each.guid not in there]
+        for episode in missing[:MADE_PER_VISIT]:
+            await site.bring(series, episode)
+        if left := len(missing[MADE_PER_VISIT:]):
+            raise Transient(f"{self.title}: {left} of {len(job.wanted)} episodes are left for a later run to make")
+        return _progress(job, series, await site.episodes(series) if missing else listed, ImportState.SUBMITTED)
 
     async def collect(self, job: Job) -> Progress:
-        """List what the site has of the feed."""
-        posts = await self._posts(job)
-        if not posts:
-            return Progress(ImportState.NEW)
-        if not _is_complete(job, posts) and (await self._tab(job)).running:
-            message = "an import has not been finished"
-            return Progress(ImportState.NEW, job.reference, cookie=job.http.cookie, message=message)
-        return _progress(job, posts)
+        """List what the feed's podcast has; ``NEW`` as long as an episode is missing there."""
+        site = _Site(self, job)
+        series = await site.find_series()
+        listed = await site.episodes(series) if series else []
+        return _progress(job, series, listed, ImportState.NEW)
 
     async def sign_in(self, job: Job) -> None:
-        """Open wp-admin: the list is public."""
-        await self._tab(job)
+        """Open the API, as somebody who may make episodes: the list is public."""
+        await _Site(self, job).open()
 
-    def _alone(self, job: Job) -> asyncio.Lock:
-        """One import per site at a time, as far as this process goes."""
-        locks = self._locks.setdefault(asyncio.get_running_loop(), {})
-        return locks.setdefault(job.http.base_url, asyncio.Lock())
 
-    # --- the import ---
+class _Site:
+    """One visit's way to a site's API."""
 
-    async def _ours(self, job: Job, tab: _Tab, posts: list[_Post]) -> bool:
-        """Whether the import that has not been finished is of this feed; False where it may as well be forgotten.
+    def __init__(self, platform: WordpressSsp, job: Job) -> None:
+        self._platform = platform
+        self._job = job
+        self._headers: dict[str, str] = {}
+        episodes = job.feed.episodes
+        self._guids = {_hash(each.guid): each.guid for each in episodes}
+        self._files = {each.enclosure.url for each in episodes if each.enclosure}
+        kept = Counter(map(_kept, self._files))
+        self._kept = {_kept(each): each for each in self._files if kept[_kept(each)] == 1}
+        #: Without permalinks, routes are named by a parameter.
+        self._by_parameter = False
 
-        :raises Transient: it is of another one.
+    # --- the way in ---
+
+    async def open(self) -> None:
+        """Be let in, as somebody who may make episodes.
+
+        :raises LoginRefused: the site does not accept the account.
+        :raises PlatformError: it may not make episodes, or the plugin is not there.
         """
-        progress = await self._ajax(job, tab, "get_external_rss_feed_progress")
-        imported = progress.field("episodes", kind=(list, dict))
-        # Nothing imported yet, or everything: only the note is left.
-        if not imported or progress.field("progress", kind=(int, float)) >= 100:
+        credentials = self._job.credentials
+        if credentials.app_password:
+            self._headers = basic_auth(credentials.username, credentials.app_password)
+            if await self._is_entitled():
+                return
+        if credentials.password:
+            self._headers = {"X-WP-Nonce": await self._nonce()}
+            if await self._is_entitled():
+                return
+        raise await self._refused()
+
+    async def _is_entitled(self) -> bool:
+        """Whether the site knows who asks.
+
+        :raises PlatformError: it does, and does not let them make episodes.
+        """
+        params = {"context": "edit", "per_page": "1", "_fields": "id"}
+        page = await self._call("GET", _PODCAST, params=params, headers=self._headers)
+        if page.status == 401:
             return False
-        titles = {_letters(str(each)) for each in (imported.values() if isinstance(imported, dict) else imported)}
-        if posts or titles & {_letters(each.title) for each in job.feed.episodes}:
-            return True
-        raise Transient(
-            f"{self.title}: another feed is being imported into {job.task.domain}",
-            remedy="If nobody is importing there, finish or cancel it on the plugin's import tab.",
-        )
+        if page.status != 403:
+            page.expect(200, what="a list of episodes to edit")
+        if page.status == 403 or "POST" not in page.headers.get("allow", "POST"):
+            raise self._unable(page)
+        return True
 
-    async def _begin(self, job: Job, tab: _Tab) -> _Tab:
-        """Post the form."""
-        inputs = tab.page.inputs("external_rss", "Submit")
-        fields = {
-            "action": "post_import_form",
-            "_wpnonce": tab.nonce,
-            "external_rss": job.feed.url,
-            "import_series": self._series(job, tab),
-            "import_podcast_data": "true",
-            # The plugin compares the button's text, which is in the site's language.
-            "Submit": inputs["Submit"],
-        }
-        answer = await job.http.post(_TAB, data=fields)
-        if answer.status != 200 or not (begun := _Tab(answer)).running:
-            raise self.failed(f"did not take the feed (status {answer.status})")
-        return begun
-
-    def _series(self, job: Job, tab: _Tab) -> str:
-        """The podcast to import into."""
-        wanted = str(job.settings.extra.get("series") or "")
-        for name, value in tab.series.items():
-            if wanted in (value, name) or (not wanted and _letters(name) == _letters(job.feed.title)):
-                return value
-        if wanted or len(tab.series) > 1:
-            raise self.failed(
-                f"has {len(tab.series)} podcasts on {job.task.domain}, and none is the one to import into",
-                remedy="Name the podcast, which will be overwritten, as 'series' in the connection's extra.",
+    async def _refused(self) -> PlatformError:
+        """What to do about an account that was not let in."""
+        error = self._platform.refused_login(self._job)
+        if not self._job.credentials.app_password:
+            return error
+        index = (await self._call("GET", "", params={"_fields": "authentication"})).text
+        if "application-passwords" not in index:
+            error.remedy = (
+                "The site takes no application passwords: they work by https only, and an administrator may have "
+                "switched them off. Put https into the connection's host, or the login's password into the account."
             )
-        return next(iter(tab.series.values()), "")
+        return error
 
-    async def _drive(self, job: Job, tab: _Tab) -> None:
-        """Import a few episodes per call until it is finished."""
-        count = -1
-        # Its end is that of the visit at the latest, which counts requests.
-        while not (page := await self._import_some(job, tab)).field("is_finished", kind=bool):
-            before, count = count, page.field("count", kind=int)
-            if count <= before:
-                raise self.failed(f"imports no more than {count} episodes")
-        await self._ajax(job, tab, "reset_rss_feed_data", writes=True)
+    def _unable(self, page: Page) -> PlatformError:
+        words = f"does not let {self._job.task.label} publish episodes ({_said(page, 'code') or page.status})"
+        return self._platform.failed(words, remedy=_ROLE)
 
-    async def _import_some(self, job: Job, tab: _Tab) -> Page:
-        return await self._ajax(job, tab, "import_external_rss_feed", writes=True)
-
-    async def _ajax(self, job: Job, tab: _Tab, action: str, *, writes: bool = False) -> Page:
-        """One of the plugin's calls; they are all GET."""
-        params = {"action": action, "nonce": tab.nonce}
-        page = await job.http.request("GET", "wp-admin/admin-ajax.php", params=params, writes=writes)
-        if isinstance(answer := page.json(), dict) and answer.get("status") == "error":
-            self._refuse(job, str(answer.get("message") or ""))
-        return page
-
-    def _refuse(self, job: Job, message: str) -> None:
-        """Raise what the plugin's words say; they may hold the feed's URL."""
-        words = quoted(job, shown_text(message))
-        if job.feed.locked or "podcast:lock" in message:
-            raise FeedLocked(f"{self.title}: {words}", url=job.feed.display_url, where="podcast:locked")
-        raise self.failed(f"did not import: {words}")
-
-    # --- the login ---
-
-    async def _tab(self, job: Job) -> _Tab:
-        """The plugin's import tab, after a login where none holds."""
-        page = await job.http.get(_TAB, allow_redirects=False)
+    async def _nonce(self) -> str:
+        """What the API wants beside a login's cookies; after a login where none holds."""
+        if nonce := await self._ask_nonce():
+            return nonce
+        page = await self._job.http.get("wp-admin/", allow_redirects=False)
         if page.redirects_to:
-            await self._login(job, page)
-            page = await job.http.get(_TAB, allow_redirects=False)
-        if page.status == 403:
-            raise self.failed(
-                f"does not let {job.task.label} import, or the plugin is not there",
-                remedy="Activate the plugin, and give the account the role Podcast Manager or Administrator.",
-            )
-        return _Tab(page.expect(200, what="the import tab after the login"))
+            await self._login(page)
+        if nonce := await self._ask_nonce():
+            return nonce
+        raise page.changed("a session after the login")
 
-    async def _login(self, job: Job, sent_on: Page) -> None:
+    async def _ask_nonce(self) -> str:
+        params = {"action": "rest-nonce"}
+        page = await self._job.http.get("wp-admin/admin-ajax.php", params=params, allow_redirects=False)
+        return page.text if page.status == 200 and _NONCE.fullmatch(page.text) else ""
+
+    async def _login(self, sent_on: Page) -> None:
         # The page also sets the cookie by which WordPress sees that cookies work.
-        form = await job.http.follow(sent_on)
-        self.refuse_login_elsewhere(job, form.url)
+        http, credentials = self._job.http, self._job.credentials
+        form = await http.follow(sent_on)
+        self._platform.refuse_login_elsewhere(self._job, form.url)
         inputs = form.inputs("log", "pwd")
         fields = {
-            "log": job.credentials.username,
-            "pwd": job.credentials.password,
+            "log": credentials.username,
+            "pwd": credentials.password,
             "wp-submit": inputs.get("wp-submit", ""),
             "redirect_to": inputs.get("redirect_to", ""),
             "testcookie": "1",
         }
-        answer = await job.http.post(form.url.split("?")[0], data=fields, allow_redirects=False)
+        answer = await http.post(form.url.split("?")[0], data=fields, allow_redirects=False)
         if answer.status in (200, 401, 403):
-            raise self.refused_login(job)
+            raise self._platform.refused_login(self._job)
         if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
 
-    # --- the public list ---
+    # --- the API ---
 
-    async def _posts(self, job: Job) -> list[_Post]:
-        """The site's episodes that are the feed's, newest first; no page beyond what is wanted is read."""
-        known = _Known(job)
-        posts: list[_Post] = []
-        async for page in paged(job, lambda number: self._rest(job, number), 1, _next_number):
-            posts += map(known.post, page.rows())
-            if enough(job, _episodes(posts)):
-                break
-        ours = {each.url for _, each in match(job.feed, _episodes(posts), len(job.feed.episodes) or 1)}
-        return [each for each in posts if each.episode.url in ours]
+    async def _call(self, method: str, route: str, *, params: Mapping[str, str], **options: Any) -> Page:
+        """One call.
 
-    async def _rest(self, job: Job, number: int) -> Page:
-        params = {"per_page": str(_EPISODES_PER_PAGE), "page": str(number), "orderby": "date", "order": "desc"}
-        page = await job.http.get(f"wp-json/{_EPISODES}", params=params)
-        if page.status == 404:
-            # A site without permalinks has its REST interface here.
-            page = await job.http.get("", params={"rest_route": f"/{_EPISODES}"} | params)
-        if page.status in (401, 403, 404):
-            raise self.failed(
-                f"shows no list of episodes at {job.task.domain} (status {page.status})",
-                remedy="Activate the plugin, and allow its REST interface to visitors.",
+        :raises PlatformError: the site does not have the route.
+        """
+        http = self._job.http
+        if not self._by_parameter:
+            page = await http.request(method, f"wp-json/{route}", params=params, **options)
+            # Without permalinks, the web server answers for itself, or WordPress with its home page.
+            if page.status not in (200, 404) or "json" in page.headers.get("content-type", ""):
+                return self._existing(page)
+            self._by_parameter = True
+        page = await http.request(method, "", params={"rest_route": f"/{route}", **params}, **options)
+        return self._existing(page)
+
+    def _existing(self, page: Page) -> Page:
+        if _said(page, "code") == "rest_no_route" or (page.status == 404 and not _said(page, "code")):
+            raise self._platform.failed(
+                f"has no podcasts at {self._job.task.domain}: the plugin, or the site's REST API, is not there",
+                remedy="Activate the plugin Seriously Simple Podcasting, and allow the site's REST API.",
             )
-        return page.expect(200, what="a list of episodes")
+        return page
+
+    async def _signed(self, method: str, route: str, *, params: Mapping[str, str], **options: Any) -> Page:
+        """A call in the account's name. A nonce that has run out is replaced: nothing was done then."""
+        page = await self._call(method, route, params=params, headers=self._headers, **options)
+        if _said(page, "code") == "rest_cookie_invalid_nonce":
+            await self.open()
+            page = await self._call(method, route, params=params, headers=self._headers, **options)
+        return page
+
+    async def _make(self, route: str, fields: Mapping[str, Any]) -> Page:
+        """Make something, or change it.
+
+        :raises PlatformError: the site does not let the account, or does not take the fields.
+        """
+        page = await self._signed("POST", route, params={"_fields": "id"}, json=fields)
+        if page.status in (401, 403) and route != _SERIES:
+            raise self._unable(page)
+        if page.status == 400 and _said(page, "code") != "term_exists":
+            raise self._platform.failed(f"did not take it: {quoted(self._job, _said(page, 'message'))}")
+        return page
+
+    # --- the podcast ---
+
+    async def find_series(self) -> str:
+        """The id of the feed's own podcast; empty where the site has none."""
+        if wanted := str(self._job.settings.extra.get("series") or ""):
+            return await self._named_series(wanted)
+        return await self._known_series() or await self._own_series()
+
+    async def _known_series(self) -> str:
+        """The one that an earlier run noted, unless it was deleted since: WordPress would take the default one."""
+        reference = self._job.reference
+        if not reference.isdigit():
+            return ""
+        page = await self._call("GET", f"{_SERIES}/{reference}", params={"_fields": "id"})
+        return reference if page.status == 200 else ""
+
+    async def _named_series(self, wanted: str) -> str:
+        terms = await self._terms()
+        for each in terms:
+            if wanted == _id(each) or plain(wanted) == _name(each):
+                return _id(each)
+        raise self._platform.failed(
+            f"has no podcast {wanted!r} at {self._job.task.domain}",
+            remedy="Correct 'series' in the connection's extra, or take it out: then the feed's podcast is made.",
+        )
+
+    async def _own_series(self) -> str:
+        """The one that was made for the feed, or holds its episodes, or has nothing and the feed's title."""
+        terms = {_id(each): each for each in await self._terms()}
+        by_us = {series for series, each in terms.items() if _MARK.search(each.text("slug"))}
+        for series in by_us:
+            if terms[series].text("slug") == self._series_slug():
+                return series
+        if series := await self._series_of_episodes(by_us):
+            return series
+        title = plain(self._job.feed.title)
+        empty = (
+            series
+            for series, each in terms.items()
+            if series not in by_us and _name(each) == title and each.get("count") == 0
+        )
+        return next(empty, "")
+
+    async def _series_of_episodes(self, by_us: Collection[str]) -> str:
+        """The one that has most of the feed's episodes by what is sure: shows may have titles, or a trailer, in common.
+
+        That is half of the feed's, or of what a person brought in before.
+        """
+        shared: Counter[str] = Counter()
+        listed: Counter[str] = Counter()
+        async for page in self._episode_pages({}):
+            for row in page.rows():
+                series = _series(row)
+                each = self._listed(row, series)
+                listed[series] += 1
+                shared[series] += bool(each.guid or each.enclosure_url in self._files)
+            if shared and max(shared.values()) >= len(self._job.wanted):
+                break
+        most = max(shared, key=lambda series: shared[series], default="")
+        of = len(self._guids) if most in by_us else min(len(self._guids), listed[most])
+        return most if 0 < of <= 2 * shared[most] else ""
+
+    async def _terms(self) -> list[JsonRow]:
+        return [each async for page in self._pages(_SERIES, {"_fields": "id,name,slug,count"}) for each in page.rows()]
+
+    async def make_series(self) -> str:
+        """Make the feed's podcast; its id."""
+        feed = self._job.feed
+        name = feed.title.strip() or "Podcast"
+        page = await self._make(_SERIES, {"name": html.escape(name, quote=False), "slug": self._series_slug()})
+        if page.status in (401, 403):
+            raise self._platform.failed(
+                f"does not let {self._job.task.label} make a podcast, and has none of this feed's",
+                remedy="Give the account the role Podcast Manager or Administrator, or name a podcast that is there as "
+                "'series' in the connection's extra.",
+            )
+        if page.status == 400:
+            return str(page.field("data", "term_id", kind=int))
+        return str(page.expect(201, what="a podcast that was made").field("id", kind=int))
+
+    def _series_slug(self) -> str:
+        feed = self._job.feed
+        # A hash of an address with a secret could give it away.
+        known_by = shown_url(feed) or "\n".join(sorted(each.guid for each in feed.episodes))
+        return f"{_words(feed.title, 'podcast')}-{_hash(known_by)}"
+
+    # --- its episodes ---
+
+    async def episodes(self, series: str) -> list[ListedEpisode]:
+        """A podcast's public episodes, newest first; no page beyond what is wanted is read."""
+        listed: list[ListedEpisode] = []
+        async for page in self._episode_pages({"series": series}):
+            listed += [self._listed(row, series) for row in page.rows() if _series(row) == series]
+            if enough(self._job, listed):
+                break
+        return listed
+
+    async def bring(self, series: str, episode: Episode) -> None:
+        """Make an episode, unless it is there; where it is there by halves, complete it."""
+        slug = f"{_words(episode.title, 'episode')}-{_hash(episode.guid)}-{series}"
+        params = {"slug": slug, "status": "any", "context": "edit", "_fields": "id,series,meta"}
+        found = (await self._signed("GET", _PODCAST, params=params)).expect(200, what="a list of episodes").rows()
+        if found and any(_series(each) == series and each.text("meta", "audio_file") for each in found):
+            return
+        fields: dict[str, Any] = {
+            "title": html.escape(episode.title or self._job.feed.title, quote=False),
+            "status": "publish",
+            "slug": slug,
+            "series": [series],
+            "meta": {"audio_file": episode.enclosure.url if episode.enclosure else "", "episode_type": "audio"},
+        }
+        # With a date to come, WordPress would hold it back, although the feed has it.
+        if episode.published_at and episode.published_at < datetime.now(timezone.utc):
+            fields["date_gmt"] = f"{episode.published_at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S}"
+        route = f"{_PODCAST}/{_id(found[0])}" if found else _PODCAST
+        page = await self._make(route, fields)
+        # A write that was redirected reads instead.
+        page.expect(200 if found else 201, what="an episode that was made").field("id", kind=int)
+
+    def _listed(self, row: JsonRow, series: str) -> ListedEpisode:
+        mark, file = _MARK.search(row.text("slug")), row.text("meta", "audio_file")
+        return ListedEpisode(
+            url=row.field("link"),
+            guid=self._guids.get(mark[1], "") if mark and mark[2] == series else "",
+            title=shown_text(row.text("title", "rendered")),
+            enclosure_url=file if file in self._files else self._kept.get(file, file),
+            published_at=row.date("date_gmt"),
+        )
+
+    def _episode_pages(self, params: Mapping[str, str]) -> AsyncIterator[Page]:
+        return self._pages(_EPISODES, {"orderby": "date", "order": "desc", "_fields": _FIELDS, **params})
+
+    def _pages(self, route: str, params: Mapping[str, str]) -> AsyncIterator[Page]:
+        async def read(number: int) -> Page:
+            page = await self._call("GET", route, params={"per_page": str(_PER_PAGE), "page": str(number), **params})
+            if page.status in (401, 403):
+                raise self._platform.failed(
+                    f"shows no list at {self._job.task.domain} ({_said(page, 'code')})",
+                    remedy="Allow the site's REST API to visitors: a security plugin may have closed it.",
+                )
+            return page.expect(200, what="a list")
+
+        return paged(self._job, read, 1, _next_number)
+
+
+def _progress(job: Job, series: str, listed: list[ListedEpisode], lacking: ImportState) -> Progress:
+    state = ImportState.LISTED if series and enough(job, listed) else lacking
+    # To be made by the next call: nothing comes by itself.
+    stalled = state is ImportState.NEW
+    return Progress(state, series, tuple(listed), cookie=job.http.cookie, stalled=stalled)
 
 
 def _next_number(page: Page, number: int) -> int | None:
@@ -253,66 +415,38 @@ def _next_number(page: Page, number: int) -> int | None:
     return number + 1 if number < int(text) else None
 
 
-class _Tab:
-    """The import tab: its form, or the progress of an import."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.nonce = page.inputs(_NONCE)[_NONCE]
-        self.series = page.html.options.get("import_series", {})
-        self.running = f'id="{_RUNNING}"' in page.text
+def _said(page: Page, name: str) -> str:
+    """A text of an error's JSON; empty where there is none."""
+    try:
+        return str(page.json().get(name) or "")
+    except (PlatformError, AttributeError):
+        return ""
 
 
-class _Post(NamedTuple):
-    """An episode of the public list, and the podcast ("series") that it is in."""
-
-    episode: ListedEpisode
-    series: str
+def _id(row: JsonRow) -> str:
+    return str(row.field("id", kind=int))
 
 
-class _Known:
-    """The feed's episodes, by what of them is left after an import."""
-
-    def __init__(self, job: Job) -> None:
-        episodes = job.feed.episodes
-        self._guids = {_media(each.enclosure.url): each.guid for each in episodes if each.enclosure}
-        self._titles = {_letters(each.title): each.title for each in episodes}
-
-    def post(self, row: JsonRow) -> _Post:
-        """A post, with guid and title as the feed has them."""
-        rendered = shown_text(row.text("title", "rendered"))
-        # PHP writes an object without members as a list.
-        media = row.text("meta", "audio_file")
-        series = row.get("series")
-        episode = ListedEpisode(
-            url=row.field("link"),
-            guid=self._guids.get(_media(media), ""),
-            # WordPress shows other quotation marks and dashes than the feed has.
-            title=self._titles.get(_letters(rendered), rendered),
-            enclosure_url=media,
-            published_at=row.date("date"),
-        )
-        return _Post(episode, str(series[0]) if isinstance(series, list) and series else "")
+def _series(row: JsonRow) -> str:
+    ids = row.get("series")
+    return str(ids[0]) if isinstance(ids, list) and ids else ""
 
 
-def _episodes(posts: list[_Post]) -> tuple[ListedEpisode, ...]:
-    return tuple(each.episode for each in posts)
+def _name(term: JsonRow) -> str:
+    return plain(shown_text(term.text("name")))
 
 
-def _is_complete(job: Job, posts: list[_Post]) -> bool:
-    return bool(posts) and enough(job, _episodes(posts))
+def _kept(url: str) -> str:
+    """What the plugin's own import keeps of a file's address."""
+    last = url[max(url.rfind("https://"), url.rfind("http://"), 0) :]
+    return last[: last.rfind(".mp3") + 4] if ".mp3" in last else last
 
 
-def _progress(job: Job, posts: list[_Post]) -> Progress:
-    reference = job.reference or next((each.series for each in posts if each.series), "") or "podcast"
-    return Progress(ImportState.LISTED, reference, _episodes(posts), cookie=job.http.cookie)
+def _words(title: str, otherwise: str) -> str:
+    """What of a title an address can have."""
+    letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "-", letters)[:60].strip("-") or otherwise
 
 
-def _letters(title: str) -> str:
-    """A title's letters and digits only."""
-    return "".join(re.findall(r"\w+", title.lower()))
-
-
-def _media(url: str) -> str:
-    """A media URL as far as the import keeps it: of several in one the last, without its query."""
-    return bare_url(url[max(url.rfind("https://"), url.rfind("http://"), 0) :])
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()

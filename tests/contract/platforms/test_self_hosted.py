@@ -16,72 +16,9 @@ from likepion_provider.platforms.importers.audiobookshelf import Audiobookshelf
 from likepion_provider.platforms.importers.funkwhale import Funkwhale
 from likepion_provider.platforms.importers.podcast_analyzer import PodcastAnalyzer
 from likepion_provider.platforms.importers.wordpress_ssp import WordpressSsp
-from likepion_provider.testing.server import STRANGER, Case, episodes, opened
+from likepion_provider.testing.server import Case, episodes, opened
 
 from . import audiobookshelf, funkwhale, podcast_analyzer, wordpress_ssp
-
-
-async def test_wordpress_finishes_an_import_that_stopped() -> None:
-    async with opened(WordpressSsp(), wordpress_ssp) as case:
-        assert isinstance(case.server, wordpress_ssp.WordpressServer)
-        case.server.listed = episodes(8)
-        await case.bring_in()
-        first_call = case.server.requests.index("GET /wp-admin/admin-ajax.php")
-    async with opened(WordpressSsp(), wordpress_ssp) as case:
-        assert isinstance(case.server, wordpress_ssp.WordpressServer)
-        case.server.listed = episodes(8)
-        case.server.fail_next(502, skip=first_call + 1)
-        with pytest.raises(Transient):
-            await case.platform.submit(case.job())
-        assert len(case.server.posts) == 3
-        assert (await case.platform.collect(case.job())).state is ImportState.NEW
-        progress = await case.bring_in()
-        assert case.urls(progress) == case.server.expected()
-        assert len(case.server.posts) == 8
-        assert not case.server.noted
-
-
-async def test_wordpress_waits_for_the_import_of_another_feed() -> None:
-    async with opened(WordpressSsp(), wordpress_ssp) as case:
-        assert isinstance(case.server, wordpress_ssp.WordpressServer)
-        stranger = dataclasses.replace(STRANGER, title="Something else")
-        case.server.noted = "https://feeds.example/other.xml"
-        case.server.data, case.server.added = [stranger, STRANGER], [stranger]
-        with pytest.raises(Transient, match="another feed"):
-            await case.platform.submit(case.job())
-        assert case.server.noted
-
-        # That one is through, and only its note is left.
-        case.server.added = [stranger, STRANGER]
-        progress = await case.bring_in()
-        assert case.urls(progress) == case.server.expected()
-
-
-async def test_wordpress_overwrites_no_podcast_that_nobody_chose() -> None:
-    async with opened(WordpressSsp(), wordpress_ssp) as case:
-        job = case.job()
-        with pytest.raises(PlatformError) as raised:
-            await case.platform.submit(dataclasses.replace(job, feed=dataclasses.replace(job.feed, title="New here")))
-        assert "'series'" in raised.value.remedy
-        assert case.server.imports == 0
-
-
-async def test_wordpress_adds_nothing_twice_where_a_part_is_there() -> None:
-    async with opened(WordpressSsp(), wordpress_ssp) as case:
-        assert isinstance(case.server, wordpress_ssp.WordpressServer)
-        case.server.posts = case.server.listed[1:]
-        progress = await case.platform.submit(case.job())
-        assert (progress.state, case.urls(progress)) == (ImportState.LISTED, case.server.expected()[1:])
-        assert case.server.imports == 0
-
-
-async def test_wordpress_is_opened_again_by_the_cookie_alone() -> None:
-    async with opened(WordpressSsp(), wordpress_ssp) as case:
-        progress = await case.bring_in()
-        async with opened(WordpressSsp(), wordpress_ssp, cookie=progress.cookie) as later:
-            later.server.session = case.server.session  # type: ignore[attr-defined]
-            await later.platform.sign_in(later.job())
-            assert not [each for each in later.server.requests if each.startswith("POST")]
 
 
 @contextlib.asynccontextmanager

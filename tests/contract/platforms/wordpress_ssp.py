@@ -1,8 +1,17 @@
-"""WordPress as ``wp-login.php`` answers, with Seriously Simple Podcasting as its handlers and REST controller do."""
+"""WordPress 6.6 as ``wp-login.php`` and its REST API answer, with Seriously Simple Podcasting 3.16 as its routes do.
+
+Seen at the real software: an episode that is made gets its page's name with a number where that name is taken; a
+podcast (term of ``series``) that is named in vain is replaced by the default one; lists are cut by ``per_page``, beyond
+their end WordPress's own say 400 and the plugin's is empty; whoever asks for ``status=any`` must be let in.
+"""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import re
 import secrets
+from datetime import datetime, timezone
 from html import escape
 from typing import Any
 
@@ -13,42 +22,108 @@ from likepion_provider.platforms import PlatformSettings
 from likepion_provider.testing.server import CANARY, FEED_TITLE, PlatformServer, ServerEpisode, episodes
 
 PASSWORD = f"{CANARY}password"
+APP_PASSWORD = f"{CANARY}app password"
 LOGIN = "/wp-login.php"
 ADMIN = "/wp-admin"
-TAB_NONCE, SCREEN_NONCE = "a1b2c3d4e5", "0000000000"
+NONCE = "a1b2c3d4e5"
+#: Podcasts: the site's own, which is WordPress's default, and another with an episode.
+DEFAULT, OTHER = 2, 7
 OLD = ServerEpisode("wp-1", "Letter 1", "https://media.self.example/old/1.mp3", episodes(1)[0].published)
 
 
+@dataclasses.dataclass
+class Term:
+    """A podcast."""
+
+    id: int
+    name: str
+    slug: str
+
+
+@dataclasses.dataclass
+class Post:
+    """An episode, as WordPress has it."""
+
+    id: int
+    slug: str
+    title: str
+    file: str
+    published: datetime
+    series: int
+    status: str = "publish"
+
+
 class WordpressServer(PlatformServer):
-    """A site with two podcasts, one of them the feed's, and an episode of the other."""
+    """A site with two podcasts, none of them the feed's, and an episode of the second."""
 
     page_size = 100
-    refuses_locked = True
-    required = ("log", "pwd", "podcast_settings_tab_nonce", "external_rss", "is_finished", "link")
+    required = ("log", "pwd", "id", "link")
 
     def __init__(self) -> None:
         super().__init__()
         self.session = ""
         #: Where it sends logins; empty: to itself.
         self.login_at = ""
-        #: The options ``ssp_external_rss`` and ``ssp_rss_import_data``.
-        self.noted = ""
-        self.data: list[ServerEpisode] | None = None
-        self.added: list[ServerEpisode] = []
-        self.posts: list[ServerEpisode] = []
+        #: Whether application passwords are taken; the account's rights; whether the plugin is active.
+        self.takes_app_passwords = True
+        self.may_publish = self.may_make_podcasts = self.has_plugin = True
+        #: Whether it has permalinks: without them, a parameter names the route.
+        self.has_permalinks, self.status_without = True, 404
+        #: Answers to writes that are cut off after their effect, by how many are let pass before.
+        self.cut_after: int | None = None
+        self.terms = [
+            Term(DEFAULT, "Harbor Site (default)", "harbor-site"),
+            Term(OTHER, "Another &amp; podcast", "another"),
+        ]
+        self.posts = [Post(40, "letter-1", OLD.title, OLD.enclosure_url, OLD.published, OTHER)]
+        self._last_id = 50
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get(LOGIN, self._login_form),
             web.post(LOGIN, self._login),
-            web.get(f"{ADMIN}/edit.php", self._tab),
-            web.post(f"{ADMIN}/edit.php", self._post_tab),
+            web.get(f"{ADMIN}/", self._admin),
             web.get(f"{ADMIN}/admin-ajax.php", self._ajax),
-            web.get("/wp-json/ssp/v1/episodes", self._episodes),
+            web.get("/", self._by_parameter),
+            web.post("/", self._by_parameter),
+            web.route("*", "/wp-json/{route:.*}", self._by_path),
         ]
 
     def page_url(self, episode: ServerEpisode) -> str:
-        return f"{self.url}/podcast/{episode.guid}/"
+        self._settle_already_there()
+        ours = [each for each in self.posts if each.file == episode.enclosure_url]
+        return self._link(ours[0]) if ours else f"{self.url}/podcast/missing-{episode.guid}/"
+
+    def _link(self, post: Post) -> str:
+        return f"{self.url}/podcast/{post.slug}/"
+
+    def make(self, episode: ServerEpisode, series: int, slug: str = "") -> Post:
+        """An episode that somebody else made."""
+        self._last_id += 1
+        slug = self._free(slug or re.sub("[^a-z0-9]+", "-", episode.title.lower()))
+        post = Post(self._last_id, slug, escape(episode.title), episode.enclosure_url, episode.published, series)
+        self.posts.append(post)
+        return post
+
+    def make_term(self, name: str, slug: str = "") -> Term:
+        """A podcast."""
+        self._last_id += 1
+        self.terms.append(Term(self._last_id, escape(name), slug or f"term-{self._last_id}"))
+        return self.terms[-1]
+
+    def _settle_already_there(self) -> None:
+        if self.already_there and not any(each.name == FEED_TITLE for each in self.terms):
+            term = self.make_term(FEED_TITLE)
+            for each in self.listed:
+                self.make(each, term.id)
+
+    def _free(self, slug: str) -> str:
+        taken, number = {each.slug for each in self.posts}, 2
+        if slug not in taken:
+            return slug
+        while f"{slug}-{number}" in taken:
+            number += 1
+        return f"{slug}-{number}"
 
     # --- the login ---
 
@@ -81,111 +156,169 @@ class WordpressServer(PlatformServer):
         answer.headers.add("Set-Cookie", f"wordpress_logged_in_site={CANARY}li-{self.session}; Path=/; HttpOnly")
         return answer
 
-    def _is_in(self, request: web.Request) -> bool:
-        return bool(self.session) and request.cookies.get("wordpress_site") == f"{CANARY}{self.session}"
-
-    # --- the import ---
-
-    def _asked(self, request: web.Request) -> bool:
-        return request.query.get("page") == "podcast_settings" and request.query.get("tab") == "import"
-
-    async def _tab(self, request: web.Request) -> web.Response:
-        if not self._is_in(request):
-            return web.Response(
-                status=302, headers={"Location": f"{self.login_at or self.url}{LOGIN}?redirect_to=x&reauth=1"}
-            )
-        if not self._asked(request):
-            raise web.HTTPForbidden(text="Sorry, you are not allowed to access this page.")
-        return self._tab_page()
-
-    def _tab_page(self) -> web.Response:
-        done = len(self.added)
-        inside = (
-            f'<div class="ssp-external-feed-message">Your external RSS feed is being imported.</div>'
-            f'<div id="ssp-external-feed-progress" data-progress="{done}"></div>'
-            if self.noted
-            else '<input id="external_rss" name="external_rss" type="text" value="">'
-            '<select id="import_post_type" name="import_post_type"><option value="podcast">Podcast</option></select>'
-            '<select id="import_series" name="import_series"><option value="7">Another podcast</option>'
-            f'<option value="12">{FEED_TITLE}</option></select>'
-            '<input type="checkbox" name="import_podcast_data" value="true" checked="checked">'
-            '<input id="ssp-settings-submit" name="Submit" type="submit" value="Import jetzt starten"/>'
-        )
-        body = (
-            f'<form id="adv-settings"><input type="hidden" name="screenoptionnonce" value="{SCREEN_NONCE}"></form>'
-            '<form method="post" enctype="multipart/form-data">'
-            '<input type="hidden" name="action" value="post_import_form"/>'
-            f'<input type="hidden" id="_wpnonce" name="_wpnonce" value="{TAB_NONCE}"/>'
-            f'<input type="hidden" name="podcast_settings_tab_nonce" value="{TAB_NONCE}"/>{inside}</form>'
-        )
-        return web.Response(text=f"<!DOCTYPE html><body>{body}</body>", content_type="text/html")
-
-    async def _post_tab(self, request: web.Request) -> web.Response:
-        fields = await request.post()
-        if not self._is_in(request) or not self._asked(request) or fields.get("_wpnonce") != TAB_NONCE:
-            raise web.HTTPForbidden(text="The link you followed has expired.")
-        begins = fields.get("action") == "post_import_form" and fields.get("Submit") == "Import jetzt starten"
-        if begins and fields.get("external_rss") == self.feed_url and fields.get("import_series") == "12":
-            self.noted = self.feed_url
-        return self._tab_page()
+    async def _admin(self, request: web.Request) -> web.Response:
+        if self._opens_admin(request):
+            return web.Response(text="<!DOCTYPE html><body>Dashboard</body>", content_type="text/html")
+        to = f"{self.login_at or self.url}{LOGIN}?redirect_to=x&reauth=1"
+        return web.Response(status=302, headers={"Location": to})
 
     async def _ajax(self, request: web.Request) -> web.Response:
-        if not self._is_in(request):
+        if not self._opens_admin(request) or request.query.get("action") != "rest-nonce":
             return web.Response(status=400, text="0")
-        if request.query.get("nonce") != TAB_NONCE:
-            return web.json_response({"status": "error", "message": "Security error!"})
-        action = request.query.get("action")
-        if action == "reset_rss_feed_data":
-            self.noted, self.data, self.added = "", None, []
-            return web.json_response("success")
-        if action == "get_external_rss_feed_progress":
-            progress = 100 * len(self.added) // len(self.data or [1])
-            return web.json_response({"progress": progress, "episodes": [each.title for each in self.added]})
-        return web.json_response(self._import())
+        return web.Response(text=NONCE, content_type="text/html")
 
-    def _import(self) -> dict[str, Any]:
-        if not self.noted:
-            return {"status": "error", "message": "No feed to process", "can_try_again": False}
-        if self.locked:
-            self.noted = ""
-            message = "Your podcast cannot be imported because the RSS feed is locked: see the podcast:lock tag"
-            return {"status": "error", "message": message}
-        if self.data is None:
-            self.data = list(self.listed)
-            self.take_in()
-        part = self.data[len(self.added) :][:3]
-        self.added += part
-        self.posts += part
-        finished = len(self.added) == len(self.data)
-        titles = [each.title for each in self.added]
-        base = {"status": "success", "count": len(titles), "episodes": titles}
-        return base | {"message": "Partially imported", "is_finished": finished}
+    def _opens_admin(self, request: web.Request) -> bool:
+        return bool(self.session) and request.cookies.get("wordpress_site") == f"{CANARY}{self.session}"
 
-    # --- the public list ---
+    # --- the REST API ---
 
-    async def _episodes(self, request: web.Request) -> web.Response:
+    async def _by_path(self, request: web.Request) -> web.StreamResponse:
+        if not self.has_permalinks:
+            return web.Response(status=self.status_without, text="<!DOCTYPE html>Harbor", content_type="text/html")
+        return await self._rest(request, request.match_info["route"].strip("/"))
+
+    async def _by_parameter(self, request: web.Request) -> web.StreamResponse:
+        route = request.query.get("rest_route", "")
+        if not route:
+            return web.Response(text="<!DOCTYPE html>Home", content_type="text/html")
+        return await self._rest(request, route.strip("/"))
+
+    async def _rest(self, request: web.Request, route: str) -> web.StreamResponse:
+        nonce = request.headers.get("X-WP-Nonce")
+        if nonce is not None and (nonce != NONCE or not self._is_logged_in(request)):
+            return _error(403, "rest_cookie_invalid_nonce", "Cookie check failed")
+        if route == "":
+            methods = {"application-passwords": {}} if self.takes_app_passwords else []
+            return web.json_response({"name": "Harbor Site", "authentication": methods})
+        known = self._knows(request)
+        name, _, number = route.partition("/series/") if "/series/" in route else route.rpartition("/")
+        if not self.has_plugin:
+            return _error(404, "rest_no_route", "No route was found matching the URL and request method.")
+        if route == "wp/v2/podcast" or name == "wp/v2/podcast":
+            answer = await self._podcast(request, known, int(number) if name == "wp/v2/podcast" else 0)
+        elif route == "wp/v2/series":
+            answer = await self._series(request, known)
+        elif "/series/" in route:
+            found = [each for each in self.terms if str(each.id) == number]
+            answer = web.json_response({"id": found[0].id}) if found else _error(404, "rest_term_invalid", "No term.")
+        elif route == "ssp/v1/episodes":
+            answer = self._episodes(request)
+        else:
+            return _error(404, "rest_no_route", "No route was found matching the URL and request method.")
+        if request.method == "POST" and answer.status in (200, 201) and self.cut_after is not None:
+            self.cut_after -= 1
+            if self.cut_after < 0:
+                self.cut_after = None
+                assert request.transport
+                request.transport.close()
+        return answer
+
+    def _is_logged_in(self, request: web.Request) -> bool:
+        return bool(self.session) and request.cookies.get("wordpress_logged_in_site") == f"{CANARY}li-{self.session}"
+
+    def _knows(self, request: web.Request) -> bool:
+        """Whether it is said who asks: a session counts beside its nonce only."""
+        told = "Basic " + base64.b64encode(f"ada:{APP_PASSWORD}".encode()).decode()
+        by_password = self.takes_app_passwords and self.auth_ok and request.headers.get("Authorization") == told
+        return by_password or ("X-WP-Nonce" in request.headers and self._is_logged_in(request))
+
+    # --- the public list, and the podcasts ---
+
+    def _episodes(self, request: web.Request) -> web.Response:
         self.count_page()
         self.look()
-        ours = self.listed if self.already_there else self.posts
-        size, page = int(request.query.get("per_page", "10")), int(request.query.get("page", "1"))
-        posts = sorted([*ours, OLD], key=lambda each: each.published, reverse=True)
-        rows = [self._row(each) for each in posts[(page - 1) * size : page * size]]
-        headers = {"X-WP-Total": str(len(posts)), "X-WP-TotalPages": str(-(-len(posts) // size))}
-        return web.json_response(rows, headers=headers)
+        self._settle_already_there()
+        wanted = request.query.get("series")
+        posts = [each for each in self.posts if each.status == "publish" and wanted in (None, str(each.series))]
+        posts.sort(key=lambda each: (each.published, each.id), reverse=True)
+        return _list(request, [self._row(each) for each in posts])
 
-    def _row(self, each: ServerEpisode) -> dict[str, Any]:
-        title = escape(each.title).replace("&amp;", "&#038;").replace("Letter ", "Letter&nbsp;")
+    def _row(self, post: Post) -> dict[str, Any]:
         return {
-            "id": 40,
-            "date": f"{each.published:%Y-%m-%dT%H:%M:%S}",
-            "guid": {"rendered": f"{self.url}/?post_type=podcast&#038;p=40"},
-            "type": "podcast",
-            "status": "publish",
-            "link": self.page_url(each),
-            "title": {"rendered": title},
-            "meta": {"audio_file": each.enclosure_url, "episode_type": "audio", "duration": ""},
-            "series": [7] if each is OLD else [12],
+            "id": post.id,
+            "slug": post.slug,
+            "status": post.status,
+            "date_gmt": f"{post.published:%Y-%m-%dT%H:%M:%S}",
+            "link": self._link(post),
+            "title": {"rendered": post.title.replace("&amp;", "&#038;").replace("Letter ", "Letter&nbsp;")},
+            "meta": {"audio_file": post.file, "episode_type": "audio", "duration": ""},
+            "series": [post.series],
         }
+
+    async def _series(self, request: web.Request, known: bool) -> web.Response:
+        self._settle_already_there()
+        if request.method == "POST":
+            if not known or not self.may_make_podcasts:
+                return _error(
+                    403 if known else 401, "rest_cannot_create", "Sorry, you are not allowed to create terms."
+                )
+            fields = await request.json()
+            for each in self.terms:
+                if (each.name, each.slug) == (fields["name"], fields["slug"]):
+                    return _error(400, "term_exists", "A term with the name exists.", term_id=each.id)
+            term = self.make_term("", fields["slug"])
+            term.name = fields["name"]
+            return web.json_response({"id": term.id}, status=201)
+        counts = {each.id: sum(post.series == each.id for post in self.posts) for each in self.terms}
+        return _list(request, [dataclasses.asdict(each) | {"count": counts[each.id]} for each in self.terms], 400)
+
+    # --- the episodes ---
+
+    async def _podcast(self, request: web.Request, known: bool, number: int) -> web.Response:
+        if request.method == "GET":
+            return self._listed_to_edit(request, known)
+        if not known or not self.may_publish:
+            code = "rest_cannot_edit" if number else "rest_cannot_create"
+            return _error(403 if known else 401, code, "Sorry, you are not allowed to create posts as this user.")
+        return self._write(await request.json(), number)
+
+    def _listed_to_edit(self, request: web.Request, known: bool) -> web.Response:
+        if request.query.get("context") == "edit" and not (known and self.may_publish):
+            return _error(403 if known else 401, "rest_forbidden_context", "Sorry, you are not allowed to edit posts.")
+        if request.query.get("status") == "any" and not known:
+            return _error(400, "rest_invalid_param", "Invalid parameter(s): status")
+        slug = request.query.get("slug")
+        answer = _list(request, [self._row(each) for each in self.posts if slug in (None, each.slug)], 400)
+        answer.headers["Allow"] = "GET, POST" if known and self.may_publish else "GET"
+        return answer
+
+    def _write(self, fields: dict[str, Any], number: int) -> web.Response:
+        if not fields["title"]:
+            return _error(400, "empty_content", "Content, title, and excerpt are empty.")
+        now = datetime.now(timezone.utc)
+        published = (
+            datetime.fromisoformat(fields["date_gmt"]).replace(tzinfo=timezone.utc) if "date_gmt" in fields else now
+        )
+        series = int(fields["series"][0])
+        known = {each.id for each in self.terms}
+        if not any(each.file == fields["meta"]["audio_file"] for each in self.posts):
+            if not any(each.file.startswith("https://media.feeds.example/tide/") for each in self.posts):
+                self.take_in()
+        elif not number:
+            self.take_in()
+        post = next((each for each in self.posts if each.id == number), None)
+        if post is None:
+            self._last_id += 1
+            post = Post(self._last_id, self._free(fields["slug"]), "", "", now, DEFAULT)
+            self.posts.append(post)
+        post.title, post.file, post.published = fields["title"], fields["meta"]["audio_file"], published
+        post.series = series if series in known else DEFAULT
+        post.status = "future" if published > now else fields["status"]
+        return web.json_response({"id": post.id}, status=200 if number else 201)
+
+
+def _list(request: web.Request, rows: list[dict[str, Any]], beyond: int = 200) -> web.Response:
+    """A page of a list; what there is beyond its end differs."""
+    size, page = int(request.query.get("per_page", "10")), int(request.query.get("page", "1"))
+    pages = -(-len(rows) // size)
+    if page > max(pages, 1) and beyond == 400:
+        return _error(400, "rest_post_invalid_page_number", "The page number requested is larger than that.")
+    headers = {"X-WP-Total": str(len(rows)), "X-WP-TotalPages": str(pages)}
+    return web.json_response(rows[(page - 1) * size : page * size], headers=headers)
+
+
+def _error(status: int, code: str, message: str, **data: Any) -> web.Response:
+    return web.json_response({"code": code, "message": message, "data": {"status": status, **data}}, status=status)
 
 
 SERVER = WordpressServer
