@@ -221,8 +221,10 @@ class Outcome(str, Enum):
     UNKNOWN = "unknown"
     #: Claim lapsed or taken over; somebody else goes on.
     LEASE_LOST = "lease_lost"
+    #: A person has cleared its task, which has no claim on it any more: it has to be run anew.
+    NOT_RUN = "not_run"
 
     @property
     def needs_attention(self) -> bool:
         """Whether a run with this outcome ends red."""
-        return self in (Outcome.NEEDS_PERSON, Outcome.FAILED, Outcome.UNKNOWN)
+        return self in (Outcome.NEEDS_PERSON, Outcome.FAILED, Outcome.UNKNOWN, Outcome.NOT_RUN)

@@ -16,21 +16,36 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Executable, Select, and_, bindparam, case, false, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    or_,
+    select,
+    update,
+)
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, put_absent, put_fresh
-from likepion_provider.journal.keys import among, in_parts, key_columns, read_keys
+from likepion_provider.journal.keys import among, in_parts, key_columns, read_keys, same_key
 from likepion_provider.journal.marks import is_unaccepted
 from likepion_provider.journal.owner import of_manager
-from likepion_provider.journal.schema import claim, failure, link
+from likepion_provider.journal.schema import claim, failure, link, submission
 from likepion_provider.journal.tally import state_within_key
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import LinkState, PostAccount
 
 #: The scope of claims that a pull brought and that no run was given: the next ordinary run adopts them.
 HANDED_OVER = "handed over"
+#: Why a run may not work an account, where it came too late.
+LAPSED = "its claim has lapsed"
 
 
 class Claim(NamedTuple):
@@ -120,12 +135,22 @@ class Claims:
                     reserved.taken[key] = lease
         return reserved
 
-    def adopt(self, scope: str, most: int, now: Moment) -> list[PostAccount]:
+    def take_up(self, scope: str, keys: Collection[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
+        """Take accounts whose claim was let go, but still holds at the manager: (a) of the claim rule."""
+        return self.reserve(scope, keys, Lease.granted(now), now, confirmed_counts=False).taken
+
+    def adopt(self, scope: str, most: int, now: Moment, run_id: str = "") -> list[PostAccount]:
         """Take up claims that were handed over by a run that had not asked for the accounts.
 
         :param most: at most so many.
+        :param run_id: take up, too, what this run itself had taken before; whether it has let it go or not.
         """
-        query = _CLAIMS.where(claim.c.scope == HANDED_OVER).order_by(claim.c.account_id).with_for_update()
+        which = claim.c.scope == HANDED_OVER
+        if run_id:
+            was_mine = exists().where(same_key(submission, claim), submission.c.run_id == run_id)
+            let_go = and_(claim.c.scope == "", claim.c.expires_at > now.at, was_mine)
+            which = or_(which, claim.c.scope == scope, let_go)
+        query = _CLAIMS.where(which).order_by(claim.c.account_id).with_for_update()
         with self._database.writing() as connection:
             live = [row.key for row in _read(connection, query) if row.lease.holds(now) and not row.is_spent][:most]
             if live:
@@ -184,6 +209,13 @@ class Claims:
             found = _read_of(connection, _CLAIMS, (key.account_id for key in keys))
             rows = {row.account_id: row for row in found}
         return [_refusal(rows.get(key.account_id), key, holder, now) for key in keys]
+
+    def reasons(self, scope: str, keys: Collection[PostAccount], now: Moment) -> dict[PostAccount, str]:
+        """Why a run may not work accounts that :meth:`take_over` did not give it, as clauses."""
+        with self._database.reading() as connection:
+            found = _read_of(connection, _CLAIMS, (key.account_id for key in keys))
+        rows = {row.account_id: row for row in found}
+        return {key: _reason(rows.get(key.account_id), key, scope, now) for key in keys}
 
     def extend(self, scope: str, account_ids: Iterable[str], lease: Lease) -> None:
         """Note a renewal; claims that were let go or went to another scope meanwhile stay as they are."""
@@ -302,6 +334,16 @@ def _refusal(row: Claim | None, key: PostAccount, holder: str, now: Moment) -> L
     if not row.lease.holds(now):
         return LeaseLost(f"the claim on account {key.account_id} has lapsed")
     return None
+
+
+def _reason(row: Claim | None, key: PostAccount, scope: str, now: Moment) -> str:
+    if row is None:
+        return "no claim on it is known"
+    if row.key != key:
+        return "it was claimed for another post since"
+    if row.scope not in ("", HANDED_OVER, scope) and row.lease.remaining_s(now) > 0:
+        return "another run works it"
+    return "an insert has ended its claim" if row.is_spent else LAPSED
 
 
 def _in_order(keys: Iterable[PostAccount]) -> list[PostAccount]:

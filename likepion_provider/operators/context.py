@@ -48,6 +48,15 @@ def instance_of(context: Context) -> TaskInstance:
     return cast("TaskInstance", context["ti"])
 
 
+def is_cleared(context: Context, retries: int | None) -> bool:
+    """Whether a person has cleared this task: then Airflow allows it ``retries`` tries more than it has had.
+
+    :param retries: the task's.
+    """
+    ti = instance_of(context)
+    return ti.try_number > 1 and ti.max_tries > (retries or 0)
+
+
 def map_index_of(context: Context) -> int:
     """Which of the batches this is; -1 where the task is not mapped."""
     index = instance_of(context).map_index

@@ -21,7 +21,7 @@ from likepion_provider.manager.protocol import LinkReport, LinkStatus, bounded
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators import lineage
 from likepion_provider.operators.base import LikepionOperator
-from likepion_provider.operators.context import instance_of, left_by, map_index_of, scope_of, state_of
+from likepion_provider.operators.context import instance_of, is_cleared, left_by, map_index_of, scope_of, state_of
 from likepion_provider.operators.extra_links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
 from likepion_provider.steps.batches import Batch, batches
 from likepion_provider.steps.delivery import Delivery
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SEALED_COOKIES = "sealed_cookies"
 #: XCom key of the accounts that were asked for and are not to be had.
 NOT_TAKEN = "not_taken"
+#: XCom key of the reports of accounts that were dropped before they were cut into batches.
+DROPPED = "dropped"
 #: In the first row of each post that a pull returns: the post's ``link_rss``, sealed.
 SEALED_FEED = "sealed_feed"
 #: A manager that stays unreachable turns one scheduled run red in this time.
@@ -129,13 +131,13 @@ class PullSecondaryTasksOperator(LikepionOperator):
         limit = bounded("limit", number(self.limit))
         if choice:
             return await intake.choose(choice, limit, pulls=not flag("look_only", self.look_only))
-        settings = self._journal.settings
+        settings, ti = self._journal.settings, instance_of(context)
         said_at = await asyncio.to_thread(settings.outage_reported_at)
         try:
-            tasks = await intake.pull(self._within_pace(limit, await asyncio.to_thread(settings.pace)))
+            pace = await asyncio.to_thread(settings.pace)
+            tasks = await intake.pull(self._within_pace(limit, pace), again=ti.try_number > 1)
         except (Transient, OutcomeUnknown) as error:
             self._skip_if_said(context, error, said_at)
-            ti = instance_of(context)
             if isinstance(error, OutcomeUnknown) or ti.try_number > ti.max_tries:
                 await self._journal.commit(settings.report_outage, SYSTEM_CLOCK.now())
             raise
@@ -247,7 +249,16 @@ class ClaimAccountsOperator(LikepionOperator):
         size = None if self.batch_size in (None, "") else bounded("batch_size", number(self.batch_size))
         tasks = [SecondaryTask.from_public(each) for each in self.tasks]
         feeds = {each["request_id"]: each[SEALED_FEED] for each in self.tasks if SEALED_FEED in each}
-        return batches(await self.intake(context, manager).reaffirm(tasks), size, feeds)
+        intake = self.intake(context, manager)
+        kept = await intake.reaffirm(tasks)
+        self._dropped = intake.dropped
+        return batches(kept, size, feeds)
+
+    def conclude(self, context: Context, result: list[Batch]) -> list[dict[str, Any]]:
+        """Hand on the batches, and what is to be said of the accounts that are in none."""
+        if self._dropped:
+            instance_of(context).xcom_push(DROPPED, [report.to_public() for report in self._dropped])
+        return [batch.to_public() for batch in result]
 
 
 class ImportRssOperator(LikepionOperator):
@@ -322,6 +333,10 @@ class ImportRssOperator(LikepionOperator):
             options=options,
         )
         await self.sign(context, self._accounts)
+        if is_cleared(context, self.retries):
+            # A person wants another try: see Intake.choose().
+            keys = [task.key for task in self._accounts]
+            await self._journal.commit(self._journal.settling.forgive, keys, SYSTEM_CLOCK.now())
         try:
             return await batch.run(self._accounts)
         finally:

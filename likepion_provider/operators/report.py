@@ -17,9 +17,9 @@ from likepion_provider.hooks.values import flag
 from likepion_provider.journal.marks import REMEDY
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
-from likepion_provider.operators.context import instance_of, left_by_all, state_of, states_of
+from likepion_provider.operators.context import instance_of, is_cleared, left_by_all, state_of, states_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
-from likepion_provider.operators.likepion import NOT_TAKEN, reports_of
+from likepion_provider.operators.likepion import DROPPED, NOT_TAKEN, reports_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.reports import AccountReport
 
@@ -88,6 +88,8 @@ class LikepionReportOperator(BaseOperator):
         with airflow_errors():
             assisted = flag("assist", self.assist)
         reports = self._gather(context, assisted=assisted)
+        if is_cleared(context, self.retries):
+            reports = [_run_anew(each) for each in reports]
         not_taken: list[dict[str, str]] = instance_of(context).xcom_pull(self.pull_task_id, key=NOT_TAKEN) or []
         summary = summarise(reports, not_taken, self._doubts())
         self.log.info("Accounts of this run\n%s", table(reports))
@@ -109,13 +111,19 @@ class LikepionReportOperator(BaseOperator):
         said = _verdicts(context, tasks, self.import_task_id, self.insert_task_id)
         if assisted:
             said |= self._after_asking(context, tasks, said)
-        reports: list[AccountReport] = []
+        reports = self._dropped(context)
         for index, batch in enumerate(batches):
             reports += [said[task.account_id] for task in batch.tasks if task.account_id in said]
             if unheard := [task for task in batch.tasks if task.account_id not in said]:
                 waited = batch.waits and state_of(context, self.wait_task_id, index) == "skipped"
                 reports += [_unheard(batch, task, waited=waited) for task in unheard]
         return reports
+
+    def _dropped(self, context: Context) -> list[AccountReport]:
+        """The reports of accounts that were taken up and are in no batch."""
+        rows = instance_of(context).xcom_pull(self.claim_task_id, key=DROPPED)
+        taken: Sequence[dict[str, Any]] = (instance_of(context).xcom_pull(self.pull_task_id) or ()) if rows else ()
+        return reports_of(rows or (), map(SecondaryTask.from_public, taken))
 
     def _after_asking(
         self, context: Context, tasks: Sequence[SecondaryTask], first: Mapping[str, AccountReport]
@@ -194,6 +202,14 @@ def _verdicts(
         if imported is None or imported.outcome is Outcome.COLLECTED or inserted.outcome.needs_attention:
             verdicts[inserted.task.account_id] = inserted
     return verdicts
+
+
+def _run_anew(report: AccountReport) -> AccountReport:
+    """Whoever clears a task waits for what it does: that it did nothing is no matter for a later run."""
+    if report.outcome is not Outcome.LEASE_LOST:
+        return report
+    remedy = f"Trigger the DAG with account_ids [{report.task.account_id!r}]; or leave it to a scheduled run."
+    return dataclasses.replace(report, outcome=Outcome.NOT_RUN, remedy=remedy)
 
 
 def _once_asked(report: AccountReport) -> AccountReport:

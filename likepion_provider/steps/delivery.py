@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from likepion_provider.aio import Gate, all_of, beside, patiently
 from likepion_provider.clock import Clock, Moment
-from likepion_provider.errors import JournalUnusable, LeaseLost, LikepionError, OutcomeUnknown
+from likepion_provider.errors import JournalUnusable, LikepionError, OutcomeUnknown
 from likepion_provider.journal import Journal, Sending
 from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.manager.client import Manager
@@ -19,7 +19,8 @@ from likepion_provider.manager.protocol import LinkReport, Record, failure_repor
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
-from likepion_provider.steps.reports import AccountReport, failed
+from likepion_provider.steps.reports import AccountReport
+from likepion_provider.steps.unclaimed import unclaimed
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,9 @@ class Delivery:
             if trouble and trouble.ends_batch:
                 raise trouble
         states = await asyncio.to_thread(self._journal.links.states, [task.key for task in tasks])
-        found = [(task, states[task.key], task.key in held) for task in tasks if states[task.key]]
+        others, now = [task for task in tasks if task.key not in held], Moment.read(self._clock)
+        lost = await asyncio.to_thread(unclaimed, self._journal, self._keeper.scope, others, now)
+        found = [(task, states[task.key], lost.get(task.key)) for task in tasks if states[task.key]]
         return await asyncio.to_thread(lambda: [self._report(*each) for each in found])
 
     async def _deliver(self, task: SecondaryTask, urls: Sequence[str], progress: StepCounter) -> LikepionError | None:
@@ -177,7 +180,11 @@ class Delivery:
             lambda: self._journal.commit(operation, *args), self._clock, waits_s=NOTE_WAITS_S, on=JournalUnusable
         )
 
-    def _report(self, task: SecondaryTask, states: Counter[LinkState], held: bool) -> AccountReport:
+    def _report(self, task: SecondaryTask, states: Counter[LinkState], lost: AccountReport | None) -> AccountReport:
+        """How an account's links stand.
+
+        :param lost: the report of an account that this attempt has no claim on.
+        """
         found = states.total()
         if states[LinkState.UNKNOWN] or states[LinkState.SENDING]:
             unclear = states[LinkState.UNKNOWN] + states[LinkState.SENDING]
@@ -188,7 +195,7 @@ class Delivery:
             message = f"the manager refused {states[LinkState.REFUSED]} of {found} links: {words or 'no reason given'}"
             return AccountReport(task, Outcome.FAILED, found, message=message, remedy=REFUSED_REMEDY)
         if states[LinkState.PREPARED]:
-            if not held and not states[LinkState.STORED]:
-                return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before the insert"))
+            if lost and not states[LinkState.STORED]:
+                return lost
             return AccountReport(task, Outcome.WAITING, found, message="not sent yet; a later run sends it")
         return AccountReport(task, Outcome.DELIVERED, found)

@@ -45,6 +45,7 @@ from likepion_provider.steps.progress import StepCounter
 from likepion_provider.steps.reports import AccountReport, failed
 from likepion_provider.steps.rereading import Rereading, asked, not_asked, refused
 from likepion_provider.steps.turns import Turns
+from likepion_provider.steps.unclaimed import unclaimed
 from likepion_provider.web.http import Connections, connections
 from likepion_provider.web.visit import VisitLimits
 
@@ -137,6 +138,7 @@ class BatchImport:
         self._turns = Turns(journal, keeper, clock)
         self._connections: Connections | None = None
         self._submissions: dict[PostAccount, Submission] = {}
+        self._unclaimed: dict[PostAccount, AccountReport] = {}
         #: When the journal was found to have gone back: it may have forgotten imports.
         self._restored_at: datetime | None = None
 
@@ -156,13 +158,15 @@ class BatchImport:
         restored = await asyncio.to_thread(self._journal.marks.restored)
         self._restored_at = restored.noticed_at if restored else None
         self._submissions = await asyncio.to_thread(self._journal.submissions.get, held)
+        others, now = [task for task in tasks if task.key not in held], Moment.read(self._clock)
+        self._unclaimed = await asyncio.to_thread(unclaimed, self._journal, self._keeper.scope, others, now)
         slots = asyncio.Semaphore(self._options.max_concurrency)
         progress = StepCounter(len(tasks), self._clock)
 
         async def work(task: SecondaryTask) -> AccountReport:
             async with slots:
                 began_s = self._clock.boot_s()
-                report = await self._report(task, held)
+                report = await self._report(task)
                 report = dataclasses.replace(report, took_s=self._clock.boot_s() - began_s)
             self._keeper_done(report)
             words = report.message or f"{report.found} episodes, {report.new} new"
@@ -182,9 +186,9 @@ class BatchImport:
         if report.outcome is not Outcome.COLLECTED:
             self._keeper.done(report.task.key)
 
-    async def _report(self, task: SecondaryTask, held: set[PostAccount]) -> AccountReport:
-        if task.key not in held:
-            return failed(task, LeaseLost(f"the claim on account {task.account_id} lapsed before its import began"))
+    async def _report(self, task: SecondaryTask) -> AccountReport:
+        if task.key in self._unclaimed:
+            return self._unclaimed[task.key]
         if reason := self._left_alone(task):
             await self._tell_manager(task.key, reason)
             return reason

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from likepion_provider.aio import Gate, all_of, patiently
 from likepion_provider.clock import Clock, Moment
-from likepion_provider.errors import BadRequest, LikepionError, NotAuthorised, Rejected
+from likepion_provider.errors import BadRequest, LeaseLost, LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
 from likepion_provider.journal.claims import HANDED_OVER
 from likepion_provider.journal.submissions import LOOK_AGAIN_AFTER
@@ -24,6 +24,8 @@ from likepion_provider.manager.client import Manager
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import CLAIM_TTL_S, MAX_PULL
 from likepion_provider.models import Account, LinkState, PostAccount, SecondaryTask
+from likepion_provider.steps.reports import AccountReport, failed
+from likepion_provider.steps.unclaimed import unclaimed
 
 log = logging.getLogger(__name__)
 
@@ -88,18 +90,21 @@ class Intake:
         self.feeds: dict[str, str] = {}
         #: What was asked for and is not to be had.
         self.refusals: list[Refusal] = []
+        #: What :meth:`reaffirm` could not go on with.
+        self.dropped: list[AccountReport] = []
 
-    async def pull(self, limit: int) -> list[SecondaryTask]:
+    async def pull(self, limit: int, *, again: bool = False) -> list[SecondaryTask]:
         """Take up what was handed over, pull the rest, settle what the pull proves, and take leftovers along.
 
         :param limit: 1 to 1,000.
+        :param again: the run has pulled before: what it took then comes first, where the manager still holds it for us.
         :raises OutcomeUnknown: the answer was lost; do not pull again at once.
         """
-        adopted = await self._adopt(limit)
+        adopted = await self._adopt(limit, again=again)
         pulled = await self._pull(limit - len(adopted), lambda _: True) if len(adopted) < limit else []
         leftovers = await self._leftovers(adopted, pulled)
         log.info(
-            "Pulled %d accounts (limit %d), took up %d that were handed over and %d leftovers",
+            "Pulled %d accounts (limit %d), took up %d that were claimed before and %d leftovers",
             *(len(pulled), limit, len(adopted), len(leftovers)),
         )
         return _beside(adopted, pulled) + pulled + leftovers
@@ -146,20 +151,27 @@ class Intake:
         return _beside(taken, pulled) + pulled
 
     async def reaffirm(self, tasks: Sequence[SecondaryTask]) -> list[SecondaryTask]:
-        """Claim again, in bulk, what this run still holds.
+        """Claim again, in bulk, what this run still holds, or had let go.
 
-        :return: the accounts to go on with; what lapsed or is not found is let go.
+        :return: the accounts to go on with; what lapsed or is not found is let go, and is in :attr:`dropped`.
         :raises LikepionError: the manager failed; nothing changed.
         """
-        asked = Moment.read(self._clock)
-        ids = [task.account_id for task in tasks]
-        rows = await asyncio.to_thread(self._journal.claims.live, self._scope, ids, asked)
-        live = {account_id: row.lease for account_id, row in rows.items() if not row.is_spent}
-        claimed = await self._confirm(live)
-        for task in tasks:
-            if task.account_id not in claimed:
-                reason = "the manager does not find it" if task.account_id in live else "its claim is over"
-                log.warning("Dropped %s: %s", task.label, reason)
+        asked, claims = Moment.read(self._clock), self._journal.claims
+        rows = await asyncio.to_thread(claims.live, self._scope, [task.account_id for task in tasks], asked)
+        leases = {account_id: row.lease for account_id, row in rows.items() if not row.is_spent}
+        others = [task.key for task in tasks if task.account_id not in rows]
+        if others:
+            taken_up = await self._journal.commit(claims.take_up, self._scope, others, asked)
+            leases |= {key.account_id: lease for key, lease in taken_up.items()}
+        claimed = await self._confirm(leases)
+        left = [task for task in tasks if task.account_id not in claimed]
+        reports = await asyncio.to_thread(unclaimed, self._journal, self._scope, left, asked)
+        for task in left:
+            report = reports[task.key]
+            if task.account_id in leases:
+                report = failed(task, LeaseLost(f"the manager does not find account {task.account_id}"))
+            self.dropped.append(report)
+            log.warning("Dropped %s: %s", task.label, report.message or "it is delivered")
         return [task for task in tasks if task.account_id in claimed]
 
     async def _confirm(self, leases: Mapping[str, Lease]) -> frozenset[str]:
@@ -286,10 +298,11 @@ class Intake:
     def _now(self) -> Moment:
         return Moment.read(self._clock)
 
-    async def _adopt(self, most: int) -> list[SecondaryTask]:
-        """Take up what runs for a choice were given beside what they had asked for."""
+    async def _adopt(self, most: int, *, again: bool) -> list[SecondaryTask]:
+        """Take up what runs for a choice were given beside what they had asked for; and what this run had before."""
         now = self._now()
-        keys = await self._journal.commit(self._journal.claims.adopt, self._scope, most, now)
+        run_id = self._run_id if again else ""
+        keys = await self._journal.commit(self._journal.claims.adopt, self._scope, most, now, run_id)
         wanted = {key.account_id: key.request_id for key in keys}
         tasks = [_of_post(each.task, wanted[each.task.account_id]) for each in await self._read(wanted, strict=False)]
         await self._journal.commit(self._journal.submissions.note, tasks, self._run_id, now.at)

@@ -59,13 +59,17 @@ class Keeper:
         return self._holder
 
     async def take_over(self, keys: Collection[PostAccount]) -> set[PostAccount]:
-        """Become the attempt that works these accounts.
+        """Become the attempt that works these accounts, also such as the run had let go: a task may have been cleared.
 
         :return: those whose claim still holds, with no insert begun under it; no other may be touched.
         """
         now = Moment.read(self._clock)
         claims = self._journal.claims
         rows = await self._journal.commit(claims.take_over, self.scope, self.holder, keys, now)
+        if (left := set(keys) - rows.keys()) and (
+            taken_up := await self._journal.commit(claims.take_up, self.scope, left, now)
+        ):
+            rows |= await self._journal.commit(claims.take_over, self.scope, self.holder, taken_up, now)
         await self._journal.commit(self._journal.links.orphaned, set(rows), now.at)
         self._leases = {key: row.lease for key, row in rows.items() if not row.is_spent}
         return set(self._leases)
