@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 LIKEPION_CONN_ID = "likepion_default"
 JOURNAL_CONN_ID = "likepion_journal"
 PLATFORM_CONN_PREFIX = "likepion_platform_"
+#: XCom key of the error that ended a task, with what to do; the report reads it.
+ERROR = "error"
 
 #: Executors whose tasks all run on one machine, so that a SQLite file is shared by all of them.
 ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})

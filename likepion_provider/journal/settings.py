@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
@@ -15,7 +14,7 @@ from likepion_provider.manager.protocol import MAX_PULL
 #: However few accounts a run got to, the next one tries as many.
 LEAST_PACE = 25
 #: A run that got through all of what the pace allowed lets the next one take this much more.
-PACE_GROWTH = 1.5
+PACE_GROWTH = 2
 
 _PACE, _OUTAGE = "pace", "manager_outage"
 
@@ -32,18 +31,20 @@ class Settings:
             value = get(connection, _PACE)
         return int(value) if value else None
 
-    def note_pace(self, accounts: int, lapsed: int) -> None:
-        """Learn from a run.
+    def note_pace(self, accounts: int, late: int) -> None:
+        """Learn from a run; one that was smaller than the bound it speaks of tells nothing of it.
 
         :param accounts: how many it took up.
-        :param lapsed: how many of them it did not get to before their claims lapsed.
+        :param late: how many of them it did not get to before their claims lapsed.
         """
         with self._database.writing() as connection:
-            known = get(connection, _PACE)
-            if lapsed:
-                put(connection, _PACE, str(max(LEAST_PACE, accounts - lapsed)))
-            elif known and accounts >= int(known):
-                grown = math.ceil(int(known) * PACE_GROWTH)
+            known = int(get(connection, _PACE) or 0)
+            if late:
+                got_to = max(LEAST_PACE, accounts - late)
+                if got_to < accounts:
+                    put(connection, _PACE, str(got_to))
+            elif known and accounts >= known:
+                grown = known * PACE_GROWTH
                 put(connection, _PACE, "" if grown >= MAX_PULL else str(grown))
 
     def outage_reported_at(self) -> datetime | None:

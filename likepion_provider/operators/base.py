@@ -24,7 +24,7 @@ from likepion_provider.hooks.marks import marked
 from likepion_provider.hooks.output import output_masked
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.models import SecondaryTask
-from likepion_provider.operators.context import name_of, scope_of
+from likepion_provider.operators.context import error_left, name_of, scope_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.keeper import Keeper
@@ -52,7 +52,7 @@ class LikepionOperator(BaseAsyncOperator):
 
     def execute(self, context: Context) -> Any:
         """Prepare, work, conclude; what goes wrong is said in Airflow's terms."""
-        with output_masked(), airflow_errors():
+        with output_masked(), airflow_errors(), error_left(context):
             self.prepare(context)
             with marked(self._journal):
                 # Not Airflow's own loop: that asks for one where there is none, which Python 3.12 warns of.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 from airflow.sdk import BaseXCom, Context
+from airflow.sdk.exceptions import AirflowException
 
+from likepion_provider.errors import LikepionError
+from likepion_provider.hooks.connections import ERROR as ERROR
 from likepion_provider.hooks.connections import scope_of as scope_of
 from likepion_provider.journal import TaskName
 
@@ -55,6 +59,20 @@ def is_cleared(context: Context, retries: int | None) -> bool:
     """
     ti = instance_of(context)
     return ti.try_number > 1 and ti.max_tries > (retries or 0)
+
+
+@contextlib.contextmanager
+def error_left(context: Context) -> Iterator[None]:
+    """Leave the error that ends a task in XCom, for the report: Airflow tells a task how another ended, but not why."""
+    try:
+        yield
+    except AirflowException:
+        raise
+    except Exception as error:
+        # XCom masks nothing: of what is not ours, the words may hold anything.
+        words = error.advice if isinstance(error, LikepionError) else f"{type(error).__name__}. Read the task's log."
+        instance_of(context).xcom_push(ERROR, words)
+        raise
 
 
 def map_index_of(context: Context) -> int:

@@ -37,8 +37,12 @@ if TYPE_CHECKING:
 SEALED_COOKIES = "sealed_cookies"
 #: XCom key of the accounts that were asked for and are not to be had.
 NOT_TAKEN = "not_taken"
+#: XCom key of the accounts that were handed out although the manager had confirmed links of them.
+HANDED_OUT_AGAIN = "handed_out_again"
 #: XCom key of the reports of accounts that were dropped before they were cut into batches.
 DROPPED = "dropped"
+#: XCom key of the accounts that an import came too late for.
+LATE = "late"
 #: In the first row of each post that a pull returns: the post's ``link_rss``, sealed.
 SEALED_FEED = "sealed_feed"
 #: A manager that stays unreachable turns one scheduled run red in this time.
@@ -191,6 +195,9 @@ class PullSecondaryTasksOperator(LikepionOperator):
         metrics.pulled(len(result))
         if self._intake.refusals:
             instance_of(context).xcom_push(NOT_TAKEN, [dataclasses.asdict(each) for each in self._intake.refusals])
+        if again := self._intake.handed_out_again:
+            rows = [{"label": each.label, "group_id": each.group_id} for each in again]
+            instance_of(context).xcom_push(HANDED_OUT_AGAIN, rows)
         public = self._rows(result)
         if skipped := self._needless(result):
             if public:
@@ -215,7 +222,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         if not tasks:
             self.log.info("Nothing to do")
             below = set(self.get_flat_relative_ids(upstream=False)) if self.has_dag() else set()  # type: ignore[no-untyped-call]
-            says = self._intake.refusals or self._journal.marks.unaccepted()
+            says = self._intake.refusals or self._intake.handed_out_again or self._journal.marks.unaccepted()
             return sorted(below - {self.report_task_id} if says else below)
         # A run with assist leaves nothing out.
         needless = [*names("leave_out", self.leave_out or None)]
@@ -338,7 +345,10 @@ class ImportRssOperator(LikepionOperator):
             keys = [task.key for task in self._accounts]
             await self._journal.commit(self._journal.settling.forgive, keys, SYSTEM_CLOCK.now())
         try:
-            return await batch.run(self._accounts)
+            reports = await batch.run(self._accounts)
+            # Later tries begin late for other reasons.
+            self._late = batch.late if instance_of(context).try_number == 1 else []
+            return reports
         finally:
             self.feed_urls = batch.feed_urls
             metrics.renewed(keeper.renewed)
@@ -350,6 +360,8 @@ class ImportRssOperator(LikepionOperator):
             seal = Seal(self._address.api_key)
             sealed = {account_id: seal.close(cookie, account_id) for account_id, cookie in cookies.items()}
             instance_of(context).xcom_push(SEALED_COOKIES, sealed)
+        if self._late:
+            instance_of(context).xcom_push(LATE, self._late)
         collected = [report for report in result if report.outcome is Outcome.COLLECTED]
         self.keep_episodes(collected, lineage.MOST_PAGES)
         metrics.imported(result)

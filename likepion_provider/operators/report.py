@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,9 +18,9 @@ from likepion_provider.hooks.values import flag
 from likepion_provider.journal.marks import REMEDY
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
-from likepion_provider.operators.context import instance_of, is_cleared, left_by_all, state_of, states_of
+from likepion_provider.operators.context import ERROR, instance_of, is_cleared, left_by_all, state_of, states_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
-from likepion_provider.operators.likepion import DROPPED, NOT_TAKEN, reports_of
+from likepion_provider.operators.likepion import DROPPED, HANDED_OUT_AGAIN, LATE, NOT_TAKEN, reports_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.reports import AccountReport
 
@@ -48,8 +49,8 @@ class LikepionReportOperator(BaseOperator):
     :param assist: whether the run asks; False by default.
     :param likepion_conn_id: the connection of type ``likepion`` that the run worked with.
     :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, those
-        that were asked for and ``not_taken`` with the reason, what is wrong with the ``journal``, and all of it as
-        ``text`` for a message.
+        that were asked for and ``not_taken`` with the reason, what is wrong with the ``journal`` and the ``manager``,
+        the ``tasks`` that failed, each with its error, and all of it as ``text`` for a message.
     """
 
     template_fields: Sequence[str] = ("assist", "likepion_conn_id")
@@ -90,17 +91,23 @@ class LikepionReportOperator(BaseOperator):
         reports = self._gather(context, assisted=assisted)
         if is_cleared(context, self.retries):
             reports = [_run_anew(each) for each in reports]
-        not_taken: list[dict[str, str]] = instance_of(context).xcom_pull(self.pull_task_id, key=NOT_TAKEN) or []
-        summary = summarise(reports, not_taken, self._doubts())
+        ti = instance_of(context)
+        not_taken: list[dict[str, str]] = ti.xcom_pull(self.pull_task_id, key=NOT_TAKEN) or []
+        summary = summarise(
+            reports,
+            not_taken,
+            journal=self._doubts(),
+            manager=_lost_rows(ti.xcom_pull(self.pull_task_id, key=HANDED_OUT_AGAIN) or []),
+            tasks=self._culprits(context),
+        )
         self.log.info("Accounts of this run\n%s", table(reports))
         for each in not_taken:
             account_id = f" ({each['account_id']})" if each["account_id"] else ""
             self.log.info("Not taken: %s%s, %s", each["name"], account_id, each["reason"])
-        self._note_pace(reports)
-        instance_of(context).xcom_push("summary", summary)
-        self._require_trusted_journal(summary)
-        self._require_nothing_to_do(summary)
-        self._require_upstream(context)
+        self._note_pace(context, reports)
+        ti.xcom_push("summary", summary)
+        if alarms := _alarms(summary):
+            raise AirflowFailException(" ".join(alarms))
         return summary
 
     def _gather(self, context: Context, *, assisted: bool) -> list[AccountReport]:
@@ -116,8 +123,15 @@ class LikepionReportOperator(BaseOperator):
             reports += [said[task.account_id] for task in batch.tasks if task.account_id in said]
             if unheard := [task for task in batch.tasks if task.account_id not in said]:
                 waited = batch.waits and state_of(context, self.wait_task_id, index) == "skipped"
-                reports += [_unheard(batch, task, waited=waited) for task in unheard]
+                error = "" if waited else self._error_of(context, index)
+                reports += [_unheard(batch, task, waited=waited, error=error) for task in unheard]
         return reports
+
+    def _error_of(self, context: Context, index: int) -> str:
+        """What ended the work on a batch; empty where that is not known."""
+        pull = instance_of(context).xcom_pull
+        found = (pull(each, key=ERROR, map_indexes=index) for each in (self.wait_task_id, self.import_task_id))
+        return next(filter(None, found), "")
 
     def _dropped(self, context: Context) -> list[AccountReport]:
         """The reports of accounts that were taken up and are in no batch."""
@@ -139,12 +153,13 @@ class LikepionReportOperator(BaseOperator):
         last = {**first, **second}
         return {account_id: _once_asked(last[account_id]) for account_id in asked if account_id in last}
 
-    def _note_pace(self, reports: Sequence[AccountReport]) -> None:
-        """Let the next pull know whether this run took more than it got to."""
-        if reports:
-            lapsed = sum(each.outcome is Outcome.LEASE_LOST for each in reports)
-            with airflow_errors():
-                journal_for(self.likepion_conn_id).settings.note_pace(len(reports), lapsed)
+    def _note_pace(self, context: Context, reports: Sequence[AccountReport]) -> None:
+        """Let the next pull know whether this run took more than it got to; a cleared one says nothing of that."""
+        if not reports or instance_of(context).try_number > 1:
+            return
+        late = left_by_all(context, self.import_task_id, LATE)
+        with airflow_errors():
+            journal_for(self.likepion_conn_id).settings.note_pace(len(reports), len(late))
 
     def _doubts(self) -> str:
         """What is wrong with the journal as a whole, and what to do; empty where nothing is."""
@@ -158,34 +173,20 @@ class LikepionReportOperator(BaseOperator):
             return ""
         return f"{restored.message}. {REMEDY}" if restored else ""
 
-    def _require_trusted_journal(self, summary: Mapping[str, Any]) -> None:
-        """Red until a person has accepted a journal that was restored or lost.
-
-        :raises AirflowFailException: it says what to do.
-        """
-        if summary["journal"]:
-            raise AirflowFailException(summary["journal"])
-
-    def _require_nothing_to_do(self, summary: Mapping[str, Any]) -> None:
-        """Red where somebody must act.
-
-        :raises AirflowFailException: it names the first accounts, and what to do.
-        """
-        attention = summary["accounts"]
-        if attention:
-            named = "; ".join(f"{each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED])
-            more = f"; and {len(attention) - NAMED} more" if len(attention) > NAMED else ""
-            raise AirflowFailException(f"{len(attention)} accounts need attention: {named}{more}")
-
-    def _require_upstream(self, context: Context) -> None:
-        """A run whose pull or claim failed has no accounts to report, but is no success.
-
-        :raises AirflowFailException: it names the tasks that failed.
-        """
-        states = states_of(context).items()
-        bad = sorted(name for name, state in states if state in ("failed", "upstream_failed") and name != self.task_id)
-        if bad:
-            raise AirflowFailException(f"tasks failed: {', '.join(bad)}. Read their logs.")
+    def _culprits(self, context: Context) -> list[str]:
+        """The tasks that failed, in the order of the run, each with its error; those that only followed come last."""
+        states = {name: state for name, state in states_of(context).items() if name != self.task_id}
+        failed = Counter(_unmapped(name) for name, state in states.items() if state == "failed")
+        followed = sum(state == "upstream_failed" for state in states.values())
+        order = [self.pull_task_id, self.claim_task_id, self.wait_task_id, self.import_task_id, self.insert_task_id]
+        lines = []
+        for name in sorted(failed, key=lambda each: (order.index(each) if each in order else len(order), each)):
+            errors = dict.fromkeys(filter(None, instance_of(context).xcom_pull([name], key=ERROR)))
+            times = f" ({failed[name]} times)" if failed[name] > 1 else ""
+            lines.append(f"{name} failed{times}: {' '.join(errors) or 'read its log.'}")
+        if followed:
+            lines.append(f"{_count(followed, 'task')} could not run for that.")
+        return lines
 
 
 def _verdicts(
@@ -220,28 +221,75 @@ def _once_asked(report: AccountReport) -> AccountReport:
     return dataclasses.replace(report, outcome=Outcome.WAITING, message=message)
 
 
-def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool) -> AccountReport:
+def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool, error: str) -> AccountReport:
     """The report of an account that no step has reported.
 
     :param waited: for its feed, in vain.
+    :param error: what ended the task that worked it; empty where that is not known.
     """
     if waited:
         return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
     return AccountReport(
         task,
         Outcome.FAILED,
-        message=f"the task that worked {batch.name} did not finish",
-        remedy="Read that task's log; a later run takes the account again.",
+        message=f"the task that worked {batch.name} did not finish" + (f": {error}" if error else ""),
+        remedy="A later run takes the account again."
+        if error
+        else "Read its log; a later run takes the account again.",
     )
 
 
+def _unmapped(name: str) -> str:
+    """A task's id, without the map index that :func:`~likepion_provider.operators.context.states_of` puts behind."""
+    return re.sub(r"_\d+$", "", name)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _lost_rows(again: Sequence[Mapping[str, str]]) -> str:
+    """What a manager has to be told that hands out what it had confirmed; empty where it did not.
+
+    :param again: the accounts, with ``label`` and ``group_id``.
+    """
+    if not again:
+        return ""
+    labels = ", ".join(each["label"] for each in again[:NAMED]) + (", ..." if len(again) > NAMED else "")
+    groups = ", ".join(repr(each) for each in list(dict.fromkeys(each["group_id"] for each in again))[:NAMED])
+    return (
+        f"the manager handed out {_count(len(again), 'account')} whose links it had confirmed ({labels}): it has lost "
+        f"them, or counts otherwise than it did. Look there. Where they are missing, trigger the DAG with resend and "
+        f"group_id {groups}. Unknown outcomes are settled by hand meanwhile (likepion journal settle); "
+        "'likepion journal settling reappearance' ends that."
+    )
+
+
+def _alarms(summary: Mapping[str, Any]) -> list[str]:
+    """Why a run is red, sentence by sentence; nothing where nobody has to act."""
+    alarms = [*filter(None, (summary["journal"], summary["manager"])), *summary["tasks"]]
+    if attention := summary["accounts"]:
+        named = "; ".join(f"{each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED])
+        more = f"; and {len(attention) - NAMED} more" if len(attention) > NAMED else ""
+        need = "needs" if len(attention) == 1 else "need"
+        alarms.append(f"{_count(len(attention), 'account')} {need} attention: {named}{more}")
+    return alarms
+
+
 def summarise(
-    reports: Iterable[AccountReport], not_taken: Sequence[Mapping[str, str]] = (), journal: str = ""
+    reports: Iterable[AccountReport],
+    not_taken: Sequence[Mapping[str, str]] = (),
+    *,
+    journal: str = "",
+    manager: str = "",
+    tasks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What a notifier needs: public fields only.
 
     :param not_taken: the accounts that were asked for and are not to be had, with ``name`` and ``reason``.
     :param journal: what is wrong with it, and what to do.
+    :param manager: likewise.
+    :param tasks: those that failed, each with its error.
     """
     reports = list(reports)
     counts = Counter(each.outcome.value for each in reports)
@@ -262,6 +310,8 @@ def summarise(
         ],
         "not_taken": [dict(each) for each in not_taken],
         "journal": journal,
+        "manager": manager,
+        "tasks": [*tasks],
     }
     return summary | {"text": _text(summary)}
 
@@ -270,8 +320,7 @@ def _text(summary: Mapping[str, Any]) -> str:
     """What a message says: a line of counts, and one for each account that needs somebody."""
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(summary["counts"].items()))
     lines = [f"Likepion: {counts or 'no accounts'}; {summary['links']} links delivered."]
-    if summary["journal"]:
-        lines.append(f"- {summary['journal']}")
+    lines += [f"- {each}" for each in (summary["journal"], summary["manager"], *summary["tasks"]) if each]
     attention = summary["accounts"]
     lines += [f"- {each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED_IN_TEXT]]
     if len(attention) > NAMED_IN_TEXT:

@@ -20,7 +20,7 @@ from likepion_provider.hooks.connections import (
 )
 from likepion_provider.journal import Journal
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
-from likepion_provider.operators.context import scope_of
+from likepion_provider.operators.context import error_left, scope_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.waiting import Waits
@@ -76,7 +76,7 @@ class LinkRssSensor(BaseSensorOperator):
                 self.likepion_conn_id, self.batch, scope_of(context), self.poke_interval, self.timeout
             )
             self.defer(trigger=trigger, method_name="execute_complete")
-        with airflow_errors():
+        with airflow_errors(), error_left(context):
             address = manager_address(self.likepion_conn_id, find(self.likepion_conn_id))
             journal = journal_of(find(JOURNAL_CONN_ID), address.site)
             is_set = asyncio.run(self._wait(batch, scope_of(context), address, journal))

@@ -26,6 +26,7 @@ from likepion_provider.errors import (
     Transient,
 )
 from likepion_provider.journal import Journal, Prepared, Submission
+from likepion_provider.journal.claims import LAPSED
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.protocol import wire_url
 from likepion_provider.manager.urls import site_address
@@ -139,6 +140,8 @@ class BatchImport:
         self._connections: Connections | None = None
         self._submissions: dict[PostAccount, Submission] = {}
         self._unclaimed: dict[PostAccount, AccountReport] = {}
+        #: Ids of accounts whose claim had lapsed before their import began.
+        self.late: list[str] = []
         #: When the journal was found to have gone back: it may have forgotten imports.
         self._restored_at: datetime | None = None
 
@@ -158,8 +161,8 @@ class BatchImport:
         restored = await asyncio.to_thread(self._journal.marks.restored)
         self._restored_at = restored.noticed_at if restored else None
         self._submissions = await asyncio.to_thread(self._journal.submissions.get, held)
-        others, now = [task for task in tasks if task.key not in held], Moment.read(self._clock)
-        self._unclaimed = await asyncio.to_thread(unclaimed, self._journal, self._keeper.scope, others, now)
+        if others := [task for task in tasks if task.key not in held]:
+            await asyncio.to_thread(self._leave, others)
         slots = asyncio.Semaphore(self._options.max_concurrency)
         progress = StepCounter(len(tasks), self._clock)
 
@@ -181,6 +184,14 @@ class BatchImport:
             finally:
                 for reading in self._feeds.values():
                     reading.cancel()
+
+    def _leave(self, tasks: Sequence[SecondaryTask]) -> None:
+        """Say of accounts that no claim is held on how they stand."""
+        scope, now = self._keeper.scope, Moment.read(self._clock)
+        self._unclaimed = unclaimed(self._journal, scope, tasks, now)
+        open_keys = [key for key, report in self._unclaimed.items() if report.outcome is Outcome.LEASE_LOST]
+        reasons = self._journal.claims.reasons(scope, open_keys, now)
+        self.late = [key.account_id for key, reason in reasons.items() if reason == LAPSED]
 
     def _keeper_done(self, report: AccountReport) -> None:
         if report.outcome is not Outcome.COLLECTED:

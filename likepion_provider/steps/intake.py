@@ -90,6 +90,8 @@ class Intake:
         self.feeds: dict[str, str] = {}
         #: What was asked for and is not to be had.
         self.refusals: list[Refusal] = []
+        #: What was handed out although the manager had confirmed links of it: it has lost them, or counts otherwise.
+        self.handed_out_again: list[SecondaryTask] = []
         #: What :meth:`reaffirm` could not go on with.
         self.dropped: list[AccountReport] = []
 
@@ -355,6 +357,7 @@ class Intake:
         if again:
             log.warning("%d links with an unknown outcome were not stored: they are sent again", again)
         if proof:
+            self.handed_out_again += [task for task in pulled if task.key in proof]
             log.error(
                 "The manager handed out %d accounts whose links it had confirmed: unknown outcomes are settled by "
                 "hand from now on (likepion journal list --state unknown)",

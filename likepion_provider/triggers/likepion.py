@@ -9,7 +9,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from likepion_provider.errors import LikepionError
-from likepion_provider.hooks.connections import JOURNAL_CONN_ID, afind, amanager_address, journal_of
+from likepion_provider.hooks.connections import ERROR, JOURNAL_CONN_ID, afind, amanager_address, journal_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.waiting import shared_waits
 
@@ -55,6 +55,6 @@ class LinkRssTrigger(BaseTrigger):
                 )
         except LikepionError as error:
             self.log.error("%s", error.advice)  # noqa: TRY400 - the message is the instruction
-            yield TaskFailedEvent()
+            yield TaskFailedEvent(xcoms={ERROR: error.advice})
         else:
             yield TaskSuccessEvent() if is_set else TaskSkippedEvent()

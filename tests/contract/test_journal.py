@@ -433,12 +433,21 @@ def test_the_pace_falls_with_what_lapsed_and_grows_with_runs_that_got_through(
     settings.note_pace(50, 0)
     assert settings.pace() == 80, "a small run says nothing of a larger one"
     settings.note_pace(80, 0)
-    assert settings.pace() == 120
-    settings.note_pace(120, 119)
+    assert settings.pace() == 160
+    settings.note_pace(160, 159)
     assert settings.pace() == 25
-    for _ in range(12):
+    for _ in range(6):
         settings.note_pace(settings.pace() or 1000, 0)
     assert settings.pace() is None
+
+
+@pytest.mark.parametrize("known", [None, 400])
+def test_a_small_run_with_a_lost_claim_bounds_no_other(journal: Journal, known: int | None) -> None:
+    if known:
+        journal.settings.note_pace(1000, 1000 - known)
+    for late in (1, 6):
+        journal.settings.note_pace(6, late)
+    assert journal.settings.pace() == known
 
 
 def test_an_outage_is_known_until_it_ends(journal: Journal, clock: VirtualClock) -> None:

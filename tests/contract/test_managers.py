@@ -122,6 +122,8 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
     "claims.ours": lambda j, t: j.claims.ours([key.account_id for key in KEYS], t.now),
     "claims.served": lambda j, t: j.claims.served(KEYS),
     "claims.take_over": lambda j, t: sorted(j.claims.take_over("run", "other", KEYS, t.now)),
+    "claims.take_up": lambda j, t: sorted(j.claims.take_up("run", KEYS, t.now)),
+    "claims.reasons": lambda j, t: j.claims.reasons("run", KEYS, t.now),
     "claims.leases": lambda j, t: j.claims.leases("run", KEYS, t.now),
     "claims.live": lambda j, t: j.claims.live("run", [key.account_id for key in KEYS], t.now),
     "claims.refusals": lambda j, t: [str(each) for each in j.claims.refusals(KEYS, "holder", t.now)],

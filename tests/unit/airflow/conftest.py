@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from airflow.sdk import Variable
 
+from likepion_provider.clock import SYSTEM_CLOCK
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
+from likepion_provider.journal.owner import of_manager
+from likepion_provider.journal.schema import claim
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import World, build_world
 
@@ -67,6 +71,19 @@ def _airflow_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = {"conn_type": "sqlite", "host": str(tmp_path / "journal.db")}
     monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_JOURNAL", json.dumps(journal))
     logging.getLogger("likepion_provider").setLevel(logging.INFO)
+
+
+@pytest.fixture
+def lapse_all() -> Callable[[], None]:
+    """What lets every claim lapse, as a quarter of an hour does."""
+
+    def lapse() -> None:
+        past = SYSTEM_CLOCK.now() - timedelta(seconds=1)
+        with journal_for(LIKEPION_CONN_ID).database.writing() as connection:
+            lapsed = {"expires_at": past, "boot_id": "", "boot_expires_s": 0}
+            connection.execute(claim.update().where(of_manager(claim)).values(lapsed))
+
+    return lapse
 
 
 @pytest.fixture

@@ -139,11 +139,10 @@ async def test_not_now_lets_go(
 
 
 async def test_a_claim_that_lapsed_is_not_taken_again(
-    start: Start, context: Context, asked: list[dict[str, Any]]
+    start: Start, context: Context, asked: list[dict[str, Any]], lapse_all: Callable[[], None]
 ) -> None:
-    sandbox, batch, ask = await to_ask(start, context)
-    journal = journal_for(LIKEPION_CONN_ID)
-    await asyncio.to_thread(journal.claims.let_go, "dag/run", [batch["tasks"][0]["account_id"]])
+    sandbox, _, ask = await to_ask(start, context)
+    lapse_all()
     before = len(sandbox.manager.events)
     with pytest.raises(AirflowSkipException, match="no account of this batch needs a person"):
         await run(ask, context)
@@ -226,7 +225,7 @@ async def test_the_report_is_red_for_no_account_that_a_person_was_asked_about(
             report.execute(context)
         return
     assert report.execute(context)["counts"] == {outcome.value: 1}
-    with pytest.raises(Exception, match="1 accounts need attention"):
+    with pytest.raises(Exception, match="1 account needs attention"):
         LikepionReportOperator(task_id="report").execute(context)
 
 

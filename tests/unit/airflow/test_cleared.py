@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import claim
@@ -35,6 +34,7 @@ class Run:
         self.context = context
         self.ti = context["ti"]
         self.ti.max_tries = 0
+        self.pull_limit = 10
 
     def clear(self) -> None:
         """As Airflow counts."""
@@ -52,22 +52,21 @@ class Run:
         return result
 
     async def pull(self) -> list[dict[str, Any]]:
-        return list(await self._step(PullSecondaryTasksOperator(task_id="pull_tasks", limit=10)))
+        return list(await self._step(PullSecondaryTasksOperator(task_id="pull_tasks", limit=self.pull_limit)))
 
     async def claim(self) -> list[dict[str, Any]]:
         tasks = self.ti.xcoms["pull_tasks", "return_value", -1]
         return list(await self._step(ClaimAccountsOperator(task_id="claim_accounts", tasks=tasks)))
 
     @property
-    def batch(self) -> dict[str, Any]:
-        (batch,) = self.ti.xcoms["claim_accounts", "return_value", -1]
-        return dict(batch)
+    def batches(self) -> list[dict[str, Any]]:
+        return list(self.ti.xcoms["claim_accounts", "return_value", -1])
 
-    async def imports(self) -> None:
-        await self._step(ImportRssOperator(task_id="import_rss", batch=self.batch), 0)
+    async def imports(self, number: int = 0) -> None:
+        await self._step(ImportRssOperator(task_id="import_rss", batch=self.batches[number]), number)
 
-    async def insert(self) -> None:
-        await self._step(InsertLinksOperator(task_id="insert_links", batch=self.batch), 0)
+    async def insert(self, number: int = 0) -> None:
+        await self._step(InsertLinksOperator(task_id="insert_links", batch=self.batches[number]), number)
 
     def report(self) -> dict[str, Any]:
         operator = LikepionReportOperator(task_id="report", import_task_id="import_rss", insert_task_id="insert_links")
@@ -82,15 +81,6 @@ class Run:
 @pytest.fixture
 def run(context: Context) -> Run:
     return Run(context)
-
-
-def lapse_all() -> None:
-    """Let every claim lapse, as after a quarter of an hour."""
-    past = SYSTEM_CLOCK.now() - timedelta(seconds=1)
-    with journal_for(LIKEPION_CONN_ID).database.writing() as connection:
-        connection.execute(
-            claim.update().where(of_manager(claim)).values(expires_at=past, boot_id="", boot_expires_s=0)
-        )
 
 
 @pytest.mark.parametrize("steps", [("imports", "insert"), ("insert",), ("claim",), ()])
@@ -140,7 +130,7 @@ async def test_a_cleared_pull_takes_up_what_its_run_had(start: Start, run: Run) 
 
 @pytest.mark.parametrize("steps", [("imports", "insert"), ("claim",)])
 async def test_what_has_no_claim_any_more_is_red_and_says_how_to_run_it(
-    start: Start, run: Run, steps: tuple[str, ...]
+    start: Start, run: Run, lapse_all: Callable[[], None], steps: tuple[str, ...]
 ) -> None:
     sandbox: Sandbox = await start(build_world(accounts=1, posts=1))
     await run.pull()
@@ -178,10 +168,28 @@ async def test_a_cleared_import_tries_at_once_what_had_failed(start: Start, run:
     account.credentials["password"] = "wrong"
     await run.pull()
     await run.all_but_pull()
-    with pytest.raises(AirflowFailException, match="1 accounts need attention"):
+    with pytest.raises(AirflowFailException, match="1 account needs attention"):
         run.report()
     account.credentials["password"] = right
     run.clear()
     await run.imports()
     await run.insert()
     assert run.report()["counts"] == {"delivered": 1}
+
+
+@pytest.mark.parametrize(("cleared", "pace"), [(False, 25), (True, None)])
+async def test_the_pace_learns_from_first_attempts_only(
+    start: Start, run: Run, lapse_all: Callable[[], None], *, cleared: bool, pace: int | None
+) -> None:
+    await start(build_world(accounts=30, posts=1))
+    run.pull_limit = 30
+    await run.pull()
+    await run.claim()
+    lapse_all()
+    if cleared:
+        run.clear()
+    for number in range(len(run.batches)):
+        await run.imports(number)
+    with contextlib.suppress(AirflowFailException):
+        run.report()
+    assert journal_for(LIKEPION_CONN_ID).settings.pace() == pace

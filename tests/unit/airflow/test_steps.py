@@ -72,6 +72,8 @@ async def test_the_steps_deliver_every_account_and_public_values_only(start: Sta
         "accounts": [],
         "not_taken": [],
         "journal": "",
+        "manager": "",
+        "tasks": [],
         "text": text,
     }
     secrets = list(sandbox.credentials())
@@ -316,14 +318,76 @@ async def test_the_report_names_accounts_whose_task_did_not_finish(start: Start,
     await start()
     ti = context["ti"]
     ti.xcoms["claim_accounts", "return_value", -1] = await claimed(context)
-    with pytest.raises(AirflowFailException, match=r"3 accounts need attention: .* did not finish\. Read that task"):
+    with pytest.raises(AirflowFailException, match=r"3 accounts need attention: .* did not finish\. Read its log"):
         LikepionReportOperator(task_id="report").execute(context)
 
 
-async def test_the_report_is_red_where_a_task_failed_before_any_account(context: Context) -> None:
-    context["ti"].states = {"pull_tasks": "failed", "claim_accounts": "upstream_failed"}
-    with pytest.raises(AirflowFailException, match="tasks failed: claim_accounts, pull_tasks"):
+async def test_the_report_names_the_culprit_with_its_error_before_those_that_followed(
+    start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start()
+    gone = json.loads(os.environ["AIRFLOW_CONN_LIKEPION_DEFAULT"]) | {"password": "wrong"}
+    monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_DEFAULT", json.dumps(gone))
+    ti = context["ti"]
+    with pytest.raises(AirflowFailException) as failed:
+        await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks").execute, context)
+    ti.xcoms = {("pull_tasks", "error", -1): ti.xcoms[None, "error", -1]}
+    ti.states = {"claim_accounts": "upstream_failed", "import_batch.import_rss": "upstream_failed"}
+    ti.states["pull_tasks"] = "failed"
+    with pytest.raises(AirflowFailException) as red:
         LikepionReportOperator(task_id="report").execute(context)
+    assert str(red.value) == f"pull_tasks failed: {failed.value} 2 tasks could not run for that."
+    text = ti.xcoms[None, "summary", -1]["text"]
+    assert text.splitlines()[1] == f"- pull_tasks failed: {failed.value}"
+
+
+async def test_the_report_says_why_a_batch_did_not_finish(start: Start, context: Context) -> None:
+    await start(build_world(accounts=1, posts=1))
+    ti = context["ti"]
+    ti.xcoms["claim_accounts", "return_value", -1] = await claimed(context)
+    ti.xcoms["import_batch.import_rss", "error", 0] = "The journal is full. Make room."
+    ti.states = {"import_batch.import_rss_0": "failed", "import_batch.insert_links_0": "success"}
+    with pytest.raises(AirflowFailException) as red:
+        LikepionReportOperator(task_id="report").execute(context)
+    assert str(red.value).startswith("import_batch.import_rss failed: The journal is full. Make room. 1 account needs")
+    assert (
+        "did not finish: The journal is full. Make room."
+        in ti.xcoms[None, "summary", -1]["accounts"][0]["message"] + "."
+    )
+
+
+async def test_an_error_that_is_not_ours_is_told_by_its_name_only(
+    start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start()
+    monkeypatch.setattr(PullSecondaryTasksOperator, "prepare", lambda *_: {}["canary"])
+    with pytest.raises(KeyError):
+        await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks").execute, context)
+    assert context["ti"].xcoms[None, "error", -1] == "KeyError. Read the task's log."
+
+
+async def test_a_manager_that_lost_its_rows_turns_the_report_red_and_names_resend(
+    start: Start, context: Context
+) -> None:
+    sandbox: Sandbox = await start(build_world(accounts=1, posts=1))
+    for lost in (False, True):
+        (batch,) = await claimed(context)
+        await asyncio.to_thread(ImportRssOperator(task_id="import_rss", batch=batch).execute, context)
+        await asyncio.to_thread(InsertLinksOperator(task_id="insert_links", batch=batch).execute, context)
+        if not lost:
+            assert len(sandbox.manager.rows) == 5
+            sandbox.manager.rows.clear()
+            for served in sandbox.manager._served.values():
+                served.clear()
+    ti = context["ti"]
+    ti.xcoms["pull_tasks", "handed_out_again", -1] = ti.xcoms[None, "handed_out_again", -1]
+    (task,) = Batch.from_public(batch).tasks
+    with pytest.raises(AirflowFailException) as red:
+        LikepionReportOperator(task_id="report").execute(context)
+    assert f"handed out 1 account whose links it had confirmed ({task.label})" in str(red.value)
+    assert f"with resend and group_id '{task.group_id}'" in str(red.value)
+    assert "likepion journal settle" in str(red.value)
+    assert str(red.value) in ti.xcoms[None, "summary", -1]["text"]
 
 
 async def test_the_board_finds_the_task_that_worked_an_account(start: Start, context: Context) -> None:
