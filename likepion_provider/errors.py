@@ -13,6 +13,7 @@
         FeedLocked           ask the feed's owner   (``podcast:locked``)
       PlatformError        skip this account, report
         LoginRefused         fix the account's credentials
+        LastingTrouble       look for yourself      (passing trouble that has not passed for a day)
         NeedsVerification    a person must act
         PlatformChanged      the importer is stale
         VisitTooLarge        the site has no end    (pages, requests or bytes beyond a visit's bounds)
@@ -188,6 +189,14 @@ class LoginRefused(PlatformError):
     """Fix the account: the platform does not accept its credentials."""
 
     remedy = "Correct the account's password, TOTP secret or key in the manager, then run the account again."
+
+
+class LastingTrouble(PlatformError):
+    """Look for yourself: what passes by itself has not passed for a day."""
+
+    remedy = "Look whether the address is right, in the platform's connection too, and whether it can be reached."
+    import_state = None
+    is_permanent = False
 
 
 class NeedsVerification(PlatformError):

@@ -182,6 +182,8 @@ submission = Table(
     # Runs in a row that did not get through, for whatever lasting reason, and until when no run tries again by itself.
     Column("setbacks", Integer, nullable=False, server_default="0"),
     Column("not_before", UtcDateTime),
+    # Since when nothing but passing trouble came of it; empty where something did.
+    Column("trouble_since", UtcDateTime),
     Column("message", Words(), nullable=False, server_default=""),
     Column("remedy", Words(), nullable=False, server_default=""),
     # The task that worked it last, for a person who follows it into Airflow; empty until one did.

@@ -161,6 +161,30 @@ class Submissions:
             require(connection, key, holder, now)
             connection.execute(_RECORD, named(key) | said | {name: int(is_so) for name, is_so in counted.items()})
 
+    def trouble(self, key: PostAccount, holder: str, now: Moment) -> datetime:
+        """Note that nothing but passing trouble came of a try.
+
+        :return: since when it has been so; aware.
+        :raises LeaseLost: ``holder`` may not write any more.
+        """
+        with self._database.writing() as connection:
+            require(connection, key, holder, now)
+            connection.execute(_TROUBLE, named(key) | {"at": now.at})
+            since: datetime = connection.execute(_TROUBLE_SINCE, named(key)).scalar_one()
+        return since
+
+    def set_back(
+        self, key: PostAccount, holder: str, now: Moment, *, message: str, remedy: str, not_before: datetime
+    ) -> None:
+        """Note a setback that tells nothing of the import; see :meth:`record`.
+
+        :raises LeaseLost: ``holder`` may not write any more.
+        """
+        said = {"words": clean(message), "advice": clean(remedy), "until": not_before, "at": now.at}
+        with self._database.writing() as connection:
+            require(connection, key, holder, now)
+            connection.execute(_SET_BACK, named(key) | said)
+
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""
         return {each.key: each for each in self._rows(*map(_ROWS.where, among(submission, keys)))}
@@ -243,6 +267,21 @@ _BEGIN_REFRESH = update(submission).where(_OF_KEY).values(refreshed_at=bindparam
 _LAST_REFRESH = select(func.max(submission.c.refreshed_at)).where(
     of_manager(submission), submission.c.account_id == bindparam("account")
 )
+_SINCE = submission.c.trouble_since
+_SINCE_NOW = func.coalesce(_SINCE, bindparam("at", type_=_SINCE.type))
+_TROUBLE = update(submission).where(_OF_KEY).values(trouble_since=_SINCE_NOW)
+_TROUBLE_SINCE = select(_SINCE).where(_OF_KEY)
+_SET_BACK = (
+    update(submission)
+    .where(_OF_KEY)
+    .values(
+        message=bindparam("words"),
+        remedy=bindparam("advice"),
+        not_before=bindparam("until"),
+        updated_at=bindparam("at"),
+        setbacks=submission.c.setbacks + 1,
+    )
+)
 _RECORD = (
     update(submission)
     .where(_OF_KEY)
@@ -251,6 +290,7 @@ _RECORD = (
         message=bindparam("words"),
         remedy=bindparam("advice"),
         not_before=bindparam("until"),
+        trouble_since=None,
         updated_at=bindparam("at"),
         reference=func.coalesce(func.nullif(bindparam("known", type_=Words()), ""), submission.c.reference),
         failures=submission.c.failures * bindparam("keeps") + bindparam("failed"),

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseXCom, Context
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from likepion_provider.clock import SYSTEM_CLOCK
@@ -23,7 +24,7 @@ from likepion_provider.operators import lineage
 from likepion_provider.operators.base import LikepionOperator
 from likepion_provider.operators.context import instance_of, is_cleared, left_by, map_index_of, scope_of, state_of
 from likepion_provider.operators.extra_links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
-from likepion_provider.steps.batches import Batch, batches
+from likepion_provider.steps.batches import MOST_BATCHES, Batch, batches
 from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.importing import BatchImport, ImportOptions
 from likepion_provider.steps.intake import Choice
@@ -240,7 +241,8 @@ class ClaimAccountsOperator(LikepionOperator):
         claim = ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
 
     :param tasks: what :class:`PullSecondaryTasksOperator` returns.
-    :param batch_size: accounts per batch, 1 to 1,000; by default as many as keep the grid readable.
+    :param batch_size: accounts per batch, 1 to 1,000; by default as many as keep the grid readable. More, where there
+        would be more batches than ``[core] max_map_length``.
     :return: batches with a ``name``, whether they wait for their feed (``waits``), and their ``tasks``.
     """
 
@@ -258,8 +260,18 @@ class ClaimAccountsOperator(LikepionOperator):
         feeds = {each["request_id"]: each[SEALED_FEED] for each in self.tasks if SEALED_FEED in each}
         intake = self.intake(context, manager)
         kept = await intake.reaffirm(tasks)
-        self._dropped = intake.dropped
-        return batches(kept, size, feeds)
+        cut = batches(kept, size, feeds, most=conf.getint("core", "max_map_length", fallback=MOST_BATCHES))
+        in_batches = {task.account_id for batch in cut for task in batch.tasks}
+        left_out = [task for task in kept if task.account_id not in in_batches]
+        if left_out:
+            ids = [task.account_id for task in left_out]
+            await self._journal.commit(self._journal.claims.let_go, scope_of(context), ids)
+        message = "more posts wait for their feed than a run can map: see [core] max_map_length"
+        self._dropped = [
+            *intake.dropped,
+            *(AccountReport(task, Outcome.WAITING, message=message) for task in left_out),
+        ]
+        return cut
 
     def conclude(self, context: Context, result: list[Batch]) -> list[dict[str, Any]]:
         """Hand on the batches, and what is to be said of the accounts that are in none."""

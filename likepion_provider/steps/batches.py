@@ -13,6 +13,8 @@ from likepion_provider.models import SecondaryTask
 #: and accounts that are worth a batch of their own.
 MAX_BATCHES = 8
 MIN_BATCH = 25
+#: What Airflow maps at most: its default of ``[core] max_map_length``.
+MOST_BATCHES = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,11 @@ class Batch:
 
 
 def batches(
-    tasks: Sequence[SecondaryTask], batch_size: int | None = None, feeds: Mapping[str, str] | None = None
+    tasks: Sequence[SecondaryTask],
+    batch_size: int | None = None,
+    feeds: Mapping[str, str] | None = None,
+    *,
+    most: int = MOST_BATCHES,
 ) -> list[Batch]:
     """Cut a run's accounts into what its mapped tasks work.
 
@@ -50,20 +56,30 @@ def batches(
 
     :param batch_size: accounts per batch; by default as many as keep ready posts to about 8 batches.
     :param feeds: the sealed ``link_rss`` of posts, by post.
+    :param most: batches in all. Larger ones are made where there would be more; where that does not do, since too many
+        posts wait, the last of these are left out.
     """
     size = batch_size or max(MIN_BATCH, math.ceil(len(tasks) / MAX_BATCHES))
     by_post: dict[tuple[bool, str], list[SecondaryTask]] = {}
     for task in tasks:
         by_post.setdefault((task.feed_ready, task.request_id), []).append(task)
-    pieces = [(ready, piece) for (ready, _), each in by_post.items() for piece in _pieces(each, size)]
-    ready_pieces = [piece for ready, piece in pieces if ready]
-    if len(ready_pieces) > MAX_BATCHES and not batch_size:
-        ready_pieces = _pieces([task for piece in ready_pieces for task in piece], size)
-    waiting = [piece for ready, piece in pieces if not ready]
+    ready_posts = [each for (ready, _), each in by_post.items() if ready]
+    waiting_posts = [each for (ready, _), each in by_post.items() if not ready]
+    waiting = _all_pieces(waiting_posts, size)
+    if len(waiting) + bool(ready_posts) > most:
+        waiting = waiting_posts[: most - bool(ready_posts)]
+    ready_pieces = _all_pieces(ready_posts, size)
+    if (len(ready_pieces) > MAX_BATCHES and not batch_size) or len(ready_pieces) + len(waiting) > most:
+        together = [task for each in ready_posts for task in each]
+        ready_pieces = _pieces(together, max(size, math.ceil(len(together) / (most - len(waiting)))))
     known = feeds or {}
     return [_batch(piece, known, waits=False) for piece in ready_pieces] + [
         _batch(piece, known, waits=True) for piece in waiting
     ]
+
+
+def _all_pieces(posts: Sequence[list[SecondaryTask]], size: int) -> list[list[SecondaryTask]]:
+    return [piece for post in posts for piece in _pieces(post, size)]
 
 
 def _pieces(tasks: list[SecondaryTask], size: int) -> list[list[SecondaryTask]]:

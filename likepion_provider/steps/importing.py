@@ -18,6 +18,7 @@ from likepion_provider.aio import Gate, all_of, beside, patiently
 from likepion_provider.clock import Clock, Moment
 from likepion_provider.errors import (
     BadRequest,
+    LastingTrouble,
     LeaseLost,
     LikepionError,
     NotJournaled,
@@ -56,6 +57,8 @@ log = logging.getLogger(__name__)
 DEFAULT_TARGET = 1000
 #: A platform that took a feed, or may have taken it, can hide the show this long before it is handed the feed again.
 RESUBMIT_AFTER = timedelta(hours=1)
+#: What passes by itself has passed by then; else a person has to look.
+TROUBLE_PASSES_WITHIN = timedelta(days=1)
 #: For so long after the journal was restored or lost, every account's platform is read before it is handed a feed.
 READ_BACK_FOR = timedelta(days=14)
 #: How long a run looks for a show whose submission may never have reached the platform, in seconds. A later run looks
@@ -208,7 +211,7 @@ class BatchImport:
         except LikepionError as error:
             if error.ends_batch:
                 raise
-            ended = error
+            ended = await self._judged(task.key, error)
         except (Exception, SystemExit) as error:
             log.warning("%s: the importer failed", task.label, exc_info=True)
             ended = PlatformError(
@@ -217,6 +220,24 @@ class BatchImport:
             )
         await self._note_failure(task.key, ended)
         return failed(task, ended)
+
+    async def _judged(self, key: PostAccount, error: LikepionError) -> LikepionError:
+        """What ended an account; trouble that should have passed long ago is somebody's matter."""
+        if not isinstance(error, Transient) or self._options.dry_run:
+            return error
+        submissions, holder = self._journal.submissions, self._keeper.holder
+        try:
+            since = await self._journal.commit(submissions.trouble, key, holder, Moment.read(self._clock))
+            if self._clock.now() - since < TROUBLE_PASSES_WITHIN:
+                return error
+            lasting = LastingTrouble(f"{error.message}; nothing else has come of it since {since:%Y-%m-%d %H:%M}Z")
+            until = self._clock.now() + self._back_off(key)
+            words = {"message": lasting.message, "remedy": lasting.remedy, "not_before": until}
+            await self._journal.commit(submissions.set_back, key, holder, Moment.read(self._clock), **words)
+        except (LeaseLost, NotJournaled) as lost:
+            log.info("Not noted: %s", lost)
+            return error
+        return lasting
 
     async def _note_failure(self, key: PostAccount, error: LikepionError) -> None:
         if error.import_state is None:

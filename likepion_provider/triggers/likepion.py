@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import ERROR, JOURNAL_CONN_ID, afind, amanager_address, journal_of
 from likepion_provider.steps.batches import Batch
@@ -22,21 +24,22 @@ class LinkRssTrigger(BaseTrigger):
 
     :param batch: a waiting :class:`~likepion_provider.steps.batches.Batch` in its public form.
     :param scope: the run that holds the claims.
+    :param ends_at: until when it waits, aware, in ISO 8601; a trigger that is started again waits no longer.
     """
 
     def __init__(
-        self, likepion_conn_id: str, batch: dict[str, Any], scope: str, poke_interval_s: float, timeout_s: float
+        self, likepion_conn_id: str, batch: dict[str, Any], scope: str, poke_interval_s: float, ends_at: str
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.likepion_conn_id = likepion_conn_id
         self.batch = batch
         self.scope = scope
         self.poke_interval_s = poke_interval_s
-        self.timeout_s = timeout_s
+        self.ends_at = ends_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments; nothing secret."""
-        arguments = ("likepion_conn_id", "batch", "scope", "poke_interval_s", "timeout_s")
+        arguments = ("likepion_conn_id", "batch", "scope", "poke_interval_s", "ends_at")
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {name: getattr(self, name) for name in arguments}
 
@@ -51,7 +54,7 @@ class LinkRssTrigger(BaseTrigger):
                     scope=self.scope,
                     tasks=Batch.from_public(self.batch).tasks,
                     poke_interval_s=self.poke_interval_s,
-                    timeout_s=self.timeout_s,
+                    timeout_s=(datetime.fromisoformat(self.ends_at) - SYSTEM_CLOCK.now()).total_seconds(),
                 )
         except LikepionError as error:
             self.log.error("%s", error.advice)  # noqa: TRY400 - the message is the instruction

@@ -15,7 +15,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from likepion_provider import wire
 from likepion_provider.aio import Gate
@@ -261,7 +260,7 @@ class PlatformHttp:
     def no_answer(self, url: str, error: BaseException) -> Transient:
         """The error for a request without an answer."""
         kind = str(error) if isinstance(error, wire.BrokenOff) else type(error).__name__
-        return Transient(f"{self.platform}: no answer from {urlsplit(url).hostname} ({kind})")
+        return Transient(f"{self.platform}: no answer from {parse(url).origin()} ({kind})")
 
     async def _exchange(self, request: _Request, within_s: float) -> Page:
         import aiohttp

@@ -27,6 +27,8 @@ MEASURED_S = 60
 POKE_S, HTTP_POKE_S = 5, 30
 
 _OURS = """
+from datetime import timedelta
+from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.steps.batches import Batch
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
@@ -41,7 +43,8 @@ journal_for(LIKEPION_CONN_ID).claims.grant("dag/run", dict.fromkeys(keys, lease)
 def trigger(n):
     tasks = (SecondaryTask(f"account-{n}", f"post-{n}", f"group-{n}", "tide.example"),)
     batch = Batch(f"post {n}", True, tasks).to_public()
-    return LinkRssTrigger("likepion_default", batch, "dag/run", poke_s, 1800)
+    ends_at = SYSTEM_CLOCK.now() + timedelta(seconds=1800)
+    return LinkRssTrigger("likepion_default", batch, "dag/run", poke_s, ends_at.isoformat())
 """
 _HTTP = """
 from airflow.providers.http.triggers.http import HttpSensorTrigger

@@ -138,6 +138,10 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
     "submissions.begin": lambda j, t: j.submissions.begin(KEYS[1], "holder", t.now),
     "submissions.begin_refresh": lambda j, t: j.submissions.begin_refresh(KEYS[1], "holder", t.now),
     "submissions.record": lambda j, t: j.submissions.record(KEYS[1], "holder", t.now, state=ImportState.IN_REVIEW),
+    "submissions.trouble": lambda j, t: j.submissions.trouble(KEYS[1], "holder", t.now),
+    "submissions.set_back": lambda j, t: j.submissions.set_back(
+        KEYS[1], "holder", t.now, message="why", remedy="what", not_before=t.later.at
+    ),
     "submissions.get": lambda j, t: j.submissions.get(KEYS),
     "submissions.incomplete": lambda j, t: j.submissions.incomplete(KEYS, t.now.at + timedelta(days=1)),
     "submissions.looked_at": lambda j, t: j.submissions.looked_at(KEYS, t.later.at),

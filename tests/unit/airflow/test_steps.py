@@ -7,18 +7,30 @@ import html
 import json
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.bases.operator import TriggerFailureReason
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+    TaskDeferred,
+)
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 from jinja2 import Template
+from sqlalchemy import select
 
 from likepion_provider.board.questions import Filter, Overview
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.hooks.likepion import LikepionHook
 from likepion_provider.journal import TaskName
+from likepion_provider.journal.owner import of_manager
+from likepion_provider.journal.schema import claim
 from likepion_provider.manager.protocol import LinkReport
 from likepion_provider.models import ImportState, Outcome, SecondaryTask
 from likepion_provider.notifications.likepion import REPORT_TEXT
@@ -225,7 +237,9 @@ async def test_the_sensor_says_the_same_deferred_or_not(
         sandbox.set_feed(sandbox.world.posts[0].request_id)
     sensor = LinkRssSensor(task_id="w", batch=batch, poke_interval=0.1, timeout=0.5, deferrable=deferred)
     if deferred:
-        trigger = LinkRssTrigger("likepion_default", batch, "dag/run", sensor.poke_interval, sensor.timeout)
+        with pytest.raises(TaskDeferred) as deferral:
+            sensor.execute(context)
+        trigger = deferral.value.trigger
         path, arguments = trigger.serialize()
         assert path == "likepion_provider.triggers.likepion.LinkRssTrigger"
         expected = TaskSuccessEvent if is_set else TaskSkippedEvent
@@ -277,8 +291,53 @@ async def test_a_trigger_that_cannot_go_on_fails_its_task(
     await start(build_world(accounts=1, posts=1, waiting_posts=1))
     (batch,) = await claimed(context)
     monkeypatch.delenv("AIRFLOW_CONN_LIKEPION_DEFAULT")
-    trigger = LinkRssTrigger("likepion_default", batch, "dag/run", 0.1, 1)
-    assert [type(event) for event in await events(trigger)] == [TaskFailedEvent]
+    trigger = LinkRssTrigger("likepion_default", batch, "dag/run", 0.1, SYSTEM_CLOCK.now().isoformat())
+    (event,) = await events(trigger)
+    assert isinstance(event, TaskFailedEvent)
+    assert "there is no Airflow connection" in event.xcoms["error"], "for the report"
+
+
+async def test_a_wait_has_one_deadline_however_often_its_trigger_starts(start: Start, context: Context) -> None:
+    await start(build_world(accounts=1, posts=1, waiting_posts=1))
+    (batch,) = await claimed(context)
+    ended = (SYSTEM_CLOCK.now() - timedelta(seconds=1)).isoformat()
+    trigger = LinkRssTrigger("likepion_default", batch, "dag/run", 60, ended)
+    assert [type(event) for event in await asyncio.wait_for(events(trigger), 10)] == [TaskSkippedEvent]
+
+
+@pytest.mark.parametrize(
+    ("limit", "within_s", "words"), [(None, 620, "triggerer"), (30, 30, "execution_timeout, 0:00:30")]
+)
+def test_a_wait_that_no_triggerer_ends_is_airflows_to_end(
+    context: Context, limit: int | None, within_s: int, words: str
+) -> None:
+    batch = {"name": "n", "waits": True, "tasks": []}
+    sensor = LinkRssSensor(
+        task_id="w", batch=batch, timeout=500, execution_timeout=timedelta(seconds=limit) if limit else None
+    )
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(context)
+    assert deferral.value.timeout == timedelta(seconds=within_s)
+    with pytest.raises(AirflowSensorTimeout, match=words):
+        sensor.resume_execution("__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, context)
+    assert words in context["ti"].xcoms[None, "error", -1]
+
+
+async def test_no_more_batches_are_made_than_airflow_maps(
+    start: Start, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(build_world(accounts=12, posts=4, waiting_posts=3))
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "3")
+    tasks = await asyncio.to_thread(PullSecondaryTasksOperator(task_id="pull_tasks", limit=20).execute, context)
+    step = ClaimAccountsOperator(task_id="claim_accounts", tasks=tasks, batch_size=1)
+    cut = await asyncio.to_thread(step.execute, context)
+    assert sorted((each["waits"], len(each["tasks"])) for each in cut) == [(False, 3), (True, 3), (True, 3)]
+    left = context["ti"].xcoms[None, "dropped", -1]
+    assert [row["outcome"] for row in left] == ["waiting"] * 3
+    assert "max_map_length" in left[0]["message"]
+    with journal_for(LIKEPION_CONN_ID).database.reading() as connection:
+        query = select(claim.c.account_id).where(of_manager(claim), claim.c.scope == "")
+        assert {*connection.execute(query).scalars()} == {row["account_id"] for row in left}, "let go"
 
 
 async def test_a_batch_that_does_not_wait_passes_without_a_request(context: Context) -> None:

@@ -552,3 +552,35 @@ async def test_only_a_cookie_that_the_site_set_is_handed_on(world: World, news: 
     tasks = await world.worker.intake("run-1").pull(1)
     (report,) = await world.worker.batch("run-1").run(tasks)
     assert (report.outcome, report.cookie) == (Outcome.COLLECTED, handed_on)
+
+
+def test_as_few_batches_as_airflow_maps_whatever_size_was_asked_for() -> None:
+    ready = [SecondaryTask(f"a{n}", "post", "g", "d.example", feed_ready=True) for n in range(1100)]
+    assert [len(each.tasks) for each in batches(ready, 1)] == [2] * 550
+    waiting = [SecondaryTask(f"w{n}", f"post-{n // 2}", "g", "d.example") for n in range(8)]
+    assert [len(each.tasks) for each in batches(waiting, 1, most=4)] == [2] * 4
+    cut = batches([*ready[:10], *waiting], 1, most=4)
+    assert [(each.waits, len(each.tasks)) for each in cut] == [(False, 10), (True, 2), (True, 2), (True, 2)]
+
+
+async def test_a_platform_that_does_not_answer_is_red_after_a_day(world: World) -> None:
+    def trouble(when: str, _: Job) -> None:
+        if when == "collect":
+            raise Transient("scripted: no answer from https://127.0.0.1:9 (refused)")
+
+    world.worker.platform.trouble = trouble
+    for number in range(5):
+        assert set((await world.run(f"run-{number}")).values()) == {Outcome.WAITING}
+        world.clock.advance(6 * 3600)
+    assert set((await world.run("a-day")).values()) == {Outcome.FAILED}
+    assert (
+        "no answer from https://127.0.0.1:9 (refused); nothing else has come of it since" in world.messages["account-0"]
+    )
+    world.clock.advance(1200)
+    assert set((await world.run("soon")).values()) == {Outcome.BACKING_OFF}
+    world.clock.advance(3600)
+    assert set((await world.run("later")).values()) == {Outcome.FAILED}, "said again, less and less often"
+    world.clock.advance(6 * 3600)
+    world.worker.platform.trouble = lambda *_: None
+    assert set((await world.run("at last")).values()) == {Outcome.DELIVERED}
+    assert set(world.worker.platform.submissions.values()) == {1}

@@ -69,6 +69,7 @@ def upgrade() -> None:
         _number("failures"),
         _number("setbacks"),
         sa.Column("not_before", _TIME),
+        sa.Column("trouble_since", _TIME),
         _text("message"),
         _text("remedy"),
         _text("dag_id", 250),
