@@ -17,6 +17,7 @@ from likepion_provider.hooks.values import flag
 from likepion_provider.manager.client import ManagerAddress, is_http_url
 from likepion_provider.manager.protocol import API_PATH, DEFAULT_HOST
 
+SCHEMES = ("http", "https")
 #: The environment's own certificate authorities, as ``requests`` reads them.
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -25,11 +26,17 @@ def address_of(conn_id: str, connection: Any) -> ManagerAddress:
     """Where the manager is.
 
     :raises BadRequest: there is no such connection, or one of its extras makes no sense.
-    :raises NotAuthorised: it has no password, which is the API key.
+    :raises NotAuthorised: it has no password, which is the API key, or one that is none.
     """
     url = url_of(conn_id, connection)
     if not connection.password:
         raise NotAuthorised(f"the Airflow connection {conn_id!r} has no API key", status=401)
+    if any(map(str.isspace, connection.password)):
+        raise NotAuthorised(
+            f"the API key in the Airflow connection {conn_id!r} has white space in it",
+            status=401,
+            remedy="Paste it anew, without spaces and line ends.",
+        )
     extras = _Extras(conn_id, connection.extra_dejson)
     return ManagerAddress(
         url,
@@ -59,11 +66,15 @@ def base_url_of(connection: Any) -> str:
     host = (connection.host or "").strip().rstrip("/")
     if not host:
         return ""
+    scheme, path = connection.schema, ""
+    if connection.conn_type in SCHEMES and scheme is not None and scheme not in SCHEMES:
+        # Written as a URI: Airflow takes its scheme for the type, and its path, empty where there is none, for schema.
+        scheme, path = connection.conn_type, scheme
     if "://" not in host:
-        host = f"{connection.schema or 'https'}://{host}"
+        host = f"{scheme or 'https'}://{host}"
     if connection.port:
         host = f"{host}:{connection.port}"
-    return host.removesuffix(API_PATH)
+    return f"{host}/{path}".rstrip("/").removesuffix(API_PATH)
 
 
 @dataclasses.dataclass(frozen=True)

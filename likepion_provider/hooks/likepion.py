@@ -15,6 +15,7 @@ from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import (
     LIKEPION_CONN_ID,
+    allows_private_feeds,
     amanager_address,
     find,
     journal_for,
@@ -203,7 +204,9 @@ class LikepionHook(HttpHook):
         return self._run_noted(lambda manager: manager.insert_items(reports, split=split))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Prove host and key by reading an account that cannot exist: the queue is not touched.
+        """Prove host, key and extras, as tasks use them, by reading an account that cannot exist.
+
+        The queue is not touched.
 
         .. code-block:: python
 
@@ -211,6 +214,7 @@ class LikepionHook(HttpHook):
             assert works, message
         """
         try:
+            allows_private_feeds(find(self.likepion_conn_id))
             call = Call[None](protocol.probe(self._address().api_key), protocol.read_probe)
             self._run(lambda manager: manager.send(call))
         except LikepionError as error:

@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
 from likepion_provider.hooks import connections
-from likepion_provider.hooks.address import address_of
+from likepion_provider.hooks.address import address_of, base_url_of
+from likepion_provider.hooks.likepion import LikepionHook
 from tests import MANAGER
 
 
@@ -32,6 +33,40 @@ def connection(**fields: Any) -> Connection:
 )
 def test_the_managers_address(fields: dict[str, Any], url: str) -> None:
     assert address_of("c", connection(**fields)).url == url
+
+
+@pytest.mark.parametrize(
+    ("uri", "url"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://pod.example", "https://pod.example"),
+        ("http://127.0.0.1:8080/studio/api", "http://127.0.0.1:8080/studio/api"),
+        ("http://pod.example/https", "https://pod.example"),
+        ("likepion://:key@127.0.0.1:81/http", "http://127.0.0.1:81"),
+    ],
+)
+def test_the_scheme_of_a_uri_counts(uri: str, url: str) -> None:
+    assert base_url_of(Connection.from_uri(uri, "c")) == url
+
+
+def test_a_form_without_a_scheme_means_https() -> None:
+    assert base_url_of(connection(conn_type="http", host="pod.example")) == "https://pod.example"
+
+
+@pytest.mark.parametrize("key", ["key-of-a-test\n", " key-of-a-test", "key of a test"])
+def test_a_key_with_white_space_is_told(key: str) -> None:
+    with pytest.raises(NotAuthorised, match="in the Airflow connection 'c' has white space in it") as error:
+        address_of("c", connection(password=key))
+    assert "Paste it anew" in error.value.advice
+    assert "test" not in str(error.value)
+
+
+def test_the_test_button_proves_the_extras_that_tasks_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"conn_type": "likepion", "password": "k", "extra": {"allow_private_feeds": "perhaps"}}
+    monkeypatch.setenv("AIRFLOW_CONN_LIKEPION_DEFAULT", json.dumps(value))
+    works, message = LikepionHook().test_connection()
+    assert not works
+    assert "allow_private_feeds must be true or false" in message
 
 
 def test_without_a_key_the_error_names_the_connection_and_the_field() -> None:
