@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 
 from likepion_provider import DAG_ID
 from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, dag_ids_of
 from likepion_provider.errors import BadRequest, Transient
+from likepion_provider.hooks.internals import is_paused, start_run
 from likepion_provider.journal import Journal
-
-TRIGGER_TIMEOUT_S = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     at = datetime.now(timezone.utc)
     for group_id in groups:
         run_id = f"group__{group_id}__{at:%Y-%m-%dT%H:%M:%S.%f}"
-        _trigger(dag_id, run_id, {"group_id": group_id} | ({"dry_run": True} if args.dry_run else {}))
+        _start(dag_id, run_id, {"group_id": group_id} | ({"dry_run": True} if args.dry_run else {}))
         print(f"{group_id}  {run_id}", flush=True)
+    if is_paused(dag_id):
+        print(f"{dag_id} is paused: its runs wait until it is switched on (airflow dags unpause {dag_id})")
     return 0
 
 
@@ -73,15 +70,10 @@ def _require_known(journal: Journal, groups: list[str]) -> None:
         )
 
 
-def _trigger(dag_id: str, run_id: str, conf: dict[str, object]) -> None:
-    airflow = str(Path(sys.executable).with_name("airflow"))
-    command = [airflow, "dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf)]
+def _start(dag_id: str, run_id: str, conf: Mapping[str, object]) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            command, capture_output=True, text=True, timeout=TRIGGER_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise Transient(f"airflow dags trigger {dag_id} did not end within {TRIGGER_TIMEOUT_S} s") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Transient(f"airflow dags trigger {dag_id} failed: {last}", remedy="Correct that and run it again.")
+        start_run(dag_id, run_id, conf)
+    except Exception as error:  # noqa: BLE001 - whatever Airflow has
+        raise Transient(
+            f"Airflow took no run of {dag_id}: {error or type(error).__name__}", remedy="Correct that and run it again."
+        ) from None

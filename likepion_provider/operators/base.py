@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,8 @@ class LikepionOperator(BaseAsyncOperator):
             with marked(self._journal):
                 # Not Airflow's own loop: that asks for one where there is none, which Python 3.12 warns of.
                 result = asyncio.run(self._timed(context))
+            # Outside the group, which Airflow shows folded.
+            self.log.info("%s", self.sum_up(result))
             return self.conclude(context, result)
 
     async def _timed(self, context: Context) -> Any:
@@ -84,6 +87,12 @@ class LikepionOperator(BaseAsyncOperator):
     async def work(self, context: Context, manager: ManagerClient) -> Any:
         """Do what the step is for."""
         raise NotImplementedError
+
+    def sum_up(self, result: Any) -> str:
+        """What came of the step, in one line for its log."""
+        counts = Counter(report.outcome.value for report in result)
+        words = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
+        return f"{len(result)} accounts: {words or 'nothing to do'}; {sum(each.found for each in result)} links"
 
     def conclude(self, context: Context, result: Any) -> Any:
         """Make of the result what may be stored: public values, ready for JSON."""

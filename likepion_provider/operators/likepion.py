@@ -188,6 +188,13 @@ class PullSecondaryTasksOperator(LikepionOperator):
         if recently and context["dag_run"].run_type == "scheduled":
             raise AirflowSkipException(f"{error.message}; the run that ended red at {said_at:%H:%M}Z said so")
 
+    def sum_up(self, result: list[SecondaryTask]) -> str:
+        """How many accounts, and of how many posts."""
+        if not result:
+            return "Nothing to do"
+        posts = len({task.request_id for task in result})
+        return f"Took {len(result)} accounts of {posts} posts; {len(self._intake.refusals)} not taken"
+
     def conclude(self, context: Context, result: list[SecondaryTask]) -> list[dict[str, Any]]:
         """Hand on the accounts, and skip what this run does without.
 
@@ -221,7 +228,6 @@ class PullSecondaryTasksOperator(LikepionOperator):
     def _needless(self, tasks: Sequence[SecondaryTask]) -> list[str]:
         """The tasks that this run does without: all where no account is worked, but for a report that says why."""
         if not tasks:
-            self.log.info("Nothing to do")
             below = set(self.get_flat_relative_ids(upstream=False)) if self.has_dag() else set()  # type: ignore[no-untyped-call]
             says = self._intake.refusals or self._intake.handed_out_again or self._journal.marks.unaccepted()
             return sorted(below - {self.report_task_id} if says else below)
@@ -272,6 +278,11 @@ class ClaimAccountsOperator(LikepionOperator):
             *(AccountReport(task, Outcome.WAITING, message=message) for task in left_out),
         ]
         return cut
+
+    def sum_up(self, result: list[Batch]) -> str:
+        """How many accounts, in how many batches."""
+        accounts = sum(len(batch.tasks) for batch in result)
+        return f"{accounts} accounts in {len(result)} batches; {len(self._dropped)} dropped"
 
     def conclude(self, context: Context, result: list[Batch]) -> list[dict[str, Any]]:
         """Hand on the batches, and what is to be said of the accounts that are in none."""

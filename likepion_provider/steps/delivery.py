@@ -131,7 +131,9 @@ class Delivery:
         )
         records = await self._insert(key, report, functools.partial(self._end, key, sending))
         await self._persist(self._journal.links.end_send, key, sending, records, self._clock.now())
-        log.info("%s: %d of %d links stored", task.label, sum(each.stored is True for each in records), len(records))
+        stored = sum(each.stored is True for each in records)
+        level = logging.DEBUG if stored == len(records) else logging.WARNING
+        log.log(level, "%s: %d of %d links stored", task.label, stored, len(records))
 
     async def _insert(
         self, key: PostAccount, report: LinkReport, fail: Callable[[LinkState, LikepionError], Awaitable[None]]

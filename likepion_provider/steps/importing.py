@@ -176,7 +176,8 @@ class BatchImport:
                 report = dataclasses.replace(report, took_s=self._clock.boot_s() - began_s)
             self._keeper_done(report)
             words = report.message or f"{report.found} episodes, {report.new} new"
-            progress.step(f"{task.label}: {report.outcome.value}, {words}")
+            matters = report.outcome.needs_attention
+            progress.step(f"{task.label}: {report.outcome.value}, {words}", matters=matters)
             return report
 
         from likepion_provider.feed import readers  # late: a DAG file reads no feed

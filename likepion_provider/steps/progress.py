@@ -8,9 +8,12 @@ from likepion_provider.clock import Clock
 
 log = logging.getLogger(__name__)
 
+#: Between two lines, in seconds.
+APART_S = 5.0
+
 
 class StepCounter:
-    """One log line per account, with the rest of the time.
+    """A line every few seconds, with the rest of the time as it has gone so far; and what somebody should read.
 
     :param total: accounts in all.
     """
@@ -19,17 +22,22 @@ class StepCounter:
         self._total = total
         self._done = 0
         self._clock = clock
-        self._began_s = clock.boot_s()
+        self._began_s = self._said_s = clock.boot_s()
 
-    def step(self, words: str) -> None:
-        """Count one more account as done."""
+    def step(self, words: str, *, matters: bool = False) -> None:
+        """Count one more account as done.
+
+        :param words: what came of it.
+        :param matters: whether a person should read that; the rest is in the report.
+        """
         self._done += 1
-        passed_s = max(self._clock.boot_s() - self._began_s, 0.001)
+        log.log(logging.INFO if matters else logging.DEBUG, "%s", words)
+        now_s = self._clock.boot_s()
+        if now_s - self._said_s < APART_S or self._done == self._total:
+            return
+        self._said_s, passed_s = now_s, now_s - self._began_s
+        left_s = (self._total - self._done) * passed_s / self._done
         log.info(
-            "%d/%d %s (%.1f accounts/s, about %.0f s left)",
-            self._done,
-            self._total,
-            words,
-            self._done / passed_s,
-            (self._total - self._done) * passed_s / self._done,
+            "%d of %d accounts, %.1f/s, about %.0f s left",
+            *(self._done, self._total, self._done / passed_s, left_s),
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -193,3 +195,22 @@ async def test_the_pace_learns_from_first_attempts_only(
     with contextlib.suppress(AirflowFailException):
         run.report()
     assert journal_for(LIKEPION_CONN_ID).settings.pace() == pace
+
+
+async def test_each_tasks_log_has_one_line_of_what_came_of_it_and_none_for_each_account(
+    start: Start, run: Run, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sandbox: Sandbox = await start(build_world(accounts=3, posts=1))
+    await run.pull()
+    await run.all_but_pull()
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
+    names = [account.credentials["username"] for account in sandbox.manager.accounts.values()]
+    assert not [line for line in lines if any(name in line for name in names if name)]
+    shown = capfd.readouterr()
+    for words in (
+        "Took 3 accounts of 1 posts; 0 not taken",
+        "3 accounts in 1 batches; 0 dropped",
+        "3 accounts: 3 collected; 15 links",
+        "3 accounts: 3 delivered; 15 links",
+    ):
+        assert re.search(rf"::endgroup::[^\n]*\n[^\n]*{words}", shown.out + shown.err), words
