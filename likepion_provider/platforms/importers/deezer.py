@@ -8,7 +8,8 @@ https://podcasters.deezer.com; Deezer mails a code to the feed's owner.
 The API shows neither feed URL nor guid. A show of the feed's title is taken for the feed's only where two episodes (or
 the only one) agree in title and day.
 
-Not verified: nothing of this was run against the real service. The zone of ``release_date`` is not documented.
+Not verified: nothing of this was run against the real service, and Deezer's pages could not be read: the error codes,
+the quota, and that it reads feeds again by itself rest on no source. The zone of ``release_date`` is not known.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ feed in YouTube Studio.
 A podcast is a playlist of the account's own channel. The API tells neither guid nor file, and the day that it tells is
 the upload's, not the episode's; so episodes are matched by their titles, where these are unique.
 
-Not verified: nothing of this was run against the real service. The order of a podcast's playlist is not documented, so
-it is read until all episodes wanted are found.
+Not verified: nothing of this was run against the real service; ``podcastStatus`` and that new episodes come by
+themselves could not be looked up. The order of a podcast's playlist is not documented, so it is read until all episodes
+wanted are found.
 """
 
 from __future__ import annotations
