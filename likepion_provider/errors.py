@@ -3,7 +3,8 @@
 .. code-block:: text
 
     LikepionError
-      Transient            try again later          (refused, timed out on a read, 429, 5xx)
+      Transient            try again later          (refused, timed out on a read, 5xx)
+        TooManyRequests      try again later        (429)
         VisitTooLong         try again later        (the site took all the time that a visit has)
       OutcomeUnknown       do not send again        (a write whose answer was lost or unreadable)
       Rejected             do not retry             (other 4xx, ``success: false``)

@@ -103,7 +103,7 @@ def the_managers_newest_post_is_taken_for_the_pulls() -> contextlib.AbstractCont
 def adopted_claims_are_not_marked() -> contextlib.AbstractContextManager[Any]:
     """What was handed over stays there for the next run, too."""
 
-    def careless(self: Claims, _: str, most: int, now: Moment) -> list[PostAccount]:
+    def careless(self: Claims, _: str, most: int, now: Moment, run_id: str = "") -> list[PostAccount]:
         with self._database.reading() as connection:
             columns = [claim.c[name] for name in Claim._fields]
             handed_over = select(*columns).where(of_manager(claim), claim.c.scope == HANDED_OVER)
