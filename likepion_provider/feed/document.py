@@ -125,10 +125,10 @@ class Document:
         episodes, notes = self._usable(parsed["entries"])
         complete = self._walker.ended and not self._stopped
         certain = complete and (len(episodes) == len(kept) or not self._walker.chose)
-        oldest = min(kept, default=None)
+        oldest = min((item.age for item in kept), default=None)
         for item in self._walker.left_out:
             notes.append(f"{item.name} is larger than {self._bounds.item_bytes} bytes")
-            certain = certain and len(kept) == self._want and oldest is not None and item < oldest
+            certain = certain and len(kept) == self._want and oldest is not None and item.age < oldest
         return Read(
             fields=parsed["fields"],
             episodes=episodes,

@@ -80,9 +80,10 @@ class Item:
         """The item for people."""
         return f"item {self.number} ({self.texts.get('title', '')[:80] or self.texts.get('guid', '')[:80]!r})"
 
-    def __lt__(self, other: Item) -> bool:
-        """Whether it is the older one; of one age, the later in the document."""
-        return ((self.rank or 0.0), -self.number) < ((other.rank or 0.0), -other.number)
+    @property
+    def age(self) -> tuple[float, int]:
+        """The less, the older; of one date, what is later in the document."""
+        return self.rank or 0.0, -self.number
 
 
 class Walker:
@@ -117,7 +118,7 @@ class Walker:
         self.left_out: list[Item] = []
         #: Whether usable items were let go for newer ones.
         self.chose = False
-        self._kept: list[Item] = []
+        self._kept: list[tuple[tuple[float, int], Item]] = []
         self._kept_bytes = 0
         #: Usable items before the first dated one.
         self._leading: list[Item] = []
@@ -167,7 +168,7 @@ class Walker:
     def kept(self) -> list[Item]:
         """The newest items, in the document's order."""
         self._settle_leading()
-        return sorted(self._kept, key=lambda item: item.number)
+        return sorted((item for _, item in self._kept), key=lambda item: item.number)
 
     def closing_tags(self) -> bytes:
         """What ends the document where it stands."""
@@ -281,9 +282,9 @@ class Walker:
 
     def _keep(self, item: Item) -> None:
         if len(self._kept) < self._want:
-            heapq.heappush(self._kept, item)
+            heapq.heappush(self._kept, (item.age, item))
         else:
-            self._let_go(heapq.heappushpop(self._kept, item))
+            self._let_go(heapq.heappushpop(self._kept, (item.age, item))[1])
 
     def _let_go(self, item: Item) -> None:
         self._kept_bytes -= len(item.data)
