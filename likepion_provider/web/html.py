@@ -19,6 +19,9 @@ MAX_DEPTH = 128
 _CHUNK_CHARS = 64 * 1024
 #: What is in them is no text of the elements around.
 _UNSEEN = frozenset({"script", "style"})
+#: What most elements have; shared, since each object that a page makes also costs the collector of garbage.
+_NO_ATTRIBUTES: dict[str, str] = {}
+_NO_KINDS: dict[str, int] = {}
 
 
 class Anchor(NamedTuple):
@@ -63,9 +66,9 @@ class Element:
         self.attributes = attributes
         self.classes = frozenset(attributes["class"].split()) if "class" in attributes else frozenset()
         self.parent = parent
-        self.children: list[Element] = []
-        #: How many children of each tag there are.
-        self.kinds: dict[str, int] = {}
+        #: How many children it has, and how many of each tag.
+        self.children = 0
+        self.kinds: dict[str, int] = _NO_KINDS
         #: Which of its parent's children it is, and which of those of its tag, from 1.
         self.position = self.of_kind = 1
         self.number = self.end = self.text_begin = self.text_end = 0
@@ -207,9 +210,11 @@ class Html:
         if len(self._open) > MAX_DEPTH:
             raise self.work.refuse(f"HTML that is at most {MAX_DEPTH} elements deep")
         parent = self._open[-1]
-        element = Element(self, tag, dict(attributes), parent)
-        parent.children.append(element)
-        element.position = len(parent.children)
+        # lxml's own mapping of none is slow to copy.
+        element = Element(self, tag, dict(attributes) if attributes else _NO_ATTRIBUTES, parent)
+        element.position = parent.children = parent.children + 1
+        if element.position == 1:
+            parent.kinds = {}
         element.of_kind = parent.kinds[tag] = parent.kinds.get(tag, 0) + 1
         element.number, element.text_begin = len(self.elements), len(self._texts)
         self.elements.append(element)

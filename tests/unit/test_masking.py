@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from likepion_provider.errors import FeedInvalid, LikepionError, PlatformChanged, Rejected
-from likepion_provider.masking import LEAST_CHARS, Secrets, clean, hide, hide_account, hide_url, masked
+from likepion_provider.masking import LEAST_CHARS, MOST_CHARS, Secrets, clean, hide, hide_account, hide_url, masked
 from likepion_provider.models import Credentials
 
 PASSWORD = "pä ss'w\"örd/&<+1234>\\"
@@ -160,7 +160,7 @@ def test_secrets_can_be_added_while_others_mask() -> None:
         ("lone \ud83d and NUL \x00", "lone ? and NUL"),
         ("Tiếng Việt \U0001f468\u200d\U0001f469 \u0627", "Tiếng Việt \U0001f468\u200d\U0001f469 \u0627"),
         ("sec\x00ret-\u202epass", "***"),
-        ("x" * 3000, "x" * 1999 + "…"),
+        ("x" * 3000, "x" * (MOST_CHARS - 1) + "…"),
     ],
 )
 def test_words_of_strangers_are_one_line_of_printable_text(words: str, shown: str) -> None:

@@ -101,9 +101,9 @@ class Ampache(LooksFirst):
         if code == _NO_SESSION:
             raise self.refused_login(job)
         if code and code != _NOT_FOUND:
-            words = quoted(job, page.row("error").text("errorMessage"))
+            words = quoted(job, f"{page.row('error').text('errorMessage')} ({code})")
             remedy = "Give the account the server's access level 75." if code in (_DENIED, _NO_ACCESS) else None
-            raise self.failed(f"refuses {action}: {words} ({code})", remedy=remedy)
+            raise self.failed(f"refuses {action}: {words}", remedy=remedy)
         return page.expect(200, 404, what=f"an answer to {action}")
 
 

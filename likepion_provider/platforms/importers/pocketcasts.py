@@ -123,7 +123,7 @@ class PocketCasts(Platform):
     def _ok(self, job: Job, page: Page) -> Page:
         page.expect(200, what="an answer with status 200")
         if page.field("status") != "ok":
-            raise self.failed(f"says: {quoted(job, page.row().text('message')) or page.field('status')}")
+            raise self.failed(f"says: {quoted(job, page.row().text('message') or page.row().text('status'))}")
         return page
 
     async def _show(self, job: Job, uuid: str) -> Progress:

@@ -19,6 +19,7 @@ from likepion_provider.platforms import (
     Rereads,
     enough,
     paged,
+    quoted,
     totp_code,
 )
 
@@ -54,7 +55,7 @@ class SandboxSite(Platform):
         if answer.status == 423:
             raise _locked(job)
         if answer.status in (400, 403):
-            raise self.failed(f"refused the feed: {answer.field('message')}")
+            raise self.failed(f"refused the feed: {quoted(job, answer.row().text('message'))}")
         if answer.status == 409:
             return await self.collect(job)
         return _progress(job, answer.expect(202, what="an import's id").row())

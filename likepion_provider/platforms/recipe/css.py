@@ -200,8 +200,7 @@ def _pseudo(tree: Pseudo) -> Test:
 
 def _count(element: Element) -> tuple[int, int]:
     """Which of its parent's children an element is, and of how many."""
-    siblings = element.parent.children if element.parent else [element]
-    return element.position, len(siblings)
+    return element.position, element.parent.children if element.parent else 1
 
 
 def _count_of_kind(element: Element) -> tuple[int, int]:
