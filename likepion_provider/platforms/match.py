@@ -160,8 +160,10 @@ def _pair_twins(
     pages = _grouped((each for each in theirs if each.of.url not in taken), clue)
     for shared, episodes in _grouped((each for each in ours if each.guid not in found), clue).items():
         group = pages.get(shared, [])
+        # Of a thousand pages that tell nothing else, one is looked at.
+        kinds = {(page.guid, page.file, page.day): page for page in group}.values()
         if len(episodes) == _pages_in(group) and not any(
-            _differ(a, b) or (against and against(a, b)) for a in episodes for b in group
+            _differ(a, b) or (against and against(a, b)) for a in episodes for b in kinds
         ):
             urls = {page.of.url: page.of for page in group}
             found.update(zip((each.guid for each in episodes), urls.values(), strict=True))

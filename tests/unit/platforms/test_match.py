@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -50,6 +51,18 @@ def test_twins_are_taken_where_all_of_them_are_listed_always_the_same_way() -> N
     assert pairs(ours, *reversed(listed), listed[0]) == [("a", "1"), ("b", "2")]
     assert pairs(ours, listed[0]) == []
     assert pairs(feed(episode("a", "Bonus")), *listed) == []
+
+
+def test_a_thousand_twins_are_compared_as_few_times_as_there_are_kinds_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    matching, compared = sys.modules[match.__module__], []
+    differ = matching._differ
+    monkeypatch.setattr(matching, "_differ", lambda a, b: compared.append(a) or differ(a, b))
+    twins = [episode(f"g{number}", "Letter") for number in range(1000)]
+    pages = [
+        ListedEpisode(f"https://site.example/{number}", title="Letter", published_at=DAY) for number in range(1000)
+    ]
+    assert len(pairs(feed(*twins), *pages, target=1000)) == 1000
+    assert len(compared) == 1000
 
 
 def test_files_that_differ_in_their_query_only_are_each_their_own() -> None:
