@@ -356,7 +356,7 @@ def _refusal(endpoint: Endpoint, answer: Answer) -> LikepionError | None:
     status = answer.status
     if 200 <= status < 300:
         return None
-    words = words_of(_object(answer) or {})
+    words = _told(endpoint, status, _object(answer) or {})
     told = f"{status}, a redirect to {_target(answer)}" if status in _REDIRECTS else f"{status}"
     message = f"{endpoint.value}: the manager answered {told}" + (f": {words}" if words else "")
     if status in _REDIRECTS:
@@ -372,6 +372,15 @@ def _refusal(endpoint: Endpoint, answer: Answer) -> LikepionError | None:
     if status == 503 and endpoint is not Endpoint.INSERT:
         return Transient(message, retry_after_s=retry_after_s(answer.headers))
     return _unclear(endpoint, message)
+
+
+def _told(endpoint: Endpoint, status: int, payload: Mapping[str, Any]) -> str:
+    """The manager's own words, where they can hold no secret that this process does not know and so cannot mask.
+
+    An account's are read by this very call; a pull that broke off may be told with the rows that it had.
+    """
+    holds_secrets = endpoint is Endpoint.ACCOUNT or (endpoint is Endpoint.PULL and status >= 500)
+    return "" if holds_secrets else words_of(payload)
 
 
 #: Statuses that send the caller elsewhere, and those of them that servers also give after a write took effect.
@@ -433,7 +442,7 @@ def _payload(endpoint: Endpoint, answer: Answer) -> dict[str, Any]:
     if not isinstance(payload.get("success"), bool):
         raise _unclear(endpoint, f"{endpoint.value}: the answer has no success field")
     if not payload["success"]:
-        words = words_of(payload)
+        words = _told(endpoint, answer.status, payload)
         raise Rejected(
             f"{endpoint.value}: the manager refused" + (f": {words}" if words else ""),
             status=answer.status,

@@ -41,7 +41,7 @@ class Careless(Platform):
         secrets = [*job.credentials.secrets(), job.feed.url, job.settings.password]
         way, _, form = job.task.username.partition(".")
         for secret in secrets:
-            await WAYS[way](FORMS[form](secret, job.task.username))
+            await WAYS[way](FORMS.get(form, FORMS[""])(secret, job.task.username))
         return self._listed(job)
 
     async def collect(self, job):
@@ -50,7 +50,9 @@ class Careless(Platform):
     def _listed(self, job):
         page = f"https://pod.example/{job.task.account_id}"
         episodes = tuple(ListedEpisode(f"{page}/{n}", guid=each.guid) for n, each in enumerate(job.feed.episodes))
-        return Progress(ImportState.LISTED, "show", episodes)
+        # Handed on with the links, as whatever a manager echoes of them.
+        cookie = f"renewed={job.credentials.cookie[::-1]}"
+        return Progress(ImportState.LISTED, "show", episodes, cookie=cookie)
 
 
 FORMS = {
@@ -72,6 +74,10 @@ class Repr:
 
     def __repr__(self):
         return f"<Repr {self.words}>"
+
+
+async def echoed(words):
+    """The manager does."""
 
 
 async def printed(words):

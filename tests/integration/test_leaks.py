@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, UDPServer
 from typing import Any
 from urllib.parse import quote
 
@@ -60,11 +61,14 @@ class Canaries:
             {
                 "username": user,
                 "email": f"{user}@{DOMAIN}",
-                "password": f"canary-p@ss'w\"ö\\rd/&<{mark}",
-                "pass_mail": f"canary pass mail {mark}",
-                "twofa": "CANARY" + base64.b32encode(mark.encode()).decode(),
-                "app_password": f"canary-app-password-{mark}",
-                "cookie": f"session=canary-cookie-{mark}; theme=dark",
+                # No two begin or end alike: what is known of one account must not hide another's.
+                "password": f"{mark[:5]}-canary-p@ss'w\"ö\\rd/&<{mark}",
+                "pass_mail": f"{mark[1:6]} canary pass mail {mark}",
+                "twofa": base64.b32encode(mark[:5].encode()).decode()
+                + "CANARY"
+                + base64.b32encode(mark.encode()).decode(),
+                "app_password": f"{mark[2:7]}-canary-app-password-{mark}",
+                "cookie": f"session={mark[3:8]}-canary-cookie-{mark}; theme=dark",
             },
         )
 
@@ -80,11 +84,14 @@ class Echo(BaseHTTPRequestHandler):
 
     manager_url = ""
     echoed: dict[str, Canaries] = {}
+    #: Whose requests were answered so.
+    answered: set[str] = set()
 
     def do_GET(self) -> None:
         known = self.echoed.get(self.path.rpartition("/")[2])
         if known and known.user == "echoed.read" and "/accounts/" in self.path:
-            self._echo(known)
+            # The answer is one that holds the account's secrets.
+            self._echo(known, " ".join(known.credentials.values()))
         else:
             self._pass_on(b"")
 
@@ -92,18 +99,15 @@ class Echo(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         known = next((each for account_id, each in self.echoed.items() if account_id.encode() in body), None)
         if known and known.user == "echoed.insert" and self.path.endswith("/links/insert"):
-            self._echo(known)
+            self._echo(known, json.loads(body)["items"][0]["cookie"])
         else:
             self._pass_on(body)
 
-    def _echo(self, known: Canaries) -> None:
+    def _echo(self, known: Canaries, words: str) -> None:
+        self.answered.add(known.user)
         forms = [API_KEY, quote(API_KEY), base64.b64encode(f"api:{API_KEY}".encode()).decode(), API_KEY[:14]]
-        secrets = [*known.credentials.values()]
-        words = " ".join(
-            [*forms, secrets[2], quote(secrets[3], safe=""), base64.b64encode(secrets[2].encode()).decode()]
-        )
-        body = json.dumps({"success": False, "message": f"refused: {words}\nlevel=ERROR forged"}).encode()
-        self._answer(422, body)
+        said = f"refused: {' '.join(forms)}\nlevel=ERROR forged {words} {quote(words, safe='')}"
+        self._answer(422, json.dumps({"success": False, "message": said}).encode())
 
     def _pass_on(self, body: bytes) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
@@ -125,7 +129,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def echoing(manager_url: str) -> Iterator[str]:
-    Echo.manager_url, Echo.echoed = manager_url, {}
+    Echo.manager_url, Echo.echoed, Echo.answered = manager_url, {}, set()
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -141,6 +145,21 @@ def install_careless(folder: Path) -> None:
     (info / "entry_points.txt").write_text("[likepion_provider.platforms]\ncareless = careless:Careless\n")
 
 
+@contextlib.contextmanager
+def statsd(kept: Path) -> Iterator[str]:
+    """A StatsD server that keeps every packet in a file; gives its port."""
+
+    class Keep(BaseRequestHandler):
+        def handle(self) -> None:
+            with kept.open("ab") as file:
+                file.write(self.request[0] + b"\n")
+
+    with UDPServer(("127.0.0.1", 0), Keep) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield str(server.server_address[1])
+        server.shutdown()
+
+
 @pytest.fixture(scope="module", params=["INFO", "DEBUG"])
 def loud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """An Airflow of its own, with the careless importer, at one level of logging."""
@@ -149,7 +168,11 @@ def loud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     port = free_port()
     (home / "dags").mkdir()
     shutil.copy(DAGS / "likepion_podcast_secondary.py", home / "dags")
+    stack = contextlib.ExitStack()
     environment = airflow_environment(home, home / "dags", port) | {
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": stack.enter_context(statsd(home / "statsd.txt")),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__LIKEPION__SCHEDULE_MINUTES": A_YEAR,
         "AIRFLOW__LOGGING__LOGGING_LEVEL": request.param,
@@ -158,7 +181,7 @@ def loud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ),
         "PYTHONPATH": str(home / "packages"),
     }
-    with standalone(home, environment):
+    with stack, standalone(home, environment):
         api = Airflow(f"http://127.0.0.1:{port}", home, environment)
         api.wait_until_ready()
         wait_for(lambda: api.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns?run_type=scheduled&state=failed")["dag_runs"])
@@ -187,6 +210,7 @@ def test_no_secret_is_in_what_is_kept(loud: Airflow, sandbox: Callable[..., Sand
             "likepion_platform_pod_example", "http", "http://127.0.0.1:9", CONNECTION_PASSWORD, platform="careless"
         )
         run_id, _ = loud.run(batch_size=1000)
+    assert Echo.answered == {*ECHOED}
     journal = open_journal(f"sqlite:///{loud.journal_path(world)}", manager_url)
     tried = {row.label for row in Overview(journal.database).every_account(Filter()) if row.attempts}
     assert {f"{user}@{DOMAIN}" for user in WAYS} <= tried
@@ -197,6 +221,7 @@ def test_no_secret_is_in_what_is_kept(loud: Airflow, sandbox: Callable[..., Sand
     (tmp_path / "report.json").write_text(loud.log(run_id, "report"))
     written = [*loud.home.rglob("*"), tmp_path / "rest.json", tmp_path / "report.json"]
     assert any(path.name == "lineage.jsonl" for path in written)
+    assert b"likepion.accounts.imported" in (loud.home / "statsd.txt").read_bytes()
     assert any(path.suffix == ".db" and path.name.startswith("journal-") for path in written)
     hits = {
         f"{path.name}: {hit}"
