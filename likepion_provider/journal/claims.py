@@ -12,9 +12,9 @@ While the journal is known to be restored or lost, (b) waits for a person: see :
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     ColumnElement,
@@ -74,6 +74,22 @@ class Claim(NamedTuple):
     def is_spent(self) -> bool:
         """Whether an insert was begun under it, which ends a claim at the manager whatever it stores."""
         return bool(self.insert_id)
+
+
+class Writing(Protocol):
+    """What begins a write of one account."""
+
+    @property
+    def key(self) -> PostAccount:
+        """Whose it is."""
+
+    @property
+    def holder(self) -> str:
+        """The attempt that writes."""
+
+    @property
+    def now(self) -> Moment:
+        """When it looks."""
 
 
 class Reserved(NamedTuple):
@@ -263,9 +279,19 @@ def require(connection: Connection, key: PostAccount, holder: str, now: Moment) 
         raise refusal
 
 
-def spend(connection: Connection, account_id: str, insert_id: str) -> None:
-    """Note that an insert begins under the claim; to be called after :func:`require`, in the same transaction."""
-    connection.execute(_SPEND, {"account": account_id, "insert": insert_id})
+def refusals(connection: Connection, calls: Sequence[Writing]) -> list[LeaseLost | None]:
+    """The same for many accounts at once: why each may not be written; None where it may."""
+    rows = lock_all(connection, (each.key.account_id for each in calls))
+    return [_refusal(rows.get(each.key.account_id), each.key, each.holder, each.now) for each in calls]
+
+
+def spend(connection: Connection, inserts: Mapping[str, str]) -> None:
+    """Note that inserts begin under claims; to be called after :func:`refusals`, in the same transaction.
+
+    :param inserts: their names, by account id.
+    """
+    if inserts:
+        connection.execute(_SPEND, [{"account": each, "insert": inserts[each]} for each in sorted(inserts)])
 
 
 def unspend(connection: Connection, account_id: str, insert_id: str) -> None:
@@ -277,6 +303,13 @@ def lock(connection: Connection, account_id: str) -> Claim | None:
     """An account's claim, which no other transaction changes meanwhile; None where there is none."""
     row = connection.execute(_LOCKED, {"account": account_id}).one_or_none()
     return None if row is None else Claim(*row)
+
+
+def lock_all(connection: Connection, account_ids: Iterable[str]) -> dict[str, Claim]:
+    """The claims of some accounts, by account id, which no other transaction changes meanwhile."""
+    # As _in_order() has them.
+    query = _CLAIMS.order_by(claim.c.account_id).with_for_update()
+    return {row.account_id: row for row in _read_of(connection, query, account_ids)}
 
 
 def claimed(connection: Connection, account_ids: Collection[str], at: datetime) -> set[str]:

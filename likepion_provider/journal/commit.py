@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from likepion_provider.aio import Together
 from likepion_provider.errors import JournalUnusable, LeaseLost
+from likepion_provider.journal.bulk import OfTable
 from likepion_provider.journal.database import Database
 
 #: Operations of one transaction; a limit to how long it holds SQLite's lock.
 MAX_OPERATIONS = 256
 #: How often a transaction is tried that PostgreSQL ended because it and another waited for each other.
 DEADLOCK_TRIES = 5
+
+Operation: TypeAlias = "partial[Any]"
 
 
 class SharedCommit:
@@ -30,16 +35,16 @@ class SharedCommit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Together[Callable[[], Any], Any] = Together(self._answer, MAX_OPERATIONS)
+        self._together: Together[Operation, Any] = Together(self._answer, MAX_OPERATIONS)
 
-    async def run(self, operation: Callable[[], Any]) -> Any:
+    async def run(self, operation: Operation) -> Any:
         """The operation's result, once it is committed. A caller that is cancelled once it began undoes nothing.
 
         :raises LikepionError: the operation's own, or the database's.
         """
         return await self._together.ask(operation)
 
-    def _answer(self, operations: list[Callable[[], Any]]) -> list[Any]:
+    def _answer(self, operations: list[Operation]) -> list[Any]:
         try:
             return self._transaction(operations)
         except JournalUnusable:
@@ -47,7 +52,7 @@ class SharedCommit:
         except Exception:  # noqa: BLE001 - whose it is comes out now
             return self._one_by_one(operations)
 
-    def _one_by_one(self, operations: list[Callable[[], Any]]) -> list[Any]:
+    def _one_by_one(self, operations: list[Operation]) -> list[Any]:
         outcomes: list[Any] = []
         for operation in operations:
             try:
@@ -58,7 +63,7 @@ class SharedCommit:
                 outcomes.append(error)
         return outcomes
 
-    def _transaction(self, operations: list[Callable[[], Any]]) -> list[Any]:
+    def _transaction(self, operations: list[Operation]) -> list[Any]:
         for _ in range(DEADLOCK_TRIES - 1):
             try:
                 return self._try(operations)
@@ -68,16 +73,42 @@ class SharedCommit:
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that the other one gets through
         return self._try(operations)
 
-    def _try(self, operations: list[Callable[[], Any]]) -> list[Any]:
+    def _try(self, operations: list[Operation]) -> list[Any]:
+        outcomes: list[Any] = [None] * len(operations)
         with self._database.writing():
-            return [_outcome(operation) for operation in operations]
+            for method, places in _alike(operations):
+                each = [operations[place] for place in places]
+                for place, outcome in zip(places, _outcomes(method, each), strict=True):
+                    outcomes[place] = outcome
+        return outcomes
 
 
 def _is_deadlock(error: JournalUnusable) -> bool:
     return getattr(getattr(error.__cause__, "orig", None), "sqlstate", "") == "40P01"
 
 
-def _outcome(operation: Callable[[], Any]) -> Any:
+def _alike(operations: list[Operation]) -> Iterator[tuple[Callable[..., Any], list[int]]]:
+    """The places of operations that go together: those of one method, and of no account two."""
+    rounds: defaultdict[Any, list[int]] = defaultdict(list)
+    times: defaultdict[Any, int] = defaultdict(int)
+    for place, operation in enumerate(operations):
+        if isinstance(operation.func, OfTable):
+            account_id = operation.func.call(*operation.args, **operation.keywords).key.account_id
+            times[operation.func, account_id] += 1
+            rounds[operation.func, times[operation.func, account_id]].append(place)
+        else:
+            rounds[operation.func, -place].append(place)
+    for (method, _), places in rounds.items():
+        yield method, places
+
+
+def _outcomes(method: Callable[..., Any], operations: Sequence[Operation]) -> list[Any]:
+    if isinstance(method, OfTable):
+        return method.all([method.call(*each.args, **each.keywords) for each in operations])
+    return [_outcome(each) for each in operations]
+
+
+def _outcome(operation: Operation) -> Any:
     try:
         return operation()
     except LeaseLost as refusal:

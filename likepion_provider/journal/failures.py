@@ -56,7 +56,7 @@ class Failures:
             require(connection, key, holder, now)
             begun = connection.execute(_BEGIN_SEND, named(key) | {"send": send_id, "at": now.at})
             if begun.rowcount:
-                spend(connection, key.account_id, send_id)
+                spend(connection, {key.account_id: send_id})
                 _note_reported(connection, [key])
         return send_id if begun.rowcount else ""
 

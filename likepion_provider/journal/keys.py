@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Executable, FromClause, Table, and_, bindparam
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Executable,
+    FromClause,
+    Table,
+    Text,
+    TypeDecorator,
+    and_,
+    bindparam,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.visitors import InternalTraversal
 
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.models import PostAccount
@@ -70,6 +86,53 @@ def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[b
 def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
     """Pieces that fit into one statement's variables."""
     return (ids[start : start + IDS_PER_QUERY] for start in range(0, len(ids), IDS_PER_QUERY))
+
+
+class _Texts(TypeDecorator[Any]):
+    """A list of texts as one parameter: an array, where the database has those, else JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        """The database's own type."""
+        return dialect.type_descriptor(ARRAY(Text) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        """As the database takes it."""
+        return value if dialect.name == "postgresql" else json.dumps(value)
+
+
+class one_of(ColumnElement[bool]):  # noqa: N801 - reads as a condition
+    """Whether a column has one of the texts in a list that the statement is run with.
+
+    Unlike ``IN``, it is the same statement for lists of any length, so that it can be run for many keys at once.
+
+    :param name: the list's parameter.
+    """
+
+    inherit_cache = True
+    _traverse_internals = [
+        ("column", InternalTraversal.dp_clauseelement),
+        ("texts", InternalTraversal.dp_clauseelement),
+    ]
+
+    def __init__(self, column: ColumnElement[str], name: str) -> None:
+        self.column = column
+        self.texts = bindparam(name, type_=_Texts())
+        self.type = Boolean()
+
+
+@compiles(one_of, "postgresql")
+def _any(element: one_of, compiler: Any, **words: Any) -> str:
+    column, texts = (compiler.process(each, **words) for each in (element.column, element.texts))
+    return f"{column} = ANY ({texts})"
+
+
+@compiles(one_of, "sqlite")
+def _in_json(element: one_of, compiler: Any, **words: Any) -> str:
+    column, texts = (compiler.process(each, **words) for each in (element.column, element.texts))
+    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 - nothing of it is a value
 
 
 def read_keys(connection: Connection, query: Executable) -> list[PostAccount]:

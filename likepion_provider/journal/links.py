@@ -11,22 +11,26 @@ import dataclasses
 import hashlib
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, delete, func, or_, select, update
 
 from likepion_provider.clock import Moment
-from likepion_provider.journal.claims import lock, require, spend, unspend
-from likepion_provider.journal.database import Database, put_absent
+from likepion_provider.errors import LeaseLost
+from likepion_provider.journal.bulk import bulk
+from likepion_provider.journal.claims import lock_all, refusals, spend, unspend
+from likepion_provider.journal.database import Database, put_each_absent
 from likepion_provider.journal.episodes import Known, Page, Plan, plan
 from likepion_provider.journal.keys import (
     among,
     each_named,
+    in_parts,
     key_columns,
     named,
     of_key,
+    one_of,
     read_keys,
     read_rows,
     row_columns,
@@ -83,6 +87,57 @@ class Link:
     evidence: str
 
 
+class Prepare(NamedTuple):
+    """Episodes that a platform lists: see :meth:`Links.prepare`.
+
+    :param episodes: each episode's guid in the feed, and its URL as the platform spells it.
+    :param once_per_account: leave out what may be stored for the account under another post.
+    """
+
+    key: PostAccount
+    episodes: Sequence[tuple[str, str]]
+    at: datetime
+    once_per_account: bool = False
+
+    def pages(self) -> list[tuple[str, Page]]:
+        """The hash of each episode's guid, and its page."""
+        return [(_sha256(guid), Page(_sha256_of_url(url), url)) for guid, url in self.episodes]
+
+
+class BeginSend(NamedTuple):
+    """An insert begins: see :meth:`Links.begin_send`."""
+
+    key: PostAccount
+    holder: str
+    urls: Sequence[str]
+    now: Moment
+
+    def begun(self, send_id: str) -> dict[str, Any]:
+        """The statement's parameters."""
+        hashes = [_sha256_of_url(url) for url in self.urls]
+        return named(self.key) | {"send": send_id, "at": self.now.at, "hashes": hashes}
+
+
+class EndSend(NamedTuple):
+    """An insert was answered: see :meth:`Links.end_send`."""
+
+    key: PostAccount
+    sending: Sending
+    records: Sequence[Record]
+    at: datetime
+
+    def ended(self) -> Iterator[dict[str, Any]]:
+        """The statement's parameters, for each outcome."""
+        said = {record.url: record for record in self.records}
+        by_outcome: defaultdict[tuple[LinkState, str], list[str]] = defaultdict(list)
+        for url in self.sending.urls:
+            record = said.get(url, Record(url, None))
+            words = record.message or ("the answer has no word on this URL" if record.stored is None else "")
+            by_outcome[record.link_state, words].append(_sha256_of_url(url))
+        for (state, words), hashes in by_outcome.items():
+            yield _ended(self.key, self.sending, state, words, self.at) | {"hashes": hashes}
+
+
 class Links:
     """The table of links."""
 
@@ -91,36 +146,29 @@ class Links:
 
     # --- the way of a link ---
 
-    def prepare(
-        self, key: PostAccount, episodes: Iterable[tuple[str, str]], at: datetime, *, once_per_account: bool = False
-    ) -> Prepared:
+    @bulk(Prepare)
+    def prepare(self, calls: Sequence[Prepare]) -> list[Prepared | LeaseLost]:
         """Put the episodes that are not there yet, each with one URL, and no URL twice.
 
         Where an episode has another URL by now and the old one may be stored, the old one stays. If it certainly is
         not, the link takes the new URL, and the old one is never sent. Of a doubted account, what is new to the
         journal may be stored, and is parked.
-
-        :param episodes: each episode's guid in the feed, and its URL as the platform spells it.
-        :param once_per_account: leave out what may be stored for the account under another post.
         """
-        listed = [(_sha256(guid), Page(_sha256_of_url(url), url)) for guid, url in episodes]
         with self._database.writing() as connection:
-            lock(connection, key.account_id)
-            rows = connection.execute(_KNOWN_OF_ACCOUNT if once_per_account else _KNOWN, named(key))
-            known = [Known(*row) for row in rows]
-            todo = plan(key, known, listed)
-            _supersede(connection, todo, at)
-            new = 0
-            doubted = bool(todo.new) and bool(connection.execute(_DOUBTED, named(key)).scalar())
-            if put := [_row(key, episode, page, at, doubted=doubted) for episode, page in todo.new.items()]:
-                absent = put_absent(connection, link)
-                new = connection.execute(absent, put, execution_options={"preserve_rowcount": True}).rowcount
-            if todo.moved or todo.gone or doubted:
-                tally(connection, {key, *(each.key for each in todo.gone)}, at)
-            elif new:
-                connection.execute(_MORE_LINKS, named(key) | {"new": new})
-        before = sum(each.key == key for each in known) - sum(each.key == key for each in todo.gone)
-        return Prepared(new, before + new, todo.elsewhere)
+            lock_all(connection, (call.key.account_id for call in calls))
+            known = _known(connection, calls)
+            plans = {call.key: plan(call.key, known[call.key], call.pages()) for call in calls}
+            at = {call.key: call.at for call in calls}
+            _supersede(connection, plans, at)
+            doubted = _doubted(connection, [key for key, todo in plans.items() if todo.new])
+            rows = [
+                _row(key, episode, page, at[key], doubted=key in doubted)
+                for key, todo in plans.items()
+                for episode, page in todo.new.items()
+            ]
+            new = put_each_absent(connection, link, rows)
+            _count(connection, plans, new, doubted, at)
+        return [_prepared(call.key, known[call.key], plans[call.key], new[call.key]) for call in calls]
 
     def to_send(self, keys: Collection[PostAccount]) -> dict[PostAccount, list[str]]:
         """The URLs of each account that may be sent now, in the order in which they were found."""
@@ -132,42 +180,37 @@ class Links:
                     found[PostAccount(request_id, account_id)].append(url)
         return found
 
-    def begin_send(self, key: PostAccount, holder: str, urls: Sequence[str], now: Moment) -> Sending:
+    @bulk(BeginSend)
+    def begin_send(self, calls: Sequence[BeginSend]) -> list[Sending | LeaseLost]:
         """Note, before the insert, that it begins; from here on the URLs are never sent again blindly.
 
         :return: those of ``urls`` that are still ours to send; may be none.
         :raises LeaseLost: ``holder`` may not write any more.
         """
-        send_id = uuid.uuid4().hex
         with self._database.writing() as connection:
-            require(connection, key, holder, now)
-            begun = named(key) | {"send": send_id, "at": now.at, "hashes": [_sha256_of_url(url) for url in urls]}
-            sending = connection.execute(_BEGIN_SEND, begun).rowcount
-            if sending:
-                spend(connection, key.account_id, send_id)
-            if sending == len(urls):
-                return Sending(send_id, tuple(urls))
-            return Sending(send_id, tuple(connection.execute(_SENDING, named(key) | {"send": send_id}).scalars()))
+            lost = refusals(connection, calls)
+            sendings = {
+                call.key: Sending(uuid.uuid4().hex, tuple(call.urls))
+                for call, refusal in zip(calls, lost, strict=True)
+                if refusal is None
+            }
+            begun = [call.begun(sendings[call.key].send_id) for call in sorted(calls) if call.key in sendings]
+            if begun and _execute_many(connection, _BEGIN_SEND, begun) != sum(len(each["hashes"]) for each in begun):
+                sendings = _still_ours(connection, sendings)
+            spend(connection, {key.account_id: each.send_id for key, each in sendings.items() if each.urls})
+        return [refusal or sendings[call.key] for call, refusal in zip(calls, lost, strict=True)]
 
-    def end_send(self, key: PostAccount, sending: Sending, records: Iterable[Record], at: datetime) -> None:
+    @bulk(EndSend)
+    def end_send(self, calls: Sequence[EndSend]) -> list[LeaseLost | None]:
         """Note the manager's word on each URL; one without a word becomes unknown.
 
         An answer that arrives late is noted too, unless the URL went out in another insert meanwhile.
         """
-        said = {record.url: record for record in records}
-        by_outcome: defaultdict[tuple[LinkState, str], list[str]] = defaultdict(list)
-        for url in sending.urls:
-            record = said.get(url, Record(url, None))
-            words = record.message or ("the answer has no word on this URL" if record.stored is None else "")
-            by_outcome[record.link_state, words].append(_sha256_of_url(url))
         with self._database.writing() as connection:
-            for (state, words), hashes in by_outcome.items():
-                ended = _ended(key, sending, state, words, at)
-                if len(by_outcome) > 1:
-                    connection.execute(_END_SOME, ended | {"hashes": hashes})
-                else:
-                    connection.execute(_END_SEND, ended)
-            tally(connection, [key], at)
+            _execute_many(connection, _END_SOME, [ended for call in sorted(calls) for ended in call.ended()])
+            for at, keys in _by_time(calls).items():
+                tally(connection, keys, at)
+        return [None] * len(calls)
 
     def fail_send(self, key: PostAccount, sending: Sending, state: LinkState, evidence: str, at: datetime) -> None:
         """Note that a whole insert failed.
@@ -279,23 +322,88 @@ def park(connection: Connection, keys: Collection[PostAccount], which: ColumnEle
     return parked
 
 
-def _supersede(connection: Connection, todo: Plan, at: datetime) -> None:
-    if todo.gone:
-        connection.execute(_DROP, [{"row": each.id} for each in todo.gone])
-    if todo.moved:
-        # Two links may take each other's URL: first, neither has one.
-        connection.execute(_NO_URL, [{"row": old.id, "nothing": str(old.id)} for old, _ in todo.moved])
-        moved = [
-            {
-                "row": old.id,
-                "hash": page.sha256,
-                "to": page.url,
-                "words": f"in place of {old.url}, not stored",
-                "at": at,
-            }
-            for old, page in todo.moved
-        ]
-        connection.execute(_TAKE_URL, moved)
+def _known(connection: Connection, calls: Sequence[Prepare]) -> dict[PostAccount, list[Known]]:
+    """The links of accounts for the post, or for all their posts where each episode counts once for all."""
+    found: dict[PostAccount, list[Known]] = {call.key: [] for call in calls}
+    for part in among(link, (call.key for call in calls if not call.once_per_account)):
+        for row in connection.execute(_KNOWN.where(part)):
+            known = Known(*row)
+            found[known.key].append(known)
+    of_account = {call.key.account_id: call.key for call in calls if call.once_per_account}
+    for ids in in_parts(list(of_account)):
+        for row in connection.execute(_KNOWN.where(of_manager(link), link.c.account_id.in_(ids))):
+            known = Known(*row)
+            found[of_account[known.account_id]].append(known)
+    return found
+
+
+def _supersede(connection: Connection, plans: Mapping[PostAccount, Plan], at: Mapping[PostAccount, datetime]) -> None:
+    _execute_many(connection, _DROP, [{"row": each.id} for todo in plans.values() for each in todo.gone])
+    moved = [(old, page) for todo in plans.values() for old, page in todo.moved]
+    # Two links may take each other's URL: first, neither has one.
+    _execute_many(connection, _NO_URL, [{"row": old.id, "nothing": str(old.id)} for old, _ in moved])
+    takes = [
+        {
+            "row": old.id,
+            "hash": page.sha256,
+            "to": page.url,
+            "words": f"in place of {old.url}, not stored",
+            "at": at[old.key],
+        }
+        for old, page in moved
+    ]
+    _execute_many(connection, _TAKE_URL, takes)
+
+
+def _doubted(connection: Connection, keys: Collection[PostAccount]) -> set[PostAccount]:
+    queries = [_DOUBTED.where(part) for part in among(submission, keys)]
+    return {key for query in queries for key in read_keys(connection, query)}
+
+
+def _count(
+    connection: Connection,
+    plans: Mapping[PostAccount, Plan],
+    new: Mapping[PostAccount, int],
+    doubted: set[PostAccount],
+    at: Mapping[PostAccount, datetime],
+) -> None:
+    """File how many links the accounts have now: what is new is added, all else is counted."""
+    more: list[dict[str, Any]] = []
+    for key, todo in plans.items():
+        if todo.moved or todo.gone or key in doubted:
+            tally(connection, {key, *(each.key for each in todo.gone)}, at[key])
+        elif new[key]:
+            more.append(named(key) | {"new": new[key]})
+    _execute_many(connection, _MORE_LINKS, sorted(more, key=lambda row: (row["request"], row["account"])))
+
+
+def _prepared(key: PostAccount, known: Sequence[Known], todo: Plan, new: int) -> Prepared:
+    before = sum(each.key == key for each in known) - sum(each.key == key for each in todo.gone)
+    return Prepared(new, before + new, todo.elsewhere)
+
+
+def _still_ours(connection: Connection, sendings: Mapping[PostAccount, Sending]) -> dict[PostAccount, Sending]:
+    """What of begun inserts could be taken."""
+    begun = select(*_KEY, link.c.url).where(link.c.send_id.in_([each.send_id for each in sendings.values()]))
+    urls: defaultdict[PostAccount, list[str]] = defaultdict(list)
+    for part in among(link, sendings):
+        for request_id, account_id, url in connection.execute(begun.where(part).order_by(link.c.id)):
+            urls[PostAccount(request_id, account_id)].append(url)
+    return {key: Sending(each.send_id, tuple(urls[key])) for key, each in sendings.items()}
+
+
+def _by_time(calls: Iterable[EndSend]) -> dict[datetime, list[PostAccount]]:
+    keys: defaultdict[datetime, list[PostAccount]] = defaultdict(list)
+    for call in calls:
+        keys[call.at].append(call.key)
+    return keys
+
+
+def _execute_many(connection: Connection, statement: Executable, rows: list[dict[str, Any]]) -> int:
+    """Run a statement for each row; how many rows of the table that changed."""
+    if not rows:
+        return 0
+    return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def _row(key: PostAccount, episode: str, page: Page, at: datetime, *, doubted: bool) -> dict[str, Any]:
@@ -328,7 +436,7 @@ _KEY = key_columns(link)
 _OF_KEY = of_key(link)
 LINK = row_columns(link, Link)
 #: Links whose insert began and whose outcome is not known.
-UNSETTLED = link.c.state.in_((LinkState.SENDING, LinkState.UNKNOWN))
+UNSETTLED = or_(link.c.state == LinkState.SENDING, link.c.state == LinkState.UNKNOWN)
 
 
 def _may_be_sent(state: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -339,14 +447,11 @@ def _may_be_sent(state: ColumnElement[Any]) -> ColumnElement[bool]:
 _BEING_SENT = select(*_KEY).where(of_manager(link), link.c.state == LinkState.SENDING).distinct()
 
 # Made once, as of_key() says why.
-_DOUBTED = select(submission.c.doubted).where(of_key(submission))
+_DOUBTED = select(*key_columns(submission)).where(submission.c.doubted > 0)
 _MORE_LINKS = (
     update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"), ask_after=LONG_AGO)
 )
-_KNOWN_OF_ACCOUNT = select(*(link.c[name] for name in Known._fields)).where(
-    of_manager(link), link.c.account_id == bindparam("account")
-)
-_KNOWN = _KNOWN_OF_ACCOUNT.where(link.c.request_id == bindparam("request"))
+_KNOWN = select(*(link.c[name] for name in Known._fields))
 _IS_ROW = and_(of_manager(link), link.c.id == bindparam("row"))
 _DROP = delete(link).where(_IS_ROW)
 _NO_URL = update(link).where(_IS_ROW).values(url_sha256=bindparam("nothing"))
@@ -363,7 +468,7 @@ _TAKE_URL = (
 )
 _BEGIN_SEND = (
     update(link)
-    .where(_OF_KEY, link.c.url_sha256.in_(bindparam("hashes", expanding=True)), _may_be_sent(link.c.state))
+    .where(_OF_KEY, one_of(link.c.url_sha256, "hashes"), _may_be_sent(link.c.state))
     .values(
         state=LinkState.SENDING,
         send_id=bindparam("send"),
@@ -372,7 +477,6 @@ _BEGIN_SEND = (
         updated_at=bindparam("at"),
     )
 )
-_SENDING = select(link.c.url).where(_OF_KEY, link.c.send_id == bindparam("send")).order_by(link.c.id)
 _END_SEND = (
     update(link)
     .where(_OF_KEY, link.c.send_id == bindparam("send"), UNSETTLED)
@@ -384,4 +488,4 @@ _END_SEND = (
         updated_at=bindparam("at"),
     )
 )
-_END_SOME = _END_SEND.where(link.c.url_sha256.in_(bindparam("hashes", expanding=True)))
+_END_SOME = _END_SEND.where(one_of(link.c.url_sha256, "hashes"))

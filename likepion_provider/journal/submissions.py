@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Executable, and_, bindparam, case, func, select, update
 
 from likepion_provider.clock import Moment
-from likepion_provider.journal.claims import require
+from likepion_provider.errors import LeaseLost
+from likepion_provider.journal.bulk import bulk
+from likepion_provider.journal.claims import refusals, require
 from likepion_provider.journal.database import Database, put_fresh
 from likepion_provider.journal.keys import (
     IDS_PER_QUERY,
@@ -74,6 +76,52 @@ class Submission:
     retired: int = 0
 
 
+class Begin(NamedTuple):
+    """An import begins: see :meth:`Submissions.begin`."""
+
+    key: PostAccount
+    holder: str
+    now: Moment
+
+
+class Say(NamedTuple):
+    """The platform's word: see :meth:`Submissions.record`.
+
+    :param permanent: count it as a failure of the account's own that does not pass by itself.
+    :param not_before: count it as a setback, after which no run tries before that by itself; aware.
+    :param reference: empty keeps the one that is known.
+    """
+
+    key: PostAccount
+    holder: str
+    now: Moment
+    state: ImportState
+    reference: str = ""
+    message: str = ""
+    remedy: str = ""
+    permanent: bool = False
+    not_before: datetime | None = None
+
+    def values(self) -> dict[str, Any]:
+        """The statement's parameters."""
+        clears = self.state is ImportState.LISTED and not self.permanent
+        counted = {
+            "keeps": not clears,
+            "failed": self.permanent,
+            "set_back": self.not_before is not None and not clears,
+        }
+        return {
+            "to": self.state,
+            "words": clean(self.message),
+            "advice": clean(self.remedy),
+            "until": self.not_before,
+            "known": self.reference,
+        } | {name: int(is_so) for name, is_so in counted.items()}
+
+
+_Writing = TypeVar("_Writing", Begin, Say)
+
+
 class Submissions:
     """The table of submissions."""
 
@@ -103,14 +151,13 @@ class Submissions:
             with self._database.writing() as connection:
                 connection.execute(statement, each_named(keys))
 
-    def begin(self, key: PostAccount, holder: str, now: Moment) -> None:
+    @bulk(Begin)
+    def begin(self, calls: Sequence[Begin]) -> list[LeaseLost | None]:
         """Note, before the platform is asked, that an import begins.
 
         :raises LeaseLost: ``holder`` may not write any more.
         """
-        with self._database.writing() as connection:
-            require(connection, key, holder, now)
-            connection.execute(_BEGIN, named(key) | {"at": now.at})
+        return self._write(calls, _BEGIN, lambda _: {})
 
     def begin_refresh(self, key: PostAccount, holder: str, now: Moment) -> datetime | None:
         """Note, before the platform is asked, that it is asked to read the feed of a known show again.
@@ -127,39 +174,28 @@ class Submissions:
             connection.execute(_BEGIN_REFRESH, named(key) | {"at": now.at})
         return None
 
-    def record(
-        self,
-        key: PostAccount,
-        holder: str,
-        now: Moment,
-        *,
-        state: ImportState,
-        reference: str = "",
-        message: str = "",
-        remedy: str = "",
-        permanent: bool = False,
-        not_before: datetime | None = None,
-    ) -> None:
+    @bulk(Say)
+    def record(self, calls: Sequence[Say]) -> list[LeaseLost | None]:
         """Note the platform's word; a listing clears the counts of failures and setbacks.
 
-        :param permanent: count it as a failure of the account's own that does not pass by itself.
-        :param not_before: count it as a setback, after which no run tries before that by itself; aware.
-        :param reference: empty keeps the one that is known.
         :raises LeaseLost: ``holder`` may not write any more; the next attempt reads the platform itself.
         """
-        clears = state is ImportState.LISTED and not permanent
-        said = {
-            "to": state,
-            "words": clean(message),
-            "advice": clean(remedy),
-            "until": not_before,
-            "at": now.at,
-            "known": reference,
-        }
-        counted = {"keeps": not clears, "failed": permanent, "set_back": not_before is not None and not clears}
+        return self._write(calls, _RECORD, Say.values)
+
+    def _write(
+        self, calls: Sequence[_Writing], statement: Executable, values: Callable[[_Writing], dict[str, Any]]
+    ) -> list[LeaseLost | None]:
         with self._database.writing() as connection:
-            require(connection, key, holder, now)
-            connection.execute(_RECORD, named(key) | said | {name: int(is_so) for name, is_so in counted.items()})
+            lost = refusals(connection, calls)
+            rows = [
+                named(call.key) | {"at": call.now.at} | values(call)
+                for call, refusal in zip(calls, lost, strict=True)
+                if refusal is None
+            ]
+            if rows:
+                # In the one order of all writers: see each_named().
+                connection.execute(statement, sorted(rows, key=lambda row: (row["request"], row["account"])))
+        return list(lost)
 
     def trouble(self, key: PostAccount, holder: str, now: Moment) -> datetime:
         """Note that nothing but passing trouble came of a try.

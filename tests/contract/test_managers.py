@@ -16,6 +16,7 @@ from likepion_provider.board.questions import Filter, Overview
 from likepion_provider.clock import Moment
 from likepion_provider.errors import BadRequest, LikepionError, NotJournaled
 from likepion_provider.journal import Journal, TaskName
+from likepion_provider.journal.bulk import OfTable
 from likepion_provider.journal.claims import HANDED_OVER
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.schema import metadata
@@ -234,8 +235,12 @@ def methods() -> Iterator[str]:
     journal = Journal.__new__(Journal)
     Journal.__init__(journal, None)  # type: ignore[arg-type]
     for name, table in ((each, type(getattr(journal, each))) for each in tables):
-        yield from (f"{name}.{each}" for each, _ in inspect.getmembers(table, inspect.isfunction) if each[0] != "_")
+        yield from (f"{name}.{each}" for each, _ in inspect.getmembers(table, _is_method) if each[0] != "_")
     yield from (f"board.{each}" for each, _ in inspect.getmembers(Overview, inspect.isfunction) if each[0] != "_")
+
+
+def _is_method(member: object) -> bool:
+    return inspect.isfunction(member) or isinstance(member, OfTable)
 
 
 def test_every_method_of_the_journal_is_played() -> None:
