@@ -24,7 +24,7 @@ LEAST_CHARS = 4
 PIECE_CHARS = 8
 #: Secrets that are known at a time; beyond, those that came first are forgotten. A batch of 1,000 accounts has 6,000.
 MOST_SECRETS = 20_000
-#: The words of an error. Before that, so many are looked at.
+#: The words of an error: its message and its remedy together stay below 2,000. Before that, so many are looked at.
 MOST_CHARS = 900
 _LOOKED_AT_CHARS = 20_000
 _WORD = re.compile("[A-Z]?[a-z]+")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from likepion_provider.errors import LeaseLost
@@ -42,6 +43,10 @@ class OfTable(Generic[P, C, T]):
         if isinstance(outcome, LeaseLost):
             raise outcome
         return outcome
+
+    def call_of(self, operation: partial[T]) -> C:
+        """What an operation of this method tells of its account."""
+        return self.call(*operation.args, **operation.keywords)
 
     def all(self, calls: Sequence[C]) -> list[T | LeaseLost]:
         """Work many accounts, in one transaction.

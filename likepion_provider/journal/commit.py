@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -74,37 +74,36 @@ class SharedCommit:
         return self._try(operations)
 
     def _try(self, operations: list[Operation]) -> list[Any]:
-        outcomes: list[Any] = [None] * len(operations)
+        outcomes: dict[int, Any] = {}
         with self._database.writing():
-            for method, places in _alike(operations):
-                each = [operations[place] for place in places]
-                for place, outcome in zip(places, _outcomes(method, each), strict=True):
-                    outcomes[place] = outcome
-        return outcomes
+            for group in _alike(operations):
+                outcomes |= zip(group, _outcomes([operations[place] for place in group]), strict=True)
+        return [outcomes[place] for place in range(len(operations))]
 
 
 def _is_deadlock(error: JournalUnusable) -> bool:
     return getattr(getattr(error.__cause__, "orig", None), "sqlstate", "") == "40P01"
 
 
-def _alike(operations: list[Operation]) -> Iterator[tuple[Callable[..., Any], list[int]]]:
-    """The places of operations that go together: those of one method, and of no account two."""
-    rounds: defaultdict[Any, list[int]] = defaultdict(list)
-    times: defaultdict[Any, int] = defaultdict(int)
+def _alike(operations: Sequence[Operation]) -> Iterable[list[int]]:
+    """The places of operations that go together: those of one bulk method, and of no account two."""
+    groups: defaultdict[Any, list[int]] = defaultdict(list)
+    earlier: Counter[Any] = Counter()
     for place, operation in enumerate(operations):
-        if isinstance(operation.func, OfTable):
-            account_id = operation.func.call(*operation.args, **operation.keywords).key.account_id
-            times[operation.func, account_id] += 1
-            rounds[operation.func, times[operation.func, account_id]].append(place)
+        method = operation.func
+        if isinstance(method, OfTable):
+            account = method, method.call_of(operation).key.account_id
+            groups[method, earlier[account]].append(place)
+            earlier[account] += 1
         else:
-            rounds[operation.func, -place].append(place)
-    for (method, _), places in rounds.items():
-        yield method, places
+            groups[place].append(place)
+    return groups.values()
 
 
-def _outcomes(method: Callable[..., Any], operations: Sequence[Operation]) -> list[Any]:
+def _outcomes(operations: Sequence[Operation]) -> list[Any]:
+    method = operations[0].func
     if isinstance(method, OfTable):
-        return method.all([method.call(*each.args, **each.keywords) for each in operations])
+        return method.all([method.call_of(each) for each in operations])
     return [_outcome(each) for each in operations]
 
 

@@ -64,6 +64,11 @@ def each_named(keys: Iterable[PostAccount], also: Mapping[str, Any] | None = Non
     return [{**named(key), **(also or {})} for key in sorted(keys)]
 
 
+def each_with(parameters: Mapping[PostAccount, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """As :func:`each_named`, with each key's own parameters beside."""
+    return [{**named(key), **parameters[key]} for key in sorted(parameters)]
+
+
 def same_key(table: FromClause, other: FromClause) -> ColumnElement[bool]:
     """The rows of one table whose key a row of the other has."""
     names = ("manager_id", "request_id", "account_id")

@@ -26,6 +26,7 @@ from likepion_provider.journal.episodes import Known, Page, Plan, plan
 from likepion_provider.journal.keys import (
     among,
     each_named,
+    each_with,
     in_parts,
     key_columns,
     named,
@@ -115,7 +116,7 @@ class BeginSend(NamedTuple):
     def begun(self, send_id: str) -> dict[str, Any]:
         """The statement's parameters."""
         hashes = [_sha256_of_url(url) for url in self.urls]
-        return named(self.key) | {"send": send_id, "at": self.now.at, "hashes": hashes}
+        return {"send": send_id, "at": self.now.at, "hashes": hashes}
 
 
 class EndSend(NamedTuple):
@@ -189,13 +190,10 @@ class Links:
         """
         with self._database.writing() as connection:
             lost = refusals(connection, calls)
-            sendings = {
-                call.key: Sending(uuid.uuid4().hex, tuple(call.urls))
-                for call, refusal in zip(calls, lost, strict=True)
-                if refusal is None
-            }
-            begun = [call.begun(sendings[call.key].send_id) for call in sorted(calls) if call.key in sendings]
-            if begun and _execute_many(connection, _BEGIN_SEND, begun) != sum(len(each["hashes"]) for each in begun):
+            may_send = [call for call, refusal in zip(calls, lost, strict=True) if refusal is None]
+            sendings = {call.key: Sending(uuid.uuid4().hex, tuple(call.urls)) for call in may_send}
+            begun = each_with({call.key: call.begun(sendings[call.key].send_id) for call in may_send})
+            if _execute_many(connection, _BEGIN_SEND, begun) != sum(len(each["hashes"]) for each in begun):
                 sendings = _still_ours(connection, sendings)
             spend(connection, {key.account_id: each.send_id for key, each in sendings.items() if each.urls})
         return [refusal or sendings[call.key] for call, refusal in zip(calls, lost, strict=True)]
@@ -368,13 +366,13 @@ def _count(
     at: Mapping[PostAccount, datetime],
 ) -> None:
     """File how many links the accounts have now: what is new is added, all else is counted."""
-    more: list[dict[str, Any]] = []
+    more: dict[PostAccount, dict[str, int]] = {}
     for key, todo in plans.items():
         if todo.moved or todo.gone or key in doubted:
             tally(connection, {key, *(each.key for each in todo.gone)}, at[key])
         elif new[key]:
-            more.append(named(key) | {"new": new[key]})
-    _execute_many(connection, _MORE_LINKS, sorted(more, key=lambda row: (row["request"], row["account"])))
+            more[key] = {"new": new[key]}
+    _execute_many(connection, _MORE_LINKS, each_with(more))
 
 
 def _prepared(key: PostAccount, known: Sequence[Known], todo: Plan, new: int) -> Prepared:

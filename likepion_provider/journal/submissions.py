@@ -18,6 +18,7 @@ from likepion_provider.journal.keys import (
     IDS_PER_QUERY,
     among,
     each_named,
+    each_with,
     in_parts,
     key_columns,
     named,
@@ -187,14 +188,10 @@ class Submissions:
     ) -> list[LeaseLost | None]:
         with self._database.writing() as connection:
             lost = refusals(connection, calls)
-            rows = [
-                named(call.key) | {"at": call.now.at} | values(call)
-                for call, refusal in zip(calls, lost, strict=True)
-                if refusal is None
-            ]
-            if rows:
-                # In the one order of all writers: see each_named().
-                connection.execute(statement, sorted(rows, key=lambda row: (row["request"], row["account"])))
+            may_write = [call for call, refusal in zip(calls, lost, strict=True) if refusal is None]
+            if may_write:
+                rows = each_with({call.key: {"at": call.now.at} | values(call) for call in may_write})
+                connection.execute(statement, rows)
         return list(lost)
 
     def trouble(self, key: PostAccount, holder: str, now: Moment) -> datetime:

@@ -47,7 +47,7 @@ class Element:
     __slots__ = (
         "_page",
         "attributes",
-        "children",
+        "child_count",
         "classes",
         "end",
         "kinds",
@@ -67,7 +67,7 @@ class Element:
         self.classes = frozenset(attributes["class"].split()) if "class" in attributes else frozenset()
         self.parent = parent
         #: How many children it has, and how many of each tag.
-        self.children = 0
+        self.child_count = 0
         self.kinds: dict[str, int] = _NO_KINDS
         #: Which of its parent's children it is, and which of those of its tag, from 1.
         self.position = self.of_kind = 1
@@ -212,7 +212,7 @@ class Html:
         parent = self._open[-1]
         # lxml's own mapping of none is slow to copy.
         element = Element(self, tag, dict(attributes) if attributes else _NO_ATTRIBUTES, parent)
-        element.position = parent.children = parent.children + 1
+        element.position = parent.child_count = parent.child_count + 1
         if element.position == 1:
             parent.kinds = {}
         element.of_kind = parent.kinds[tag] = parent.kinds.get(tag, 0) + 1

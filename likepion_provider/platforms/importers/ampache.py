@@ -101,7 +101,7 @@ class Ampache(LooksFirst):
         if code == _NO_SESSION:
             raise self.refused_login(job)
         if code and code != _NOT_FOUND:
-            words = quoted(job, f"{page.row('error').text('errorMessage')} ({code})")
+            words = quoted(job, f"{code} {page.row('error').text('errorMessage')}")
             remedy = "Give the account the server's access level 75." if code in (_DENIED, _NO_ACCESS) else None
             raise self.failed(f"refuses {action}: {words}", remedy=remedy)
         return page.expect(200, 404, what=f"an answer to {action}")

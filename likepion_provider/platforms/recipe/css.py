@@ -200,7 +200,7 @@ def _pseudo(tree: Pseudo) -> Test:
 
 def _count(element: Element) -> tuple[int, int]:
     """Which of its parent's children an element is, and of how many."""
-    return element.position, element.parent.children if element.parent else 1
+    return element.position, element.parent.child_count if element.parent else 1
 
 
 def _count_of_kind(element: Element) -> tuple[int, int]:
@@ -230,7 +230,7 @@ _PSEUDOS: dict[str, Test] = {
     "first-of-type": lambda element, _: element.of_kind == 1,
     "last-of-type": lambda element, _: operator.eq(*_count_of_kind(element)),
     "only-of-type": lambda element, _: _count_of_kind(element) == (1, 1),
-    "empty": lambda element, _: not element.children and element.text_begin == element.text_end,
+    "empty": lambda element, _: not element.child_count and element.text_begin == element.text_end,
     "checked": lambda element, _: bool({"checked", "selected"} & element.attributes.keys()),
     "disabled": lambda element, _: "disabled" in element.attributes,
 }
