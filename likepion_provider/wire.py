@@ -27,8 +27,13 @@ class Departure:
     """
 
     def __init__(self, last_look: LastLook | None = None) -> None:
-        self.last_look = last_look
+        self._last_look = last_look
         self.began = False
+
+    def look(self) -> None:
+        """The last look, where there is one."""
+        if self._last_look:
+            self._last_look()
 
 
 _departure: contextvars.ContextVar[Departure] = contextvars.ContextVar("departure")
@@ -63,18 +68,28 @@ def _watched_request() -> type[aiohttp.ClientRequest]:
     """A request of aiohttp's with a last look before its first byte leaves.
 
     Nothing public of aiohttp comes between a connection that is there, proxy and TLS included, and the first byte:
-    a middleware runs before the connection is made, and tracing only watches. So :meth:`ClientRequest.send`, which
-    aiohttp does not promise to keep, is overridden here. Were it no longer called, a run's first request would say so.
+    a middleware runs before the connection is made, and tracing only watches. So two methods that aiohttp does not
+    promise to keep are overridden here: ``send``, and ``write_bytes``, which writes a body with the head before it,
+    before Python 3.12 only in the loop's next round. Were they no longer called, a run's first requests would say so.
     """
     import aiohttp
 
     class WatchedRequest(aiohttp.ClientRequest):
         async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
             departure = _departure.get()
-            if departure.last_look:
-                departure.last_look()
-            departure.began = True
+            departure.look()
+            departure.began = not self.body
             return await super().send(conn)
+
+        async def write_bytes(self, writer: Any, conn: Any, content_length: int | None = None) -> None:
+            departure = _departure.get()
+            try:
+                departure.look()
+            except Exception as error:  # noqa: BLE001 - it comes out of the request, which waits for an answer
+                conn.protocol.set_exception(error)
+                return
+            departure.began = True
+            await super().write_bytes(writer, conn, content_length)
 
     return WatchedRequest
 

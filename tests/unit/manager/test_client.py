@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -223,6 +225,32 @@ async def test_an_insert_ends_with_its_own_time_although_the_address_allows_more
     async with serving(RawServer(OK, delay_s=2), timeout_s=60) as client:
         with pytest.raises(OutcomeUnknown, match="none while the claim held"):
             await client.insert(REPORT, last_look=lambda: 0.1)
+
+
+async def test_a_claim_that_lapses_in_the_round_of_the_loop_before_the_first_byte_sends_nothing() -> None:
+    looks, has_lapsed = 0, False
+
+    def lapse() -> None:
+        nonlocal has_lapsed
+        has_lapsed = True
+
+    def last_look() -> float:
+        nonlocal looks
+        looks += 1
+        if has_lapsed:
+            raise LeaseLost("the claim has lapsed")
+        if looks > 1:
+            # The connection is there; the process is stopped before the loop's next round.
+            asyncio.get_running_loop().call_soon(lapse)
+        return 10.0
+
+    async with serving(server := RawServer(OK)) as client:
+        with pytest.raises(LikepionError) as error:
+            await client.insert(REPORT, last_look=last_look)
+    # From Python 3.12 on, there is no round between: aiohttp writes the body at once.
+    is_sent = sys.version_info >= (3, 12)
+    assert isinstance(error.value, LeaseLost) is not is_sent
+    assert bool(server.requests) is is_sent
 
 
 @pytest.mark.parametrize("reused", [False, True])
