@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -41,9 +42,36 @@ def one_shots(services: dict[str, Any]) -> set[str]:
 def test_every_service_is_pinned_and_not_root(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert re.search(r":[\w.-]*\d+\.\d+", service["image"]), name
-        if "build" not in service:
+        if "LIKEPION_IMAGE" not in service["image"]:
             assert re.search(r":\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}$", service["image"]), name
         assert service["user"].split(":")[0] not in ("", "0", "root"), name
+
+
+def test_one_service_builds_the_image_and_the_others_use_it(compose: dict[str, Any]) -> None:
+    """Newer Compose builds in parallel, and refuses a second build under one name."""
+    services = compose["services"]
+    (builder,) = [name for name, each in services.items() if "build" in each]
+    assert builder in one_shots(services)
+    assert services[builder]["image"] == services["worker"]["image"] == compose["x-airflow"]["image"]
+
+
+def test_no_service_takes_the_whole_machine(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["deploy"]["resources"]["limits"].keys() == {"memory", "cpus"}, name
+
+
+def test_the_example_says_where_the_manager_is_and_keeps_a_dollar(compose: dict[str, Any]) -> None:
+    lines = (DOCKER / ".env.example").read_text(encoding="utf-8").splitlines()
+    example = dict(line.removeprefix("# ").split("=", 1) for line in lines if re.match(r"(# )?[A-Z_]+=", line))
+    quoted = example["AIRFLOW_CONN_LIKEPION_DEFAULT"]
+    assert quoted[0] == quoted[-1] == "'", "Compose replaces what begins with $ but for single quotes"
+    key = r"a$b${c}$$\u0027"
+    told = json.loads(quoted[1:-1].replace("<API key>", key))
+    assert Connection.from_json(json.dumps(told)).password == "a$b${c}$$'"
+    assert example["LIKEPION_PAUSED"] == "true"
+    assert "${LIKEPION_PAUSED:-true}" in compose["x-airflow"]["environment"].values()
+    text = (DOCKER / "compose.yaml").read_text(encoding="utf-8")
+    assert {*example} <= {*re.findall(r"\$\{(\w+):", text)}
 
 
 def test_what_lasts_has_a_health_check_and_restarts(compose: dict[str, Any]) -> None:
@@ -84,6 +112,9 @@ def test_nothing_of_the_sandbox_is_in_a_deployment_without_it(
     assert told["AIRFLOW_CONN_LIKEPION_DEFAULT"].startswith("${AIRFLOW_CONN_LIKEPION_DEFAULT:?")
     assert told["AIRFLOW_CONN_LIKEPION_PLATFORM_SANDBOX_SITE"] == "${AIRFLOW_CONN_LIKEPION_PLATFORM_SANDBOX_SITE:-}"
     assert sandbox_env["COMPOSE_PROFILES"] == "sandbox"
+    # Its volumes, and so its journal, are not those of a deployment.
+    assert sandbox_env["COMPOSE_PROJECT_NAME"] not in ("", compose["name"])
+    assert sandbox_env["LIKEPION_PAUSED"] == "false"
     without = {name: each for name, each in compose["services"].items() if "profiles" not in each}
     assert not re.search(r"sandbox-key|808[123]|sandbox:", str(without))
 
