@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.sdk import DAG, BaseOperator, Param, PartitionedAtRuntime, task_group
+from airflow.sdk import DAG, Param, PartitionedAtRuntime, task_group
 from airflow.sdk.configuration import conf
 
 from likepion_provider import DAG_ID
@@ -82,6 +82,7 @@ def likepion_dag(
     :param pool: of the tasks that import; ``[likepion] pool`` by default. One that does not exist holds them for ever.
     :param notifier: the ``on_failure_callback`` of the report; ``[likepion] notifier`` by default.
     :param default_args: beside, or in place of, :data:`DEFAULT_ARGS`.
+    :param tags: what Airflow's list of DAGs can be filtered by.
     :param doc_md: what Airflow shows with the DAG; by default how to use it.
     :param options: further ones of :class:`airflow.sdk.DAG`.
     """
@@ -135,7 +136,7 @@ def _make_tasks(likepion_conn_id: str, pool: str, notifier: Any, known_conf: lis
     claim = ClaimAccountsOperator(
         task_id="claim_accounts",
         likepion_conn_id=likepion_conn_id,
-        tasks=_value_of(pull),
+        tasks=pull.output,
         batch_size="{{ params.batch_size }}",
     )
 
@@ -177,18 +178,17 @@ def _make_tasks(likepion_conn_id: str, pool: str, notifier: Any, known_conf: lis
             assist="{{ params.assist }}",
             map_index_template=name,
         )
-        answered = _value_of(ask)
         import_assisted = ImportRssOperator(
             task_id="import_assisted",
             likepion_conn_id=likepion_conn_id,
-            batch=answered,
+            batch=ask.output,
             map_index_template=name,
             pool=pool,
         )
         insert_assisted = InsertLinksOperator(
             task_id="insert_assisted",
             likepion_conn_id=likepion_conn_id,
-            batch=answered,
+            batch=ask.output,
             import_task_id="import_batch.import_assisted",
             map_index_template=name,
         )
@@ -203,11 +203,6 @@ def _make_tasks(likepion_conn_id: str, pool: str, notifier: Any, known_conf: lis
         on_failure_callback=notifier,
     )
     import_batch.expand(batch=claim.output) >> report
-
-
-def _value_of(task: BaseOperator) -> Any:
-    """What a task will return; where it is handed on, it has that value's type."""
-    return task.output
 
 
 def _params() -> dict[str, Param]:

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: the arguments; the process's own by default.
     :return: the exit status; 1 after a clear error, 2 for wrong arguments.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         status: int = args.run(args)
     except LikepionError as error:
@@ -25,13 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Every command, with its arguments."""
     from likepion_provider.cli import demo, group, journal, platforms
     from likepion_provider.sandbox import command as sandbox
 
-    parser = argparse.ArgumentParser(prog="likepion", description="Tools of airflow-provider-likepion.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    likepion = argparse.ArgumentParser(prog="likepion", description="Tools of airflow-provider-likepion.")
+    likepion.add_argument("--version", action="version", version=__version__)
+    commands = likepion.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, module, summary in (
         ("demo", demo, "the sandbox, a real Airflow and the DAG, on this machine"),
         ("sandbox", sandbox, "a manager, a podcast site and feeds on loopback"),
@@ -42,4 +43,4 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    return parser
+    return likepion

@@ -5,7 +5,9 @@ Importing this package is cheap, also for that process: what it needs comes with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from likepion_provider._lazy import lazily
 
 if TYPE_CHECKING:
     from likepion_provider.feed.process import readers
@@ -13,11 +15,4 @@ if TYPE_CHECKING:
 
 __all__ = ["read_feed", "readers"]
 
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    homes = {"read_feed": "read", "readers": "process"}
-    if name not in homes:
-        raise AttributeError(name)
-    return getattr(importlib.import_module(f"likepion_provider.feed.{homes[name]}"), name)
+__getattr__ = lazily(__name__, {"read_feed": "read", "readers": "process"})

@@ -63,9 +63,12 @@ class LinkStatus(str, Enum):
 class LinkReport:
     """The links of one account for one post, as they are sent: one item of an insert.
 
+    :param request_id: the post.
     :param account_id: the account; may be empty if ``domain`` is given.
     :param urls: 1 to 200.
     :param cookie: a session cookie that an import renewed; empty leaves the account's as it is.
+    :param status: what the manager is told of every link: ``completed``, ``failed`` or ``cancel``.
+    :param note: a free text for the manager, with every link.
     :param domain: the manager takes the *first* account of the post's group on that platform; ``account_id`` goes
         before it.
     :param credentials: whatever else was renewed; an empty field leaves the account's as it is.

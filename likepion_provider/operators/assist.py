@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import BaseOperatorLink, Context
+from airflow.sdk import BaseOperatorLink, Context, XComArg
 from airflow.sdk.exceptions import AirflowSkipException
 
 from likepion_provider.clock import SYSTEM_CLOCK
@@ -72,7 +72,7 @@ class AskPersonOperator(HITLOperator):
     def __init__(
         self,
         *,
-        batch: dict[str, Any],
+        batch: dict[str, Any] | XComArg,
         import_task_id: str,
         assist: bool | str = True,
         likepion_conn_id: str = LIKEPION_CONN_ID,
@@ -88,7 +88,7 @@ class AskPersonOperator(HITLOperator):
             response_timeout=response_timeout,
             **kwargs,
         )
-        self.batch = batch
+        self.batch: Any = batch
         self.import_task_id = import_task_id
         self.assist = assist
         self.likepion_conn_id = likepion_conn_id

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseXCom, Context
+from airflow.sdk import BaseXCom, Context, XComArg
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
 from likepion_provider.hooks import metrics
-from likepion_provider.hooks.connections import importers, once_per_account, platform_settings
+from likepion_provider.hooks.connections import LIKEPION_CONN_ID, importers, once_per_account, platform_settings
 from likepion_provider.hooks.values import flag, name, names, number
 from likepion_provider.manager.client import ManagerClient
 from likepion_provider.manager.protocol import LinkReport, LinkStatus, bounded
@@ -26,7 +26,7 @@ from likepion_provider.operators.context import instance_of, is_cleared, left_by
 from likepion_provider.operators.extra_links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
 from likepion_provider.steps.batches import MOST_BATCHES, Batch, batches
 from likepion_provider.steps.delivery import Delivery
-from likepion_provider.steps.importing import BatchImport, ImportOptions
+from likepion_provider.steps.importing import BatchImport, ImportBounds, import_options
 from likepion_provider.steps.intake import Choice
 from likepion_provider.steps.reports import AccountReport
 from likepion_provider.steps.sealing import Seal
@@ -75,6 +75,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
         where the journal was restored or lost.
     :param known_conf: the keys that a run's conf may have; another one fails the run, since a key that is misspelled
         would pull everything. None allows any.
+    :param likepion_conn_id: a connection of type ``likepion``.
     :return: the accounts' public fields, for :class:`ClaimAccountsOperator`; credentials stay behind.
     """
 
@@ -102,9 +103,10 @@ class PullSecondaryTasksOperator(LikepionOperator):
         wait_task_id: str | None = None,
         report_task_id: str | None = None,
         known_conf: Iterable[str] | None = None,
+        likepion_conn_id: str = LIKEPION_CONN_ID,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(likepion_conn_id=likepion_conn_id, **kwargs)
         self.look_only = look_only
         self.leave_out = leave_out
         self.wait_task_id = wait_task_id
@@ -249,14 +251,22 @@ class ClaimAccountsOperator(LikepionOperator):
     :param tasks: what :class:`PullSecondaryTasksOperator` returns.
     :param batch_size: accounts per batch, 1 to 1,000; by default as many as keep the grid readable. More, where there
         would be more batches than ``[core] max_map_length``.
+    :param likepion_conn_id: a connection of type ``likepion``.
     :return: batches with a ``name``, whether they wait for their feed (``waits``), and their ``tasks``.
     """
 
     template_fields: Sequence[str] = (*LikepionOperator.template_fields, "tasks", "batch_size")
 
-    def __init__(self, *, tasks: list[dict[str, Any]], batch_size: int | str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.tasks = tasks
+    def __init__(
+        self,
+        *,
+        tasks: list[dict[str, Any]] | XComArg,
+        batch_size: int | str | None = None,
+        likepion_conn_id: str = LIKEPION_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(likepion_conn_id=likepion_conn_id, **kwargs)
+        self.tasks: Any = tasks
         self.batch_size = batch_size
 
     async def work(self, context: Context, manager: ManagerClient) -> list[Batch]:
@@ -306,7 +316,9 @@ class ImportRssOperator(LikepionOperator):
     :param look_only: a dry run: neither import nor put anything into the journal.
     :param wait_task_id: the sensor, mapped over the same batches. Where its wait was in vain, the import is skipped;
         that leaves the trigger rule to let a sensor pass that was left out.
-    :param options: the bounds of a batch: see :class:`~likepion_provider.steps.importing.ImportOptions`.
+    :param options: the bounds of a batch, checked when the DAG is read: see
+        :class:`~likepion_provider.steps.importing.ImportBounds`.
+    :param likepion_conn_id: a connection of type ``likepion``.
     :return: one report per account.
     """
 
@@ -316,17 +328,19 @@ class ImportRssOperator(LikepionOperator):
     def __init__(
         self,
         *,
-        batch: dict[str, Any],
+        batch: dict[str, Any] | XComArg,
         look_only: bool | str = False,
         wait_task_id: str | None = None,
-        options: dict[str, Any] | None = None,
+        options: ImportBounds | None = None,
+        likepion_conn_id: str = LIKEPION_CONN_ID,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.batch = batch
+        super().__init__(likepion_conn_id=likepion_conn_id, **kwargs)
+        self.batch: Any = batch
         self.look_only = look_only
         self.wait_task_id = wait_task_id
         self.options = options or {}
+        import_options(self.options)
 
     def prepare(self, context: Context) -> None:
         """Read the platforms' connections too.
@@ -344,12 +358,12 @@ class ImportRssOperator(LikepionOperator):
 
     async def work(self, context: Context, manager: ManagerClient) -> list[AccountReport]:
         """Import the batch."""
-        options = ImportOptions(
+        options = dataclasses.replace(
+            import_options(self.options),
             allow_private_feeds=self._private_feeds,
             report_failures=bool(self._failure_link),
             once_per_account=once_per_account(),
             dry_run=flag("look_only", self.look_only),
-            **self.options,
         )
         keeper = self.keeper(context, manager)
         batch = BatchImport(
@@ -415,6 +429,7 @@ class InsertLinksOperator(LikepionOperator):
         :class:`~likepion_provider.operators.assist.AskPersonOperator`.
     :param status: what the manager is told of every link: ``completed``, ``failed`` or ``cancel``.
     :param note: a free text for the manager, with every link.
+    :param likepion_conn_id: a connection of type ``likepion``.
     :return: one report per account that has links.
     """
 
@@ -432,16 +447,17 @@ class InsertLinksOperator(LikepionOperator):
     def __init__(
         self,
         *,
-        batch: dict[str, Any],
+        batch: dict[str, Any] | XComArg,
         import_task_id: str | None = None,
         look_only: bool | str = False,
         assist: bool | str = False,
         status: str = LinkStatus.COMPLETED.value,
         note: str = "",
+        likepion_conn_id: str = LIKEPION_CONN_ID,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.batch = batch
+        super().__init__(likepion_conn_id=likepion_conn_id, **kwargs)
+        self.batch: Any = batch
         self.look_only = look_only
         self.import_task_id = import_task_id
         self.assist = assist

@@ -24,7 +24,9 @@ class PlatformSettings:
     """What the Airflow connection ``likepion_platform_<name>`` says; all empty where there is none.
 
     :param base_url: where the platform is; empty uses the importer's own :attr:`Platform.base_url`.
+    :param login: the connection's login.
     :param password: the connection's password; an API key for platforms that want one.
+    :param extra: the connection's extra: what :attr:`Platform.needs_connection` asks for, ``allow_private`` and others.
     """
 
     base_url: str = ""
@@ -51,14 +53,21 @@ class PlatformSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What an importer is handed for one account: import this feed there, or list what is there of it."""
+    """What an importer is handed for one account: import this feed there, or list what is there of it.
+
+    :param task: the account as far as this post is concerned: its platform's ``domain`` and the post's ``target``.
+    :param credentials: the account's login, in memory only.
+    :param feed: the feed as it was read; :attr:`wanted` has the episodes that are to be reported.
+    :param settings: what the platform's connection says.
+    :param http: the client to use, which keeps the rules of ``web/``.
+    :param reference: the platform's own name for the show, as an earlier answer gave it; empty at first.
+    """
 
     task: SecondaryTask
     credentials: Credentials = dataclasses.field(repr=False)
     feed: Feed
     settings: PlatformSettings
     http: PlatformHttp = dataclasses.field(repr=False)
-    #: The platform's own name for the show, as an earlier answer gave it; empty at first.
     reference: str = ""
 
     def __post_init__(self) -> None:
@@ -73,7 +82,14 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class ListedEpisode:
-    """An episode as a platform lists it; ``url`` is its public page, the rest serves to match it to the feed."""
+    """An episode as a platform lists it. All but its page serves to match it to the feed, and may be left empty.
+
+    :param url: its public page, which is reported.
+    :param guid: the feed's ``guid``, where the platform hands it on.
+    :param title: as the platform spells it.
+    :param enclosure_url: the address of its file.
+    :param published_at: aware; when the feed says that it appeared, not when it was imported.
+    """
 
     url: str
     guid: str = ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import BaseSensorOperator, Context
+from airflow.sdk import BaseSensorOperator, Context, XComArg
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from likepion_provider.clock import SYSTEM_CLOCK
@@ -59,7 +59,7 @@ class LinkRssSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        batch: dict[str, Any],
+        batch: dict[str, Any] | XComArg,
         likepion_conn_id: str = LIKEPION_CONN_ID,
         poke_interval: float = 5,
         timeout: float = 1800,
@@ -67,7 +67,7 @@ class LinkRssSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        self.batch = batch
+        self.batch: Any = batch
         self.likepion_conn_id = likepion_conn_id
         self.deferrable = deferrable
 

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from likepion_provider.aio import Gate, all_of, beside, patiently
 from likepion_provider.clock import Clock, Moment
@@ -74,17 +74,69 @@ class ReadFeed(Protocol):
         ...
 
 
+class ImportBounds(TypedDict, total=False):
+    """The bounds within which a batch is worked; what is left out is as it is by default.
+
+    :param max_concurrency: accounts at a time; 1 to 500, 128 by default.
+    :param collect_timeout_s: how long to wait for one account's episodes before it is let go; a later run goes on. At
+        most a day, 10 minutes by default.
+    :param partial_after_s: since the import began; from then on, the listed episodes are reported although
+        others of the feed are missing on the platform. At most 30 days, a day by default.
+    :param max_failures: permanent failures after which an account is set aside until a person runs it by its id; 1 to
+        100, 3 by default.
+    :param back_off_s: after a run that did not get through for a lasting reason, no run tries the account again by
+        itself for this long; twice as long after each further one, up to ``max_back_off_s``. At most 30 days, an hour
+        by default.
+    :param max_back_off_s: at most 30 days, six hours by default.
+    :param feed_timeout_s: for one reading of the feed; at most an hour, a minute by default.
+    :param platform_timeout_s: for one request to a platform; at most an hour, a minute by default.
+    """
+
+    max_concurrency: int
+    collect_timeout_s: float
+    partial_after_s: float
+    max_failures: int
+    back_off_s: float
+    max_back_off_s: float
+    feed_timeout_s: float
+    platform_timeout_s: float
+
+
+_DAY_S = 24 * 3600.0
+#: The least and the most of each bound.
+_LIMITS: dict[str, tuple[float, float]] = {
+    "max_concurrency": (1, 500),
+    "collect_timeout_s": (0, _DAY_S),
+    "partial_after_s": (0, 30 * _DAY_S),
+    "max_failures": (1, 100),
+    "back_off_s": (0, 30 * _DAY_S),
+    "max_back_off_s": (0, 30 * _DAY_S),
+    "feed_timeout_s": (0, 3600),
+    "platform_timeout_s": (0, 3600),
+}
+
+
+def import_options(bounds: ImportBounds) -> ImportOptions:
+    """What somebody has set, and the rest as it is by default.
+
+    :raises BadRequest: there is no such bound, or it is beyond its limits.
+    """
+    for name, value in bounds.items():
+        if name not in _LIMITS:
+            raise BadRequest(f"there is no option {name!r}", remedy=f"There are {', '.join(_LIMITS)}.")
+        least, most = _LIMITS[name]
+        kind = int if name.startswith("max_") and not name.endswith("_s") else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
+            raise BadRequest(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+    return ImportOptions(**bounds)
+
+
 @dataclasses.dataclass(frozen=True)
 class ImportOptions:
-    """The bounds within which a batch is worked.
+    """The bounds within which a batch is worked, and what a run and a connection say beside.
 
-    :param max_concurrency: accounts at a time; 1 to 500.
-    :param collect_timeout_s: how long to wait for one account's episodes before it is let go; a later run goes on.
-    :param partial_after_s: since the import began; from then on, the listed episodes are reported although
-        others of the feed are missing on the platform.
-    :param max_failures: permanent failures after which an account is set aside until a person runs it by its id.
-    :param back_off_s: after a run that did not get through for a lasting reason, no run tries the account again by
-        itself for this long; twice as long after each further one, up to ``max_back_off_s``.
+    The first of them are described at :class:`ImportBounds`.
+
     :param allow_private_feeds: read feeds from private and loopback addresses.
     :param once_per_account: leave out what was reported for the account under another post, the same episode or the
         same URL.

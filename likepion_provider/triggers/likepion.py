@@ -22,8 +22,10 @@ class LinkRssTrigger(BaseTrigger):
     It only polls and renews claims, so it may run in two triggerers at once. All triggers of a triggerer share one
     client, one poll per post and the renewals.
 
+    :param likepion_conn_id: a connection of type ``likepion``.
     :param batch: a waiting :class:`~likepion_provider.steps.batches.Batch` in its public form.
     :param scope: the run that holds the claims.
+    :param poke_interval_s: seconds between polls of a post.
     :param ends_at: until when it waits, aware, in ISO 8601; a trigger that is started again waits no longer.
     """
 
