@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .PHONY: help venv demo test check check-format check-lint check-types check-layers check-docker bench faults cluster \
-	matrix real screenshots clean
+	matrix real docs screenshots clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,9 +61,13 @@ matrix: venv ## unit tests and a run on the oldest and newest Airflow and Python
 real: venv ## importers against the real servers that LIKEPION_REAL_... name; the others are skipped aloud
 	$(BIN)/pytest -rs -p no:randomly tests/real $(ARGS)
 
-screenshots: venv ## the pictures of README.md, by Chromium from a real Airflow
+docs: venv ## the documentation as a site in site/, links and anchors checked
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
+
+screenshots: venv ## the pictures of the documentation, by Chromium from a real Airflow
 	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove the environment, the demo and all caches
-	rm -rf $(VENV) .demo dist .*_cache .hypothesis
+	rm -rf $(VENV) .demo dist site .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

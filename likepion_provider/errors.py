@@ -236,7 +236,7 @@ class NoImporter(PlatformError):
     :param domain: the domain as the manager names it.
     """
 
-    remedy = "Install an importer for the domain or write a recipe: see 'Add a platform' in README.md."
+    remedy = "Install an importer for the domain or write a recipe: see docs/guides/add-a-platform.md."
 
     def __init__(self, domain: str, *, hint: str = "") -> None:
         super().__init__(f"no importer serves the domain {domain!r}" + (f" ({hint})" if hint else ""))

@@ -1,4 +1,4 @@
-"""``make screenshots``: the pictures of README.md, from a real Airflow with the sandbox and some weeks of history."""
+"""``make screenshots``: the documentation's pictures, from a real Airflow with the sandbox and weeks of history."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.browser.conftest import (
 from tests.browser.seeds import fill
 from tests.integration.conftest import Airflow, SandboxApi
 
-PICTURES = Path(__file__).with_name("pictures")
+PICTURES = Path(__file__).parents[2] / "docs/pictures"
 
 
 def main() -> int:

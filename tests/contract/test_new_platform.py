@@ -48,6 +48,12 @@ def package(tmp_path: Path) -> Path:
     return tmp_path / "likepion-my-site"
 
 
+def test_the_guide_has_the_tests_that_are_written(package: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/add-a-platform.md").read_text(encoding="utf-8")
+    (shown,) = [each.split("```")[0].strip() for each in guide.split("```python\n")[1:]]
+    assert shown in (package / "tests/test_contract.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("domains", [(), ("my-site.example",), ("www.a.example", "b.example", "a.example")])
 def test_what_is_written_passes_everything_as_it_stands(tmp_path: Path, domains: tuple[str, ...]) -> None:
     done = new(tmp_path, "my_site", "--folder", "mine", *(("--domain", *domains) if domains else ()))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 pytestmark = pytest.mark.airflow
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs/guides/runs.md"
 
 
 @pytest.fixture
@@ -45,25 +45,25 @@ def delivered(world: SandboxApi) -> dict[str, int]:
     return counts
 
 
-def readme_commands() -> dict[str, str]:
-    """The commands of README's section, by their first words."""
-    section = README.read_text(encoding="utf-8").split("## By group, by hand, by the clock")[1].split("\n## ")[0]
-    lines = [line for block in section.split("```bash\n")[1:] for line in block.split("```")[0].splitlines()]
+def guide_commands() -> dict[str, str]:
+    """The commands of the guide, by their first words."""
+    page = GUIDE.read_text(encoding="utf-8")
+    lines = [line for block in page.split("```bash\n")[1:] for line in block.split("```")[0].splitlines()]
     commands = {line.split(" --")[0] + (" again" if "--reprocess" in line else ""): line for line in lines}
     assert len(commands) == len(lines) == 4
     return commands
 
 
-def test_readmes_commands_as_they_stand_there(airflow: Airflow, world: SandboxApi) -> None:
+def test_the_guides_commands_as_they_stand_there(airflow: Airflow, world: SandboxApi) -> None:
     one, two, three = groups(world)
-    commands = readme_commands()
+    commands = guide_commands()
     repeated: list[str] = []
 
     def run(command: str, group_id: str) -> None:
         before = runs(airflow)
         done = shell(airflow, commands[command], GROUP=group_id)
         if "database is locked" in done.stderr:
-            # Airflow's own, on SQLite only: README says to repeat it, once what it began is ended.
+            # Airflow's own, on SQLite only: the guide says to repeat it, once what it began is ended.
             log.warning("%s: database is locked; repeated", commands[command])
             repeated.append(command)
             wait_for(lambda: all(each["completed_at"] for each in backfills(airflow)), timeout_s=240)

@@ -1,4 +1,4 @@
-"""Recipes that tests run: files of their own, beside README.md's."""
+"""Recipes that tests run: files of their own, beside that of docs/guides/recipes.md."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sites without code: a recipe is a YAML file that says how to sign in, submit a feed and list its episodes.
 
-What it may hold is in ``shape.py``; README.md has a whole one. Needs the extra ``recipes``, with ``engine: browser``
-also the extra ``browser`` and Chromium.
+What it may hold is in ``shape.py``; docs/guides/recipes.md has a whole one. Needs the extra ``recipes``, with
+``engine: browser`` also the extra ``browser`` and Chromium.
 """
 
 from __future__ import annotations

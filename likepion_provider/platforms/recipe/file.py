@@ -20,7 +20,7 @@ MAX_DEPTH = 16
 class BadRecipe(BadRequest):
     """Fix the recipe's file: the message names the lines."""
 
-    remedy = "Correct the recipe: see 'Write a recipe' in README.md."
+    remedy = "Correct the recipe: see docs/guides/recipes.md."
 
 
 class _Loader(yaml.SafeLoader):

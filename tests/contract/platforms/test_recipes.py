@@ -68,9 +68,9 @@ def test_what_is_wrong_is_said_with_its_line(before: str, after: str, line: int,
     assert f":{line}: " in found[0]
 
 
-def test_the_readme_has_the_recipe_that_is_tested() -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    (shown,) = [each.split("```")[0] for each in readme.split("```yaml\n")[1:]]
+def test_the_guide_has_the_recipe_that_is_tested() -> None:
+    guide = (Path(__file__).parents[3] / "docs/guides/recipes.md").read_text()
+    (shown,) = [each.split("```")[0] for each in guide.split("```yaml\n")[1:]]
     assert shown == (FOLDER / "analyzer.yaml").read_text()
 
 
