@@ -80,7 +80,8 @@ class Together(Generic[Question, Answer]):
         """
         done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, done))
-        if self._answering is None:
+        # A loop that was closed in the middle, without ending its tasks, will not go on.
+        if self._answering is None or self._answering.get_loop().is_closed():
             self._answering = asyncio.create_task(self._answer_all())
         return await done
 
@@ -88,7 +89,9 @@ class Together(Generic[Question, Answer]):
         try:
             while self._waiting:
                 # A caller that has ended, perhaps with its event loop, is not there to use what it asked for.
-                self._waiting = [each for each in self._waiting if not each[1].done()]
+                self._waiting = [
+                    each for each in self._waiting if not (each[1].done() or each[1].get_loop().is_closed())
+                ]
                 group = self._waiting[: self._most]
                 del self._waiting[: self._most]
                 answers = await asyncio.to_thread(self._answer_safely, [question for question, _ in group])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from likepion_provider.aio import MAX_PAUSE_S, Gate, all_of, beside, patiently, within
+from likepion_provider.aio import MAX_PAUSE_S, Gate, Together, all_of, beside, patiently, within
 from likepion_provider.errors import JournalUnusable, LeaseLost, Transient
 from tests.clocks import VirtualClock
 
@@ -201,3 +202,29 @@ async def test_the_first_that_fails_ends_the_others() -> None:
     with pytest.raises(LeaseLost):
         await all_of([slow(), fails()])
     assert ended == ["slow"]
+
+
+# --- together ---
+
+
+def test_an_event_loop_that_ended_in_the_middle_keeps_nobody_waiting() -> None:
+    began, goes_on = threading.Event(), threading.Event()
+
+    def answer(questions: list[str]) -> list[str | Exception]:
+        began.set()
+        goes_on.wait(5)
+        return [each.upper() for each in questions]
+
+    together: Together[str, str] = Together(answer)
+    loop = asyncio.new_event_loop()
+    # Kept: as a task that is collected, they would be ended.
+    left = [loop.create_task(together.ask(each)) for each in ("first", "second")]
+    assert loop.run_until_complete(asyncio.to_thread(began.wait, 5))
+    loop.close()
+    goes_on.set()
+
+    async def ask() -> str:
+        return await asyncio.wait_for(together.ask("third"), 5)
+
+    assert asyncio.run(ask()) == "THIRD"
+    assert not any(each.done() for each in left)
