@@ -113,7 +113,10 @@ class VisitTooLong(Transient):
 class OutcomeUnknown(LikepionError):
     """Do not send again: the request may have taken effect, but its answer was lost or cannot be read."""
 
-    remedy = "Do not send it again by hand; it is settled by a later pull or on the board."
+    remedy = (
+        "Do not send it again by hand: a later pull settles it. If it is still unknown after an hour, look whether the "
+        "manager has it, and say so on the board."
+    )
 
 
 class Rejected(LikepionError):

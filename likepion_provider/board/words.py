@@ -8,6 +8,7 @@ from likepion_provider.board.questions import AccountRow, UnknownRow
 from likepion_provider.errors import OutcomeUnknown
 from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.models import ImportState, Standing
+from likepion_provider.plurals import counted
 from likepion_provider.steps.importing import ImportOptions
 
 _IMPORT = {
@@ -24,15 +25,15 @@ _IMPORT = {
 def state_of(row: AccountRow) -> str:
     """One short sentence."""
     if row.standing is Standing.RETIRED:
-        return f"Retired: its post has not run for two weeks; {row.stored} of {_links(row.links)} reported"
+        return f"Retired: its post has not run for two weeks; {row.stored} of {counted(row.links, 'link')} reported"
     if row.standing is Standing.UNKNOWN:
-        return f"The answer for {_links(row.parked)} was lost"
+        return f"The answer for {counted(row.parked, 'link')} was lost"
     if _was_refused(row):
-        return f"The manager refused {_links(row.refused)}"
+        return f"The manager refused {counted(row.refused, 'link')}"
     if row.standing is Standing.DELIVERED:
-        return f"Delivered, {_links(row.stored)}"
+        return f"Delivered, {counted(row.stored, 'link')}"
     if row.state is ImportState.LISTED:
-        return f"Listed; {row.stored} of {_links(row.links)} reported"
+        return f"Listed; {row.stored} of {counted(row.links, 'link')} reported"
     if _is_set_aside(row):
         return f"Set aside after {row.failures} failures; only a run by its group, domain or id tries it"
     return _IMPORT[row.state]
@@ -71,7 +72,3 @@ def _is_set_aside(row: AccountRow) -> bool:
 
 def _was_refused(row: AccountRow) -> bool:
     return row.refused > 0 and row.state is ImportState.LISTED
-
-
-def _links(number: int) -> str:
-    return f"{number} link{'' if number == 1 else 's'}"

@@ -23,6 +23,7 @@ from likepion_provider.cli.local import (
     standalone,
 )
 from likepion_provider.errors import BadRequest, Transient
+from likepion_provider.plurals import counted
 
 RUN_TIMEOUT_S = 600.0
 
@@ -124,5 +125,6 @@ def _print_table(sandbox: Mapping[str, str]) -> bool:
         outcome = "delivered" if links else "not delivered"
         print(f"{account['group_id'][:8]:<10}{account['username'] + '@' + account['domain']:<26}{outcome:<14}{links}")
     twice = len(answer["duplicates"])
-    print(f"\n{len(stored)} of {len(accounts)} accounts delivered, {stored.total()} links, {twice} URLs stored twice.")
+    delivered = f"{len(stored)} of {counted(len(accounts), 'account')} delivered, {counted(stored.total(), 'link')}"
+    print(f"\n{delivered}, {counted(twice, 'URL')} stored twice.")
     return len(stored) == len(accounts) and not twice

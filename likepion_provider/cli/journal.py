@@ -14,6 +14,7 @@ from likepion_provider.journal import Journal, Link, Managers, open_managers
 from likepion_provider.journal.settling import BY_HAND, BY_REAPPEARANCE
 from likepion_provider.masking import clean
 from likepion_provider.models import LinkState
+from likepion_provider.plurals import counted
 
 #: A person may still want to read what was sent lately.
 LEAST_PRUNE_DAYS = 30
@@ -77,8 +78,9 @@ def _managers(managers: Managers, _: argparse.Namespace) -> None:
     for each in known:
         accounts, links = managers.counts(each)
         used = f"last used {each.used_at:%F %T}Z" if each.used_at else "used by no run"
-        print(f"{each.address}  {accounts} accounts, {links} links, {used}  {', '.join(each.dag_ids)}".rstrip())
-    print(f"{len(known)} managers")
+        kept = f"{counted(accounts, 'account')}, {counted(links, 'link')}"
+        print(f"{each.address}  {kept}, {used}  {', '.join(each.dag_ids)}".rstrip())
+    print(counted(len(known), "manager"))
 
 
 def _rename(managers: Managers, args: argparse.Namespace) -> None:
@@ -91,7 +93,7 @@ def _list(journal: Journal, args: argparse.Namespace) -> None:
     links = journal.links.listed(state=state, group_id=args.group, limit=args.limit, retired=args.retired)
     for link in links:
         print(_line(link))
-    print(f"{len(links)} links")
+    print(counted(len(links), "link"))
 
 
 def _show(journal: Journal, args: argparse.Namespace) -> None:
@@ -129,7 +131,7 @@ def _settling(journal: Journal, args: argparse.Namespace) -> None:
 
 def _prune(journal: Journal, args: argparse.Namespace) -> None:
     pruned = journal.links.prune(datetime.now(timezone.utc) - args.older_than)
-    print(f"{pruned} links lost their text. Their hashes stay, so none of them is ever sent again.")
+    print(f"Texts removed: those of {counted(pruned, 'link')}. Hashes stay, so nothing is ever sent again.")
 
 
 def _days(text: str) -> timedelta:

@@ -14,6 +14,7 @@ from likepion_provider.errors import BadRequest
 from likepion_provider.journal import copying
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.marks import Mark, Marks
+from likepion_provider.plurals import counted
 
 #: Between two lines of progress, in seconds.
 TELL_EVERY_S = 2.0
@@ -130,9 +131,8 @@ def _accept(url: str, outside: Mark | None, _: argparse.Namespace) -> int:
     if not marks.accept(_now()):
         print("There is nothing to accept: the journal is as new as its last use.")
         return 0
-    print(
-        f"Accepted. {marks.doubted()} accounts have links that may have been sent since the backup; they stay parked:"
-    )
+    doubted = counted(marks.doubted(), "account has", "accounts have")
+    print(f"Accepted. {doubted} links that may have been sent since the backup; they stay parked:")
     print("  likepion journal list --state unknown")
     return 0
 

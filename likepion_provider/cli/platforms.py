@@ -21,6 +21,7 @@ from likepion_provider.errors import BadRequest, LikepionError, NoImporter
 from likepion_provider.masking import clean, hide
 from likepion_provider.models import Credentials, Feed, SecondaryTask
 from likepion_provider.platforms import Job, Platform, PlatformHttp, PlatformSettings, match
+from likepion_provider.plurals import counted
 from likepion_provider.web.http import connections
 
 #: Where an account's fields are read from, each with the field's name in capitals: ``LIKEPION_TRY_PASSWORD``.
@@ -130,7 +131,7 @@ def _try(args: argparse.Namespace) -> int:
 
     async def go() -> int:
         feed = await read_feed(args.feed, target=args.target, allow_private=args.allow_private)
-        print(f"feed: {feed.title!r}, {len(feed.episodes)} episodes wanted")
+        print(f"feed: {feed.title!r}, {counted(len(feed.episodes), 'episode')} wanted")
         async with _job(platform, domain, settings, credentials, feed, args.target) as job:
             return await _bring_in(platform, job, look_only=args.look_only, wait_s=args.wait)
 
@@ -145,7 +146,8 @@ async def _bring_in(platform: Platform, job: Job, *, look_only: bool, wait_s: fl
     wanted = len(job.feed.episodes)
     for pause_s in itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1])):
         urls = [each.url for _, each in match(job.feed, progress.episodes, max(wanted, 1))]
-        print(f"state: {progress.state.value}, {len(urls)} of {wanted} episodes, reference {progress.reference!r}")
+        listed = f"{len(urls)} of {counted(wanted, 'episode')}"
+        print(f"state: {progress.state.value}, {listed}, reference {progress.reference!r}")
         wait_s -= pause_s
         if look_only or len(urls) >= wanted or wait_s < 0:
             break

@@ -24,6 +24,7 @@ from likepion_provider.journal.marks import Mark, Marks
 from likepion_provider.journal.owner import OF_ALL
 from likepion_provider.journal.schema import link, metadata, setting, submission
 from likepion_provider.models import LinkState
+from likepion_provider.plurals import counted
 
 #: Called with what is being done, how much of it is, and how much there is.
 OnProgress = Callable[[str, int, int], None]
@@ -225,7 +226,7 @@ class Health:
         count = select(func.count()).select_from(submission).where(wrong).execution_options(**OF_ALL)
         with named_failures(), self._database.engine.connect() as connection:
             found = connection.execute(count).scalar()
-        return f"{found} accounts have other links than is filed" if found else ""
+        return counted(found, "account has", "accounts have") + " other links than is filed" if found else ""
 
     def integrity(self) -> str:
         """SQLite reads every page; PostgreSQL has pg_amcheck for that, on the server."""

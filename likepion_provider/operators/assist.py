@@ -34,6 +34,7 @@ from likepion_provider.models import SecondaryTask
 from likepion_provider.operators.context import instance_of, left_by, scope_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import needing_person
+from likepion_provider.plurals import counted
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.reports import AccountReport
@@ -154,7 +155,7 @@ def _markdown(words: str) -> str:
 
 def question(reports: Sequence[AccountReport]) -> tuple[str, str]:
     """A headline, and what to do for each account (Markdown); public fields only."""
-    accounts = "1 account needs" if len(reports) == 1 else f"{len(reports)} accounts need"
+    accounts = counted(len(reports), "account needs", "accounts need")
     platforms = ", ".join(sorted({report.task.domain for report in reports}))
     # As code: Markdown would take some names for mail addresses, and others for markup.
     steps = [f"- `{report.task.label.replace('`', '')}`: {_markdown(report.remedy)}" for report in reports]

@@ -27,6 +27,7 @@ from likepion_provider.manager.client import ManagerClient
 from likepion_provider.models import SecondaryTask
 from likepion_provider.operators.context import error_left, name_of, scope_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
+from likepion_provider.plurals import counted
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.reports import AccountReport
@@ -90,9 +91,12 @@ class LikepionOperator(BaseAsyncOperator):
 
     def sum_up(self, result: Any) -> str:
         """What came of the step, in one line for its log."""
+        if not result:
+            return "Nothing to do"
         counts = Counter(report.outcome.value for report in result)
         words = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
-        return f"{len(result)} accounts: {words or 'nothing to do'}; {sum(each.found for each in result)} links"
+        links = sum(each.found for each in result)
+        return f"{counted(len(result), 'account')}: {words}; {counted(links, 'link')}"
 
     def conclude(self, context: Context, result: Any) -> Any:
         """Make of the result what may be stored: public values, ready for JSON."""

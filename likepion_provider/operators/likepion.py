@@ -24,6 +24,7 @@ from likepion_provider.operators import lineage
 from likepion_provider.operators.base import LikepionOperator
 from likepion_provider.operators.context import instance_of, is_cleared, left_by, map_index_of, scope_of, state_of
 from likepion_provider.operators.extra_links import LikepionBoardLink, LikepionFeedLink, LikepionShowLink
+from likepion_provider.plurals import counted
 from likepion_provider.steps.batches import MOST_BATCHES, Batch, batches
 from likepion_provider.steps.delivery import Delivery
 from likepion_provider.steps.importing import BatchImport, ImportBounds, import_options
@@ -195,7 +196,8 @@ class PullSecondaryTasksOperator(LikepionOperator):
         if not result:
             return "Nothing to do"
         posts = len({task.request_id for task in result})
-        return f"Took {len(result)} accounts of {posts} posts; {len(self._intake.refusals)} not taken"
+        took = f"Took {counted(len(result), 'account')} of {counted(posts, 'post')}"
+        return f"{took}; {len(self._intake.refusals)} not taken"
 
     def conclude(self, context: Context, result: list[SecondaryTask]) -> list[dict[str, Any]]:
         """Hand on the accounts, and skip what this run does without.
@@ -292,7 +294,8 @@ class ClaimAccountsOperator(LikepionOperator):
     def sum_up(self, result: list[Batch]) -> str:
         """How many accounts, in how many batches."""
         accounts = sum(len(batch.tasks) for batch in result)
-        return f"{accounts} accounts in {len(result)} batches; {len(self._dropped)} dropped"
+        cut = f"{counted(accounts, 'account')} in {counted(len(result), 'batch', 'batches')}"
+        return f"{cut}; {len(self._dropped)} dropped"
 
     def conclude(self, context: Context, result: list[Batch]) -> list[dict[str, Any]]:
         """Hand on the batches, and what is to be said of the accounts that are in none."""

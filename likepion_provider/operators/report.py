@@ -21,12 +21,15 @@ from likepion_provider.operators.assist import ASKED
 from likepion_provider.operators.context import ERROR, instance_of, is_cleared, left_by_all, state_of, states_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import DROPPED, HANDED_OUT_AGAIN, LATE, NOT_TAKEN, reports_of
+from likepion_provider.plurals import counted
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.reports import AccountReport
 
 #: Accounts that are named in the task's error, and in a message; the log has them all.
 NAMED = 5
 NAMED_IN_TEXT = 20
+#: Accounts with the same trouble that are named.
+ALIKE = 3
 
 
 class LikepionReportOperator(BaseOperator):
@@ -185,7 +188,7 @@ class LikepionReportOperator(BaseOperator):
             times = f" ({failed[name]} times)" if failed[name] > 1 else ""
             lines.append(f"{name} failed{times}: {' '.join(errors) or 'read its log.'}")
         if followed:
-            lines.append(f"{_count(followed, 'task')} could not run for that.")
+            lines.append(f"{counted(followed, 'task')} could not run because of that.")
         return lines
 
 
@@ -244,10 +247,6 @@ def _unmapped(name: str) -> str:
     return re.sub(r"_\d+$", "", name)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _lost_rows(again: Sequence[Mapping[str, str]]) -> str:
     """What a manager has to be told that hands out what it had confirmed; empty where it did not.
 
@@ -258,7 +257,7 @@ def _lost_rows(again: Sequence[Mapping[str, str]]) -> str:
     labels = ", ".join(each["label"] for each in again[:NAMED]) + (", ..." if len(again) > NAMED else "")
     groups = ", ".join(repr(each) for each in list(dict.fromkeys(each["group_id"] for each in again))[:NAMED])
     return (
-        f"the manager handed out {_count(len(again), 'account')} whose links it had confirmed ({labels}): it has lost "
+        f"the manager handed out {counted(len(again), 'account')} whose links it had confirmed ({labels}): it has lost "
         f"them, or counts otherwise than it did. Look there. Where they are missing, trigger the DAG with resend and "
         f"group_id {groups}. Unknown outcomes are settled by hand meanwhile (likepion journal settle); "
         "'likepion journal settling reappearance' ends that."
@@ -269,11 +268,27 @@ def _alarms(summary: Mapping[str, Any]) -> list[str]:
     """Why a run is red, sentence by sentence; nothing where nobody has to act."""
     alarms = [*filter(None, (summary["journal"], summary["manager"])), *summary["tasks"]]
     if attention := summary["accounts"]:
-        named = "; ".join(f"{each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED])
-        more = f"; and {len(attention) - NAMED} more" if len(attention) > NAMED else ""
-        need = "needs" if len(attention) == 1 else "need"
-        alarms.append(f"{_count(len(attention), 'account')} {need} attention: {named}{more}")
+        need = counted(len(attention), "account needs", "accounts need")
+        sentences, left = _sentences(attention, NAMED)
+        named = "; ".join([*(each.rstrip(".") for each in sentences), *([f"and {left} more"] if left else [])])
+        alarms.append(f"{need} attention: {named}.")
     return alarms
+
+
+def _sentences(attention: Sequence[Mapping[str, Any]], most: int) -> tuple[list[str], int]:
+    """What ails the accounts, and what to do: once for those that one thing ails, such as their post's feed.
+
+    :param most: sentences.
+    :return: and how many accounts are in none of them.
+    """
+    labels: dict[str, list[str]] = {}
+    for each in attention:
+        labels.setdefault(f"{each['message']}. {each['remedy']}", []).append(each["label"])
+    shown = [
+        f"{', '.join(named[:ALIKE])}{f' and {len(named) - ALIKE} more' if len(named) > ALIKE else ''}: {words}"
+        for words, named in [*labels.items()][:most]
+    ]
+    return shown, sum(len(named) for named in [*labels.values()][most:])
 
 
 def summarise(
@@ -317,14 +332,15 @@ def summarise(
 
 
 def _text(summary: Mapping[str, Any]) -> str:
-    """What a message says: a line of counts, and one for each account that needs somebody."""
+    """What a message says: a line of counts, and one for each thing that needs somebody."""
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(summary["counts"].items()))
-    lines = [f"Likepion: {counts or 'no accounts'}; {summary['links']} links delivered."]
+    lines = [f"Likepion: {counts or 'no accounts'}; {counted(summary['links'], 'link')} delivered."]
     lines += [f"- {each}" for each in (summary["journal"], summary["manager"], *summary["tasks"]) if each]
     attention = summary["accounts"]
-    lines += [f"- {each['label']}: {each['message']}. {each['remedy']}" for each in attention[:NAMED_IN_TEXT]]
-    if len(attention) > NAMED_IN_TEXT:
-        lines.append(f"and {len(attention) - NAMED_IN_TEXT} more: see the report task's log.")
+    sentences, left = _sentences(attention, NAMED_IN_TEXT)
+    lines += [f"- {each}" for each in sentences]
+    if left:
+        lines.append(f"and {left} more: see the report task's log.")
     refused = summary["not_taken"]
     lines += [f"- not taken: {each['name']}, {each['reason']}" for each in refused[:NAMED_IN_TEXT]]
     if len(refused) > NAMED_IN_TEXT:

@@ -17,6 +17,7 @@ from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.manager.client import Manager
 from likepion_provider.manager.protocol import LinkReport, Record, failure_report, split_urls
 from likepion_provider.models import LinkState, Outcome, PostAccount, SecondaryTask
+from likepion_provider.plurals import counted
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
 from likepion_provider.steps.reports import AccountReport
@@ -133,7 +134,7 @@ class Delivery:
         await self._persist(self._journal.links.end_send, key, sending, records, self._clock.now())
         stored = sum(each.stored is True for each in records)
         level = logging.DEBUG if stored == len(records) else logging.WARNING
-        log.log(level, "%s: %d of %d links stored", task.label, stored, len(records))
+        log.log(level, "%s: %d of %s stored", task.label, stored, counted(len(records), "link"))
 
     async def _insert(
         self, key: PostAccount, report: LinkReport, fail: Callable[[LinkState, LikepionError], Awaitable[None]]
@@ -190,11 +191,14 @@ class Delivery:
         found = states.total()
         if states[LinkState.UNKNOWN] or states[LinkState.SENDING]:
             unclear = states[LinkState.UNKNOWN] + states[LinkState.SENDING]
-            error: LikepionError = OutcomeUnknown(f"{unclear} of {found} links: the answer to their insert was lost")
+            error: LikepionError = OutcomeUnknown(
+                f"{unclear} of {counted(found, 'link')}: the answer to their insert was lost"
+            )
             return AccountReport(task, Outcome.UNKNOWN, found, message=error.message, remedy=error.remedy)
         if states[LinkState.REFUSED]:
             words = self._journal.links.evidence(task.key, LinkState.REFUSED)
-            message = f"the manager refused {states[LinkState.REFUSED]} of {found} links: {words or 'no reason given'}"
+            refused = f"{states[LinkState.REFUSED]} of {counted(found, 'link')}"
+            message = f"the manager refused {refused}: {words or 'no reason given'}"
             return AccountReport(task, Outcome.FAILED, found, message=message, remedy=REFUSED_REMEDY)
         if states[LinkState.PREPARED]:
             if lost and not states[LinkState.STORED]:

@@ -42,6 +42,7 @@ from likepion_provider.platforms import (
     match,
     refuse_locked,
 )
+from likepion_provider.plurals import counted
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
 from likepion_provider.steps.reports import AccountReport, failed
@@ -227,7 +228,7 @@ class BatchImport:
                 report = await self._report(task)
                 report = dataclasses.replace(report, took_s=self._clock.boot_s() - began_s)
             self._keeper_done(report)
-            words = report.message or f"{report.found} episodes, {report.new} new"
+            words = report.message or f"{counted(report.found, 'episode')}, {report.new} new"
             matters = report.outcome.needs_attention
             progress.step(f"{task.label}: {report.outcome.value}, {words}", matters=matters)
             return report
@@ -358,7 +359,7 @@ class BatchImport:
             return None
         remedy = f"{known.remedy} Then run it by hand with account_ids [{task.account_id!r}].".lstrip()
         if known.failures >= self._options.max_failures:
-            message = f"set aside after {known.failures} permanent failures, the last: {known.message}"
+            message = f"set aside after {counted(known.failures, 'permanent failure')}, the last: {known.message}"
             return AccountReport(task, Outcome.SET_ASIDE, message=message, remedy=remedy)
         if known.not_before and self._clock.now() < known.not_before:
             message = f"not tried before {known.not_before:%Y-%m-%d %H:%M}Z: {known.message}"
@@ -373,14 +374,17 @@ class BatchImport:
             seen = await self._listing(platform, job, expected)
         progress, pages = seen.progress, seen.pages
         if self._options.dry_run:
-            message = f"dry run: would import the feed and report {expected} URLs"
+            message = f"dry run: would import the feed and report {counted(expected, 'URL')}"
             if progress.state is ImportState.LISTED:
-                message = f"dry run: {len(pages)} of {expected} episodes are listed"
+                message = f"dry run: {len(pages)} of {counted(expected, 'episode')} listed"
             return AccountReport(task, Outcome.WAITING, len(pages), message=message)
         lacking = (
-            [f"{platform.title} lists {len(pages)} of {expected} episodes so far"] if len(pages) < expected else []
+            [f"{platform.title} lists {len(pages)} of {counted(expected, 'episode')} so far"]
+            if len(pages) < expected
+            else []
         )
-        lacking += filter(None, [seen.rereading.words if lacking else ""])
+        if lacking:
+            lacking += filter(None, [self._may_be_lost(task.key, progress), seen.rereading.words, seen.trouble])
         message = "; ".join([*lacking, *_doubts(job.feed)])
         remedy = seen.rereading.remedy if lacking else ""
         # A feed that was not read to its end may be whole the next time.
@@ -398,7 +402,7 @@ class BatchImport:
             await self._note(task.key, state=reached, reference=progress.reference, message=message)
             return AccountReport(task, Outcome.COLLECTED, len(pages), prepared.new, message, cookie=progress.cookie)
         # The manager goes on handing the account out: the platform is not asked again each time.
-        message = f"nothing new: {prepared.elsewhere} episodes were sent under another post"
+        message = f"nothing new: {counted(prepared.elsewhere, 'episode')} sent under another post"
         until = self._clock.now() + timedelta(seconds=self._options.back_off_s)
         await self._note(task.key, state=reached, reference=progress.reference, message=message, not_before=until)
         return AccountReport(task, Outcome.DELIVERED, message=message, cookie=progress.cookie)
@@ -416,7 +420,7 @@ class BatchImport:
     async def _listing(self, platform: Platform, job: Job, expected: int) -> _Listing:
         """Import where needed, then look until every expected episode is listed or the time is up."""
         began_s = self._clock.boot_s()
-        progress = await self._bring_in(platform, job)
+        progress, trouble = await self._bring_in(platform, job), ""
         rereading: Rereading | None = None
         waits = itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1]))
         while True:
@@ -432,10 +436,15 @@ class BatchImport:
             patience_s = SHOW_UP_WITHIN_S if may_be_lost else self._options.collect_timeout_s
             is_over = self._clock.boot_s() + wait_s > began_s + patience_s
             if complete or stalls_again or self._options.dry_run or is_over:
-                return _Listing(progress, pages, rereading)
+                return _Listing(progress, pages, rereading, trouble)
             await self._clock.sleep(wait_s)
             self._begin_visit(job, began_s + patience_s - self._clock.boot_s())
-            progress = await self._look(platform, job, progress)
+            try:
+                progress, trouble = await self._look(platform, job, progress), ""
+            except Transient as error:
+                # What the one before has seen stays.
+                trouble = f"the last look failed: {error.message}"
+                log.info("%s: %s", job.task.label, error)
 
     async def _bring_in(self, platform: Platform, job: Job) -> Progress:
         """Read the platform back where anything was submitted before; else, and only then, submit."""
@@ -497,16 +506,26 @@ class BatchImport:
             return False
         return self._clock.now() - known.submitted_at < RESUBMIT_AFTER
 
+    def _may_be_lost(self, key: PostAccount, progress: Progress) -> str:
+        """That the platform may never have got the feed, and what comes of it; empty where it has."""
+        known = self._submissions.get(key)
+        if progress.state is not ImportState.SUBMITTING or known is None or known.submitted_at is None:
+            return ""
+        again = known.submitted_at + RESUBMIT_AFTER
+        return (
+            f"it did not say whether it took the feed at {known.submitted_at:%H:%M}Z, and is handed it again after "
+            f"{again:%H:%M}Z"
+        )
+
     def _restored_within(self, span: timedelta) -> bool:
         return self._restored_at is not None and self._clock.now() - self._restored_at < span
 
     async def _look(self, platform: Platform, job: Job, last: Progress) -> Progress:
-        """One more look; passing trouble leaves what the last one saw."""
-        try:
-            seen = await platform.collect(dataclasses.replace(job, reference=last.reference or job.reference))
-        except Transient as error:
-            log.info("%s: %s", job.task.label, error)
-            return last
+        """One more look.
+
+        :raises Transient: it saw nothing.
+        """
+        seen = await platform.collect(dataclasses.replace(job, reference=last.reference or job.reference))
         state = last.state if seen.state is ImportState.NEW else seen.state
         return dataclasses.replace(
             seen, state=state, reference=seen.reference or last.reference, cookie=seen.cookie or last.cookie
@@ -570,11 +589,13 @@ class _Listing:
     """What is listed in the end.
 
     :param pages: the feed's episodes among it, by guid, each with its page.
+    :param trouble: of the last look, which saw nothing; empty where it did.
     """
 
     progress: Progress
     pages: list[tuple[str, str]]
     rereading: Rereading
+    trouble: str = ""
 
 
 async def _read_feed(url: str, *, target: int, allow_private: bool, timeout_s: float) -> Feed:

@@ -24,6 +24,7 @@ from likepion_provider.manager.client import Manager
 from likepion_provider.manager.lease import Lease
 from likepion_provider.manager.protocol import CLAIM_TTL_S, MAX_PULL
 from likepion_provider.models import Account, LinkState, PostAccount, SecondaryTask
+from likepion_provider.plurals import counted
 from likepion_provider.steps.reports import AccountReport, failed
 from likepion_provider.steps.unclaimed import unclaimed
 
@@ -106,8 +107,8 @@ class Intake:
         pulled = await self._pull(limit - len(adopted), lambda _: True) if len(adopted) < limit else []
         leftovers = await self._leftovers(adopted, pulled)
         log.info(
-            "Pulled %d accounts (limit %d), took up %d that were claimed before and %d leftovers",
-            *(len(pulled), limit, len(adopted), len(leftovers)),
+            "Pulled %s (limit %d), took up %d claimed before and %s",
+            *(counted(len(pulled), "account"), limit, len(adopted), counted(len(leftovers), "leftover")),
         )
         return _beside(adopted, pulled) + pulled + leftovers
 
@@ -285,7 +286,7 @@ class Intake:
         keys = [task.key for task in tasks]
         by = f"run {self._run_id}"
         resent = await self._journal.commit(self._journal.settling.resend, keys, sent_before, by, self._clock.now())
-        log.warning("%d links that the manager had confirmed are sent again, as this run was asked to", resent)
+        log.warning("Sent again, as this run was asked to: %s that the manager had confirmed", counted(resent, "link"))
 
     async def _done(self, tasks: Sequence[SecondaryTask]) -> set[PostAccount]:
         """All links stored, and no more to come."""
@@ -324,7 +325,8 @@ class Intake:
             self.refusals.append(Refusal(row.partition(":")[0], "", f"the manager's task cannot be worked: {row}"))
         lease = Lease.granted(asked)
         if not lease.holds(self._now()):
-            log.warning("The claims of %d pulled accounts were over before this run could go on: let go", len(accounts))
+            words = "Let go: %s, since the claims were over before this run could go on"
+            log.warning(words, counted(len(accounts), "pulled account"))
             return []
         pulled = [account.task for account in accounts]
         ours = [task for task in pulled if wanted(task)]
@@ -339,7 +341,7 @@ class Intake:
             await self._resend(ours, resend_before)
         await self.settle(pulled, asked, exhaustive=accounts.is_exhaustive)
         if beside:
-            log.info("%d accounts that were pulled beside are handed over to the next ordinary run", len(beside))
+            log.info("Handed over to the next ordinary run: %s pulled beside", counted(len(beside), "account"))
         self.feeds |= {each.task.request_id: each.link_rss for each in accounts if each.link_rss and wanted(each.task)}
         return ours
 
@@ -352,16 +354,16 @@ class Intake:
         settling = self._journal.settling
         keys = {task.key for task in pulled}
         if parked := await self._journal.commit(settling.park_stale, asked.at):
-            log.warning("%d links are parked: their task ended between the request and its answer", parked)
+            log.warning("%s parked: the task ended between the request and its answer", counted(parked, "link"))
         again, proof = await self._journal.commit(settling.reappeared, keys, asked.at)
         if again:
-            log.warning("%d links with an unknown outcome were not stored: they are sent again", again)
+            log.warning("Sent again: %s of unknown outcome that the manager has not stored", counted(again, "link"))
         if proof:
             self.handed_out_again += [task for task in pulled if task.key in proof]
             log.error(
-                "The manager handed out %d accounts whose links it had confirmed: unknown outcomes are settled by "
+                "The manager handed out %s whose links it had confirmed: unknown outcomes are settled by "
                 "hand from now on (likepion journal list --state unknown)",
-                len(proof),
+                counted(len(proof), "account"),
             )
         if not exhaustive:
             return
@@ -450,7 +452,7 @@ class Intake:
         retired = await self._journal.commit(self._journal.unfinished.in_vain, over, lost, self._clock.now())
         for post, number in retired.items():
             reason = "its post has not run for two weeks, so what was left of it is retired"
-            name = f"{number} account{'' if number == 1 else 's'} of post {post}"
+            name = f"{counted(number, 'account')} of post {post}"
             self.refusals.append(Refusal(name, "", reason))
             log.warning("%s: %s", name, reason)
         return [_of_post(heard[key.account_id], key.request_id) for key in runs], read + len(others)

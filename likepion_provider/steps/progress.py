@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from likepion_provider.clock import Clock
+from likepion_provider.plurals import counted
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,6 @@ class StepCounter:
         self._said_s, passed_s = now_s, now_s - self._began_s
         left_s = (self._total - self._done) * passed_s / self._done
         log.info(
-            "%d of %d accounts, %.1f/s, about %.0f s left",
-            *(self._done, self._total, self._done / passed_s, left_s),
+            "%d of %s, %.1f/s, about %.0f s left",
+            *(self._done, counted(self._total, "account"), self._done / passed_s, left_s),
         )

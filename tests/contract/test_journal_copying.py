@@ -232,7 +232,7 @@ def test_each_trouble_is_named(journal: Journal, clock: VirtualClock) -> None:
     with journal.database.writing() as connection:
         one = and_(of_manager(submission), submission.c.account_id == "account-1")
         connection.execute(update(submission).where(one).values(stored=7))
-    assert health.counts() == "1 accounts have other links than is filed"
+    assert health.counts() == "1 account has other links than is filed"
 
 
 # --- the command ---

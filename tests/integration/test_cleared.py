@@ -55,4 +55,4 @@ def test_the_report_names_the_task_that_failed_with_its_error(airflow: Airflow, 
     first, second = summary(airflow, run_id)["tasks"]
     assert first.startswith("pull_tasks failed: ")
     assert "Put the manager's API key into the password field" in first
-    assert second.endswith("could not run for that.")
+    assert second.endswith("could not run because of that.")

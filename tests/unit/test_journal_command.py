@@ -75,7 +75,7 @@ def test_a_manager_that_the_journal_does_not_know_is_no_empty_list(
     status, _, complaint = command(*named, "list")
     assert status == 1
     assert f"knows no manager https://nowhere.example; it knows {MANAGER}" in complaint
-    assert command("managers")[1].endswith("1 managers\n")
+    assert command("managers")[1].endswith("1 manager\n")
 
 
 def test_a_connection_names_its_manager(url: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +91,8 @@ def test_managers_are_told_with_what_they_have(url: str, command: Command) -> No
     fill(url, MANAGER, 3)
     fill(url, STAGING, 2)
     assert command("managers")[1].splitlines() == [
-        f"{MANAGER}  1 accounts, 3 links, last used 2026-01-01 00:00:00Z  dag-of-3",
-        f"{STAGING}  1 accounts, 2 links, last used 2026-01-01 00:00:00Z  dag-of-2",
+        f"{MANAGER}  1 account, 3 links, last used 2026-01-01 00:00:00Z  dag-of-3",
+        f"{STAGING}  1 account, 2 links, last used 2026-01-01 00:00:00Z  dag-of-2",
         "2 managers",
     ]
 

@@ -208,8 +208,8 @@ async def test_each_tasks_log_has_one_line_of_what_came_of_it_and_none_for_each_
     assert not [line for line in lines if any(name in line for name in names if name)]
     shown = capfd.readouterr()
     for words in (
-        "Took 3 accounts of 1 posts; 0 not taken",
-        "3 accounts in 1 batches; 0 dropped",
+        "Took 3 accounts of 1 post; 0 not taken",
+        "3 accounts in 1 batch; 0 dropped",
         "3 accounts: 3 collected; 15 links",
         "3 accounts: 3 delivered; 15 links",
     ):

@@ -395,7 +395,7 @@ async def test_the_report_names_the_culprit_with_its_error_before_those_that_fol
     ti.states["pull_tasks"] = "failed"
     with pytest.raises(AirflowFailException) as red:
         LikepionReportOperator(task_id="report").execute(context)
-    assert str(red.value) == f"pull_tasks failed: {failed.value} 2 tasks could not run for that."
+    assert str(red.value) == f"pull_tasks failed: {failed.value} 2 tasks could not run because of that."
     text = ti.xcoms[None, "summary", -1]["text"]
     assert text.splitlines()[1] == f"- pull_tasks failed: {failed.value}"
 
@@ -466,13 +466,24 @@ async def test_the_board_finds_the_task_that_worked_an_account(start: Start, con
 
 def test_the_reports_text_says_what_a_message_must_and_no_more() -> None:
     task = SecondaryTask("a", "post", "group", "tide.example", username="pod")
-    bad = AccountReport(task, Outcome.FAILED, message="wrong password", remedy="Correct it.")
-    summary = summarise([AccountReport(task, Outcome.DELIVERED, found=4), *[bad] * 22])
+    bad = [AccountReport(task, Outcome.FAILED, message=f"wrong password {n}", remedy="Correct it.") for n in range(22)]
+    summary = summarise([AccountReport(task, Outcome.DELIVERED, found=1), *bad])
     lines = summary["text"].splitlines()
-    assert lines[0] == "Likepion: 1 delivered, 22 failed; 4 links delivered."
-    assert lines[1] == "- pod@tide.example: wrong password. Correct it."
+    assert lines[0] == "Likepion: 1 delivered, 22 failed; 1 link delivered."
+    assert lines[1] == "- pod@tide.example: wrong password 0. Correct it."
     assert len(lines) == 22
     assert lines[-1] == "and 2 more: see the report task's log."
+
+
+def test_what_ails_many_accounts_is_said_once() -> None:
+    tasks = [SecondaryTask(str(n), "post", "group", "tide.example", username=f"pod-{n}") for n in range(12)]
+    locked = [AccountReport(task, Outcome.FAILED, message="the feed is locked", remedy="Ask.") for task in tasks[:10]]
+    alone = [AccountReport(task, Outcome.FAILED, message="wrong password", remedy="Correct it.") for task in tasks[10:]]
+    lines = summarise([*locked, *alone])["text"].splitlines()
+    assert lines[1:] == [
+        "- pod-0@tide.example, pod-1@tide.example, pod-2@tide.example and 7 more: the feed is locked. Ask.",
+        "- pod-10@tide.example, pod-11@tide.example: wrong password. Correct it.",
+    ]
 
 
 def test_the_template_of_a_message_is_the_reports_text(context: Context) -> None:

@@ -13,6 +13,7 @@ import pytest
 from likepion_provider import DAG_ID
 from likepion_provider.board.api import CSRF_HEADER, router
 from likepion_provider.clock import Moment
+from likepion_provider.errors import OutcomeUnknown
 from likepion_provider.journal import Journal, TaskName
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import REFUSED_REMEDY
@@ -135,7 +136,7 @@ def test_every_standing_in_plain_words_with_what_to_do(story: Story, journal: Jo
         "e-lost": (
             "unknown",
             "The answer for 1 link was lost",
-            "Do not send it again by hand; it is settled by a later pull or on the board.",
+            OutcomeUnknown.remedy,
         ),
         "f-refused": (
             "failed",

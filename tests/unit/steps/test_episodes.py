@@ -128,7 +128,7 @@ async def test_once_per_account_one_with_nothing_new_is_delivered_and_left_alone
     next_post(world)
     (report,) = await world.reports("run-2", once_per_account=True)
     assert (report.outcome, report.found, report.new) == (Outcome.DELIVERED, 0, 0)
-    assert report.message == "nothing new: 3 episodes were sent under another post"
+    assert report.message == "nothing new: 3 episodes sent under another post"
     assert world.rows() == PAGES
     world.clock.advance(901)
     (report,) = await world.reports("run-3", once_per_account=True)
