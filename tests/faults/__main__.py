@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from likepion_provider.manager.protocol import Endpoint
-from tests.faults import kills, model, moments, pages, proxy, storms, workers
+from tests.faults import kills, model, moments, pages, proxy, restarts, storms, workers
+from tests.faults.day import Day
 from tests.faults.fuzz import fuzz
 from tests.faults.restores import RESTORE_REMOVALS, RestoreWalk
 from tests.faults.rules import REMOVALS, broken_by
@@ -163,6 +164,34 @@ def let_a_year_pass(args: argparse.Namespace) -> None:
             raise SystemExit(1)
 
 
+def let_a_day_pass(args: argparse.Namespace) -> None:
+    """Every run of a day, and what a person was told of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        day = Day(Path(folder), accounts=1000, groups=40, ticks=288, seed=args.seed)
+        day.play()
+        figures = Counter(
+            runs=len(day.runs),
+            red=sum(run.is_red for run in day.runs),
+            cleared=sum(run.is_cleared for run in day.runs),
+            links=len(day.manager.rows),
+            duplicates=len(day.manager.duplicates()),
+            lost=len(day.lost()),
+            parked=day.parked(),
+            badly_told=len(day.told),
+        )
+    tell("day", figures, args.seed, "1,000 accounts in 40 groups")
+    for words in day.told[:20]:
+        print(f"day       {words}", flush=True)
+    if figures["duplicates"] or figures["lost"] or figures["parked"] or day.told:
+        raise SystemExit(1)
+
+
+def restart_in_airflow(args: argparse.Namespace) -> None:
+    """Each part of a real Airflow, in the middle of runs that a person clears."""
+    with tempfile.TemporaryDirectory(prefix="likepion-airflow-") as home:
+        tell("restarts", restarts.campaign(Path(home), args.seed), args.seed)
+
+
 def until_s(args: argparse.Namespace) -> float:
     """Until when rounds begin, on the monotonic clock."""
     return float(time.monotonic() + args.minutes * 60)
@@ -180,6 +209,8 @@ PARTS = {
     "restores": restore_journals,
     "rules": take_rules_away,
     "year": let_a_year_pass,
+    "day": let_a_day_pass,
+    "restarts": restart_in_airflow,
 }
 
 
