@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -28,6 +29,7 @@ from likepion_provider.operators.likepion import (
     PullSecondaryTasksOperator,
 )
 from likepion_provider.operators.report import LikepionReportOperator
+from likepion_provider.plurals import counted
 from likepion_provider.sensors.likepion import LinkRssSensor
 
 #: In place of a value: what ``[likepion]`` in Airflow's configuration says.
@@ -43,6 +45,8 @@ ABOUT = """\
 Imports the primary site's RSS feed into every account that the manager hands out, and reports each episode's public
 URL exactly once. Nothing is lost when a run ends early: what is not finished is handed out again, and the journal
 knows what was done.
+
+**It works** for the manager of the connection `CONNECTION`, WHEN; its imports take slots of the pool `POOL`.
 
 **By hand:** trigger it and fill in the form. A group, a domain or an account id takes just those accounts; what the
 manager hands out beside is left to the next run.
@@ -86,21 +90,23 @@ def likepion_dag(
     :param doc_md: what Airflow shows with the DAG; by default how to use it.
     :param options: further ones of :class:`airflow.sdk.DAG`.
     """
+    if schedule is AS_CONFIGURED:
+        schedule = _configured_schedule()
+    if pool is AS_CONFIGURED:
+        # A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
+        pool = conf.get("likepion", "pool", fallback="default_pool")
     dag = DAG(
         dag_id,
-        schedule=_configured_schedule() if schedule is AS_CONFIGURED else schedule,
+        schedule=schedule,
         start_date=start_date,
         catchup=False,
         max_active_runs=max_active_runs,
         default_args={**DEFAULT_ARGS, **(default_args or {})},
         render_template_as_native_obj=True,
-        doc_md=ABOUT.replace(DAG_ID, dag_id) if doc_md is None else doc_md,
+        doc_md=_about(dag_id, likepion_conn_id, schedule, pool) if doc_md is None else doc_md,
         tags=[*tags],
         **options,
     )
-    if pool is AS_CONFIGURED:
-        # A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
-        pool = conf.get("likepion", "pool", fallback="default_pool")
     if notifier is AS_CONFIGURED:
         notifier = conf.getimport("likepion", "notifier", fallback=None)
     params = _params()
@@ -108,6 +114,17 @@ def likepion_dag(
         _make_tasks(likepion_conn_id, pool, notifier, [*params])
     give_params(dag, params)
     return dag
+
+
+def _about(dag_id: str, likepion_conn_id: str, schedule: Any, pool: str) -> str:
+    """What Airflow shows with the DAG."""
+    when = "when it is triggered"
+    if isinstance(schedule, timedelta):
+        when = f"every {counted(int(schedule.total_seconds() // 60), 'minute')}"
+    elif isinstance(schedule, str):
+        when = f"at `{schedule}`"
+    words = {DAG_ID: dag_id, "CONNECTION": likepion_conn_id, "WHEN": when, "POOL": pool}
+    return re.sub("|".join(words), lambda found: words[found[0]], ABOUT)
 
 
 def _configured_schedule() -> Any:

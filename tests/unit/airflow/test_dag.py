@@ -48,13 +48,23 @@ def test_a_second_managers_dag_is_a_line(tmp_path: Path) -> None:
     assert bag.import_errors == {}
     second, first = bag.dags["likepion_staging"], runpy.run_path(str(DAG_FILE))["secondary"]
     assert (second.schedule, second.tags) == (None, {"staging"})
-    assert second.doc_md == first.doc_md.replace(DAG_ID, "likepion_staging") != first.doc_md
+    about = first.doc_md.replace(DAG_ID, "likepion_staging").replace("likepion_default", "likepion_staging")
+    assert second.doc_md == about.replace("every 5 minutes", "when it is triggered")
     ours, theirs = tasks_of(first), tasks_of(second)
     assert {each.pop("likepion_conn_id") for each in ours.values()} == {"likepion_default"}
     assert {each.pop("likepion_conn_id") for each in theirs.values()} == {"likepion_staging"}
     told = json.dumps(theirs, default=str).replace("likepion_staging", DAG_ID)
     assert told == json.dumps(ours, default=str), "but for the manager, they are one DAG"
     assert second.params.keys() == first.params.keys()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "when"),
+    [(timedelta(minutes=1), "every 1 minute"), (timedelta(hours=1), "every 60 minutes"), ("@daily", "at `@daily`")],
+)
+def test_a_dag_says_for_whom_it_works_when_and_in_which_pool(schedule: Any, when: str) -> None:
+    dag = likepion_dag("d", likepion_conn_id="staging", schedule=schedule, pool="slow")
+    assert f"the manager of the connection `staging`, {when}; its imports take slots of the pool `slow`" in dag.doc_md
 
 
 def test_what_a_dag_is_given_reaches_it() -> None:
