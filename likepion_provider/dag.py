@@ -48,7 +48,7 @@ knows what was done.
 
 **It works** for the manager of the connection `CONNECTION`, WHEN; its imports take slots of the pool `POOL`.
 
-**By hand:** trigger it and fill in the form. A group, a domain or an account id takes just those accounts; what the
+**By hand:** trigger it and fill in the form. A group, a domain or an account takes just those accounts; what the
 manager hands out beside is left to the next run.
 
 **Backfill a group:**
@@ -237,7 +237,8 @@ def _params() -> dict[str, Param]:
             type=["null", "string"],
             pattern=r"^\S{1,64}$",
             title="Group",
-            description="Take this group's accounts that are not done. What comes beside is left to the next run.",
+            description="Take this group's accounts that are not done: its id, or the id's first characters. What "
+            "comes beside is left to the next run.",
         ),
         "domains": Param(
             None,
@@ -249,9 +250,10 @@ def _params() -> dict[str, Param]:
         "account_ids": Param(
             None,
             type=["null", "array"],
-            items={"type": "string", "pattern": r"^\S{1,64}$"},
+            items={"type": "string", "pattern": r"^\S(.*\S)?$", "maxLength": 320},
             title="Accounts",
-            description="Take these accounts, even such as were set aside after failures; one id per line.",
+            description="Take these accounts, even such as were set aside after failures. One per line: its id, the "
+            "id's first characters, or its name, e.g. user@anchor.fm.",
         ),
         "batch_size": Param(
             None,

@@ -193,8 +193,16 @@ def _dags_of(manager: KnownManager) -> tuple[str, ...]:
     return manager.dag_ids or (DAG_ID,)
 
 
+def group(journal: Annotated[Journal, Depends(journal)], group_id: Word = "") -> str:
+    """The id of the group that a request is about; empty where it is about any.
+
+    :raises BadRequest: the journal knows no one group that begins so.
+    """
+    return journal.names.group(group_id.strip())
+
+
 def chosen(
-    group_id: Word = "",
+    group_id: Annotated[str, Depends(group)],
     domain: Word = "",
     standing: Standing | Literal[""] = "",
     run_id: Word = "",
@@ -209,6 +217,7 @@ Reader = Annotated[View, Depends(reader)]
 Editor = Annotated[View, Depends(editor)]
 TheJournal = Annotated[Journal, Depends(journal)]
 Asked = Annotated[Overview, Depends(questions)]
+Group = Annotated[str, Depends(group)]
 Chosen = Annotated[Filter, Depends(chosen)]
 
 
@@ -272,7 +281,7 @@ def links(_: Reader, asked: Asked, request_id: Word, account_id: Word, offset: O
 
 
 @router.get("/api/unknown")
-def unknown(_: Reader, asked: Asked, group_id: Word = "", offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+def unknown(_: Reader, asked: Asked, group_id: Group, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
     """A page of parked links."""
     total, rows = asked.unknown(group_id=group_id, offset=offset, limit=limit)
     return {"total": total, "rows": [_unknown(row) for row in rows]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 
 from likepion_provider.errors import BadRequest
 from likepion_provider.hooks.internals import ask_as_the_server
@@ -79,6 +80,22 @@ def chosen_journal(url: str, args: argparse.Namespace, *, by_default: bool = Tru
             f"the journal knows no manager {site_address(address)}; it knows {_named(known)}", remedy=_CHOOSE
         )
     return open_journal(url, address)
+
+
+def known_groups(journal: Journal, words: Sequence[str]) -> list[str]:
+    """The ids of groups that the journal has rows of, each once.
+
+    :param words: as :meth:`~likepion_provider.journal.names.Names.group` takes them.
+    :raises BadRequest: it has seen no such group, or several.
+    """
+    groups = list(dict.fromkeys(map(journal.names.group, words)))
+    known = journal.submissions.known_groups(groups)
+    if unknown := [group_id for group_id in groups if group_id not in known]:
+        raise BadRequest(
+            f"the journal has never seen group {', '.join(unknown)}",
+            remedy="Check the id; or let a scheduled run pull the group first.",
+        )
+    return groups
 
 
 def dag_ids_of(journal: Journal) -> tuple[str, ...]:

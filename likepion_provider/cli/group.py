@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from likepion_provider import DAG_ID
-from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, dag_ids_of
+from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, dag_ids_of, known_groups
 from likepion_provider.errors import BadRequest, Transient
 from likepion_provider.hooks.internals import is_paused, start_run
-from likepion_provider.journal import Journal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Start a run of the DAG for each group, as 'airflow dags trigger' does. Unlike 'airflow backfill "
         "create' it knows no dates, so groups do not clash. Runs beyond the DAG's max_active_runs wait.",
     )
-    backfill.add_argument("group_id", nargs="+", help="as the manager names it")
+    backfill.add_argument("group_id", nargs="+", help="its id, or the id's first characters")
     add_manager(backfill)
     backfill.add_argument("--dag-id", help=f"the DAG to start ({DAG_ID}, or the only one that works for the manager)")
     backfill.add_argument("--dry-run", action="store_true", help="look at feeds and platforms; import and send nothing")
@@ -32,13 +31,12 @@ def run(args: argparse.Namespace) -> int:
     """Start the runs.
 
     :return: 0.
-    :raises BadRequest: the journal has never seen one of the groups, or it is not clear which DAG is meant; then no run
-        was started.
+    :raises BadRequest: the journal has never seen one of the groups, or it is not clear which group or which DAG is
+        meant; then no run was started.
     :raises Transient: Airflow did not take a run; those named before it are started.
     """
-    groups = list(dict.fromkeys(args.group_id))
     journal = chosen_journal(configured_url(), args)
-    _require_known(journal, groups)
+    groups = known_groups(journal, args.group_id)
     dag_id = args.dag_id or _only_dag(dag_ids_of(journal))
     at = datetime.now(timezone.utc)
     for group_id in groups:
@@ -59,15 +57,6 @@ def _only_dag(dag_ids: Sequence[str]) -> str:
             f"{', '.join(dag_ids)} work for this manager; no run was started", remedy="Choose with --dag-id."
         )
     return dag_ids[0]
-
-
-def _require_known(journal: Journal, groups: list[str]) -> None:
-    known = journal.submissions.known_groups(groups)
-    if unknown := [group_id for group_id in groups if group_id not in known]:
-        raise BadRequest(
-            f"the journal has never seen group {', '.join(unknown)}; no run was started",
-            remedy="Check the id; or let a scheduled run pull the group first.",
-        )
 
 
 def _start(dag_id: str, run_id: str, conf: Mapping[str, object]) -> None:

@@ -8,9 +8,9 @@ import re
 from datetime import datetime, timedelta, timezone
 
 from likepion_provider.cli import journal_care
-from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url
+from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, known_groups
 from likepion_provider.errors import BadRequest
-from likepion_provider.journal import Journal, Link, Managers, open_managers
+from likepion_provider.journal import Journal, Link, Managers, Submission, open_managers
 from likepion_provider.journal.settling import BY_HAND, BY_REAPPEARANCE
 from likepion_provider.masking import clean
 from likepion_provider.models import LinkState
@@ -29,11 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
     listing = actions.add_parser("list", help="links, newest first")
     listing.add_argument("--state", choices=[state.value for state in LinkState], help="only these")
-    listing.add_argument("--group", default="", metavar="GROUP_ID", help="only this group's")
+    listing.add_argument("--group", metavar="GROUP", help="only this group's: its id, or the id's first characters")
+    listing.add_argument("--account", metavar="ACCOUNT", help="only this account's: see 'show'")
     listing.add_argument("--retired", action="store_true", help="only those whose post has not run for two weeks")
     listing.add_argument("--limit", type=int, default=50, help="at most this many (50)")
     showing = actions.add_parser("show", help="one account: its imports and links")
-    showing.add_argument("account_id")
+    showing.add_argument("account", help="its id, the id's first characters, or its name, e.g. user@anchor.fm")
     settling = actions.add_parser("settle", help="say how an insert with an unknown outcome ended")
     settling.add_argument("link_id", type=int, nargs="+", help="as 'list --state unknown' shows them")
     verdict = settling.add_mutually_exclusive_group(required=True)
@@ -90,18 +91,19 @@ def _rename(managers: Managers, args: argparse.Namespace) -> None:
 
 def _list(journal: Journal, args: argparse.Namespace) -> None:
     state = LinkState(args.state) if args.state else None
-    links = journal.links.listed(state=state, group_id=args.group, limit=args.limit, retired=args.retired)
+    (group_id,) = known_groups(journal, [args.group]) if args.group else ("",)
+    account_id = _account(journal, args.account)[0].key.account_id if args.account else ""
+    links = journal.links.listed(
+        state=state, group_id=group_id, account_id=account_id, limit=args.limit, retired=args.retired
+    )
     for link in links:
         print(_line(link))
     print(counted(len(links), "link"))
 
 
 def _show(journal: Journal, args: argparse.Namespace) -> None:
-    submissions = journal.submissions.of_account(args.account_id)
-    if not submissions:
-        raise BadRequest(f"the journal has never seen account {args.account_id!r}")
-    for each in submissions:
-        print(f"{clean(each.label)}  post {each.key.request_id}  group {each.group_id}")
+    for each in _account(journal, args.account):
+        print(f"{clean(each.label)}  account {each.key.account_id}  post {each.key.request_id}  group {each.group_id}")
         print(f"  {each.state.value}, {each.attempts} submissions, {each.failures} failures, {each.updated_at:%F %T}Z")
         if each.retired:
             print("  retired: its post has not run for two weeks, so nothing is asked for any more")
@@ -109,6 +111,17 @@ def _show(journal: Journal, args: argparse.Namespace) -> None:
             print("  " + clean(f"{each.message.rstrip('.')}. {each.remedy}"))
         for link in journal.links.of_key(each.key):
             print(f"  {_line(link)}")
+
+
+def _account(journal: Journal, word: str) -> list[Submission]:
+    """Every row of the account that is meant, newest first.
+
+    :raises BadRequest: it is none that the journal has seen.
+    """
+    (account_id,) = journal.names.accounts([word])
+    if submissions := journal.submissions.of_account(account_id):
+        return submissions
+    raise BadRequest(f"the journal has never seen account {account_id!r}", remedy="Check the id.")
 
 
 def _settle(journal: Journal, args: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from likepion_provider.journal.failures import Failures
 from likepion_provider.journal.links import Link, Links, Prepared, Sending
 from likepion_provider.journal.managers import KnownManager, Managers
 from likepion_provider.journal.marks import Marks
+from likepion_provider.journal.names import Names
 from likepion_provider.journal.settings import Settings
 from likepion_provider.journal.settling import Settling
 from likepion_provider.journal.sites import Sites
@@ -51,6 +52,7 @@ class Journal:
         self._commits = SharedCommit(database)
         self.claims = Claims(database)
         self.submissions = Submissions(database)
+        self.names = Names(database)
         self.links = Links(database)
         self.failures = Failures(database)
         self.unfinished = Unfinished(database)

@@ -280,7 +280,13 @@ class Links:
     # --- questions of people ---
 
     def listed(
-        self, *, state: LinkState | None = None, group_id: str = "", limit: int = 100, retired: bool = False
+        self,
+        *,
+        state: LinkState | None = None,
+        group_id: str = "",
+        account_id: str = "",
+        limit: int = 100,
+        retired: bool = False,
     ) -> list[Link]:
         """Rows, newest first.
 
@@ -289,6 +295,8 @@ class Links:
         query = select(*LINK).where(of_manager(link)).order_by(link.c.id.desc()).limit(limit)
         if state:
             query = query.where(link.c.state == state)
+        if account_id:
+            query = query.where(link.c.account_id == account_id)
         if group_id:
             query = query.join(submission, same_key(link, submission)).where(submission.c.group_id == group_id)
         if retired or state is LinkState.UNKNOWN:

@@ -106,6 +106,12 @@ def _words(kind: type[Enum], length: int) -> EnumType:
 
 metadata = MetaData()
 
+
+def _by_character(name: str) -> dict[str, str]:
+    """Of an index that finds what begins with something: PostgreSQL would sort a column as its language does."""
+    return {name: "varchar_pattern_ops"}
+
+
 #: SQLite numbers rows by itself only for INTEGER; elsewhere a link's number may outgrow 32 bits.
 _RowNumber = BigInteger().with_variant(Integer, "sqlite")
 
@@ -216,8 +222,13 @@ submission = Table(
     # When the platform was last asked to read again the feed of a show that it had.
     Column("refreshed_at", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
-    Index("likepion_submission_account", "account_id", "manager_id"),
-    Index("likepion_submission_group", "group_id", "standing", "links", "stored", "manager_id"),
+    Index("likepion_submission_account", "account_id", "manager_id", postgresql_ops=_by_character("account_id")),
+    Index("likepion_submission_label", "label", "account_id", "manager_id", postgresql_ops=_by_character("label")),
+    Index(
+        "likepion_submission_group",
+        *("group_id", "standing", "links", "stored", "manager_id"),
+        postgresql_ops=_by_character("group_id"),
+    ),
     Index("likepion_submission_domain", "domain", "standing", "manager_id"),
     # With the key, so that a far page is counted off in the index alone.
     Index("likepion_submission_standing", "standing", "updated_at", "request_id", "account_id", "manager_id"),

@@ -63,10 +63,12 @@ class PullSecondaryTasksOperator(LikepionOperator):
         pull = PullSecondaryTasksOperator(task_id="pull_tasks", limit=200)
 
     :param limit: how many accounts to pull, 1 to 1,000.
-    :param group_id: take this group's accounts that are not done. Where templates are rendered to Python values, quote
-        it: ``"{{ '%r' | format(params.group_id) }}"``, or a group such as ``123`` becomes a number.
+    :param group_id: take this group's accounts that are not done; its id, or how that begins. Where templates are
+        rendered to Python values, quote it: ``"{{ '%r' | format(params.group_id) }}"``, or a group such as ``123``
+        becomes a number.
     :param domains: take the accounts of these platforms; with ``group_id``, only those of the group's.
-    :param account_ids: take these accounts, even such as were set aside.
+    :param account_ids: take these accounts, even such as were set aside: see
+        :meth:`~likepion_provider.journal.names.Names.accounts` for what names them beside their ids.
     :param resend: send again what the manager had confirmed, because a person has seen that it is missing; needs
         ``group_id`` or ``account_ids``.
     :param look_only: a dry run: of what was asked for, take only what a claim of ours holds already.
@@ -135,7 +137,7 @@ class PullSecondaryTasksOperator(LikepionOperator):
     async def work(self, context: Context, manager: ManagerClient) -> list[SecondaryTask]:
         """Pull or choose."""
         intake = self._intake = self.intake(context, manager)
-        choice = self._choice(context)
+        choice = await asyncio.to_thread(self._identified, self._choice(context))
         limit = bounded("limit", number(self.limit))
         if choice:
             return await intake.choose(choice, limit, pulls=not flag("look_only", self.look_only))
@@ -170,6 +172,17 @@ class PullSecondaryTasksOperator(LikepionOperator):
             # Not now: a cleared task must not send again what this run has sent.
             resend_before=context["dag_run"].run_after if flag("resend", self.resend) else None,
         )
+
+    def _identified(self, choice: Choice) -> Choice:
+        """The same choice, with ids for what a person wrote.
+
+        :raises BadRequest: the journal tells no one account, or group, by it; nothing was pulled.
+        """
+        group_id, account_ids = (
+            self._journal.names.group(choice.group_id),
+            self._journal.names.accounts(choice.account_ids),
+        )
+        return dataclasses.replace(choice, group_id=group_id, account_ids=account_ids)
 
     def _within_pace(self, limit: int, pace: int | None) -> int:
         if pace is None or pace >= limit:

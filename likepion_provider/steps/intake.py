@@ -40,13 +40,22 @@ DOUBTFUL = 50
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The accounts that a person, or a backfill, asked for; an empty choice means whatever the manager hands out."""
+    """The accounts that a person, or a backfill, asked for; an empty choice means whatever the manager hands out.
+
+    :raises BadRequest: more than :data:`MAX_CHOICE` are named.
+    """
 
     group_id: str = ""
     domains: tuple[str, ...] = ()
     account_ids: tuple[str, ...] = ()
     #: A person says that links of these accounts, sent before then, are missing at the manager: send them again.
     resend_before: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for what, named in (("account_ids", self.account_ids), ("domains", self.domains)):
+            if len(named) > MAX_CHOICE:
+                message = f"{what} names {len(named)}, and a run takes at most {MAX_CHOICE}"
+                raise BadRequest(message, remedy="Name fewer, in several runs.")
 
     def __bool__(self) -> bool:
         return bool(self.group_id or self.domains or self.account_ids or self.resend_before)
@@ -121,16 +130,11 @@ class Intake:
         :param limit: of the pull, 1 to 1,000.
         :param pulls: False for a dry run, which asks the manager for no claim: it takes only what a claim of ours holds
             already, and forgives and resends nothing.
-        :raises BadRequest: more than :data:`MAX_CHOICE` are named; links are to be sent again, but neither a group nor
-            accounts are named; or neither journal nor pull knows the group or the domain; or the manager knows no such
-            account.
+        :raises BadRequest: links are to be sent again, but neither a group nor accounts are named; or neither journal
+            nor pull knows the group or the domain; or the manager knows no such account.
         """
         if choice.resend_before and not (choice.group_id or choice.account_ids):
             raise BadRequest("resend needs group_id or account_ids", remedy="Name whose links are missing.")
-        for what, named in (("account_ids", choice.account_ids), ("domains", choice.domains)):
-            if len(named) > MAX_CHOICE:
-                message = f"{what} names {len(named)}, and a run takes at most {MAX_CHOICE}"
-                raise BadRequest(message, remedy="Name fewer, in several runs.")
         ids = await asyncio.to_thread(self._known_ids, choice)
         tasks = await self._asked_for(ids, choice)
         if pulls:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from likepion_provider.models import SecondaryTask
 from tests import MANAGER
 from tests.fakes import fresh_journal
 
-GROUPS = ("one", "two", "three")
+GROUPS = ("one-group", "two-groups", "three-groups")
 
 
 @pytest.fixture
@@ -46,17 +48,29 @@ def test_any_number_of_groups_is_started(started: list[tuple[str, str]], capsys:
     assert "paused" not in capsys.readouterr().out
 
 
+def test_a_group_is_named_by_how_its_id_begins(
+    started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backfill("two-", "one-g", GROUPS[1]) == 0
+    assert started == [(DAG_ID, GROUPS[1]), (DAG_ID, GROUPS[0])]
+    assert GROUPS[1] in capsys.readouterr().out
+    for unknown in ("four", str(uuid.uuid4())):
+        assert backfill(GROUPS[0], unknown) == 1
+        assert re.search("fits no group .*three-groups|has never seen group", capsys.readouterr().err)
+    assert len(started) == 2, "none, where one is not clear"
+
+
 def test_runs_of_a_paused_dag_wait_with_a_word(
     started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert backfill("one", "--dag-id", "paused") == 0
-    assert started == [("paused", "one")]
+    assert backfill(GROUPS[0], "--dag-id", "paused") == 0
+    assert started == [("paused", GROUPS[0])]
     assert "paused is paused: its runs wait until it is switched on (airflow dags unpause paused)" in (
         capsys.readouterr().out
     )
 
 
 def test_a_dag_that_is_not_there_is_told(started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
-    assert backfill("one", "--dag-id", "nobody") != 0
+    assert backfill(GROUPS[0], "--dag-id", "nobody") != 0
     assert "Airflow took no run of nobody: Dag id nobody not found" in capsys.readouterr().err
     assert not started

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -106,6 +108,28 @@ def test_a_manager_is_renamed_once(url: str, command: Command) -> None:
     fill(url, MANAGER, 1)
     status, _, complaint = command("rename-manager", STAGING, MANAGER)
     assert (status, "has accounts of" in complaint) == (1, True)
+
+
+def test_an_account_and_a_group_are_named_by_what_a_person_has(url: str, command: Command) -> None:
+    journal = fill(url, MANAGER, 3)
+    for name in ("anh", "bao"):
+        key = PostAccount("post", str(uuid.uuid4()))
+        task = SecondaryTask(key.account_id, "post", f"eb1167b3-{name}", "tide.example", username=name)
+        journal.submissions.note([task], "run", AT)
+        journal.links.prepare(key, [("guid", f"https://tide.example/{name}")], AT)
+    assert [line.split()[2] for line in command("list", "--group", "eb1167b3-a")[1].splitlines()[:-1]] == [
+        "https://tide.example/anh"
+    ]
+    assert "/bao" in command("list", "--account", "bao@")[1]
+    assert f"  account {key.account_id}  " in command("show", key.account_id[:8])[1]
+    for ask in (("list", "--group", "eb1167b3"), ("list", "--account", "nobody"), ("show", str(uuid.uuid4()))):
+        status, said, complaint = command(*ask)
+        assert (status, said) == (1, ""), ask
+        assert re.search(
+            "fits 2 groups: eb1167b3-anh .*eb1167b3-bao|anh@tide.example|has never seen account", complaint
+        )
+    status, said, complaint = command("list", "--group", str(uuid.uuid4()))
+    assert (status, said, "has never seen group" in complaint) == (1, "", True)
 
 
 def test_the_dag_of_a_backfill_is_clear_or_asked_for() -> None:

@@ -56,6 +56,24 @@ async def test_an_account_that_a_stranger_holds_is_named_and_left_alone(start: S
     assert not [event for event in sandbox.manager.events if event.foreign]
 
 
+async def test_accounts_and_groups_are_named_by_what_a_person_sees(start: Start, context: Context) -> None:
+    sandbox = await start(build_world(accounts=6, posts=2))
+    pulled_rows = await pulled(context)
+    names = [f"{row['username']}@{row['domain']}" for row in pulled_rows]
+    assert len(set(names)) == 6
+    first, second, third = pulled_rows[:3]
+    tasks = await pulled(context, account_ids=[names[0], second["account_id"][:8], third["account_id"]])
+    assert [task["account_id"] for task in tasks] == [each["account_id"] for each in (first, second, third)]
+    tasks = await pulled(context, group_id=first["group_id"][:8])
+    assert {task["group_id"] for task in tasks} == {first["group_id"]}
+    events = len(sandbox.manager.events)
+    with pytest.raises(AirflowFailException, match="fits no group of the journal; of those it knows"):
+        await pulled(context, group_id="nobody")
+    with pytest.raises(AirflowFailException, match="fits no account of the journal; of those it knows"):
+        await pulled(context, account_ids=[names[0], "nobody"])
+    assert len(sandbox.manager.events) == events, "nothing was claimed"
+
+
 async def test_the_report_names_what_was_not_to_be_had(start: Start, context: Context) -> None:
     await start()
     refusal = {"name": "pod@harbor.example", "account_id": "a-1", "reason": "another run works it"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -227,6 +228,7 @@ def test_the_evidence_of_a_parked_link(story: Story, journal: Journal, get: Get)
     assert get("unknown")["rows"][0]["seen_again"].startswith("The manager handed the account out again")
     assert get("overview")["settling"] == "manual"
     assert get("unknown", group_id="group-1")["total"] == 1
+    story.account("other", group="another")
     assert get("unknown", group_id="another")["total"] == 0
 
 
@@ -365,3 +367,16 @@ def test_one_of_a_managers_dags_is_enough(board: Client, managers: dict[str, Sto
     who = {"As": "staging"}
     told = board.get("/api/overview", params={"manager": THIRD}, headers=who).json()
     assert (told["managers"], told["may_settle"]) == ([STAGING, THIRD], False)
+
+
+def test_a_group_is_named_by_how_its_id_begins(story: Story, board: Client, get: Callable[..., Any]) -> None:
+    key = story.account("anh", group="eb1167b3-one")
+    story.send(key, True, None)
+    story.account("bao", group="eb1167b3-two")
+    for path in ("accounts", "unknown"):
+        assert [row["group_id"] for row in get(path, group_id="eb1167b3-o")["rows"]] == ["eb1167b3-one"], path
+        assert get(path, group_id=str(uuid.uuid4()))["rows"] == []
+        for word, words in (("eb1167b3", "fits 2 groups: eb1167b3-one (anh@"), ("nobody", "fits no group")):
+            answer = board.get(f"/api/{path}", params={"group_id": word})
+            assert (answer.status_code, words in answer.json()["detail"]) == (409, True), answer.text
+    assert "anh@tide.example" in board.get("/api/accounts.csv", params={"group_id": " eb1167b3-o "}).text

@@ -49,12 +49,7 @@ async def test_no_step_asks_the_database_on_the_event_loop(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("field", ["account_ids", "domains"])
-async def test_a_choice_has_a_bound(tmp_path: Path, field: str) -> None:
-    clock = VirtualClock()
-    worker = Worker(small_manager(clock), fresh_journal(tmp_path), clock)
+def test_a_choice_has_a_bound(field: str) -> None:
     named = tuple(str(number) for number in range(MAX_CHOICE + 1))
-    choice = Choice(account_ids=named) if field == "account_ids" else Choice(domains=named)
     with pytest.raises(BadRequest, match=f"{field} names 1001, and a run takes at most 1000"):
-        await worker.intake("run").choose(choice)
-    assert worker.client.sent == []
-    worker.journal.database.close()
+        Choice(account_ids=named) if field == "account_ids" else Choice(domains=named)

@@ -96,9 +96,20 @@ def upgrade() -> None:
         sa.Column("refreshed_at", _TIME),
         sa.Column("updated_at", _TIME, nullable=False),
     )
-    op.create_index("likepion_submission_account", "likepion_submission", ["account_id", "manager_id"])
     for name, columns in (
+        ("account", ["account_id"]),
+        ("label", ["label", "account_id"]),
         ("group", ["group_id", "standing", "links", "stored"]),
+    ):
+        # PostgreSQL would sort the first as its language does, which tells nothing of what begins alike.
+        by_character = {columns[0]: "varchar_pattern_ops"}
+        op.create_index(
+            f"likepion_submission_{name}",
+            "likepion_submission",
+            [*columns, "manager_id"],
+            postgresql_ops=by_character,
+        )
+    for name, columns in (
         ("domain", ["domain", "standing"]),
         ("standing", ["standing", "updated_at", "request_id", "account_id"]),
         ("newest", ["updated_at", "request_id", "account_id"]),
