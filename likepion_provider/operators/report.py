@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,7 +25,8 @@ from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import DROPPED, HANDED_OUT_AGAIN, LATE, NOT_TAKEN, reports_of
 from likepion_provider.plurals import counted
 from likepion_provider.steps.batches import Batch
-from likepion_provider.steps.reports import AccountReport
+from likepion_provider.steps.intake import MAX_CHOICE
+from likepion_provider.steps.reports import AccountReport, conf_for
 
 #: Accounts that are named in the task's error, and in a message; the log has them all.
 NAMED = 5
@@ -104,6 +107,9 @@ class LikepionReportOperator(BaseOperator):
             tasks=self._culprits(context),
         )
         self.log.info("Accounts of this run\n%s", table(reports))
+        if attention := [each["account_id"] for each in summary["accounts"][:MAX_CHOICE]]:
+            command = ["airflow", "dags", "trigger", context["dag_run"].dag_id, "--conf", conf_for(attention)]
+            self.log.info("Once that is done, this runs them again:\n%s", shlex.join(command))
         for each in not_taken:
             account_id = f" ({each['account_id']})" if each["account_id"] else ""
             self.log.info("Not taken: %s%s, %s", each["name"], account_id, each["reason"])
@@ -212,7 +218,7 @@ def _run_anew(report: AccountReport) -> AccountReport:
     """Whoever clears a task waits for what it does: that it did nothing is no matter for a later run."""
     if report.outcome is not Outcome.LEASE_LOST:
         return report
-    remedy = f"Trigger the DAG with account_ids [{report.task.account_id!r}]; or leave it to a scheduled run."
+    remedy = "Run it anew, or leave it to a scheduled run."
     return dataclasses.replace(report, outcome=Outcome.NOT_RUN, remedy=remedy)
 
 
@@ -255,11 +261,12 @@ def _lost_rows(again: Sequence[Mapping[str, str]]) -> str:
     if not again:
         return ""
     labels = ", ".join(each["label"] for each in again[:NAMED]) + (", ..." if len(again) > NAMED else "")
-    groups = ", ".join(repr(each) for each in list(dict.fromkeys(each["group_id"] for each in again))[:NAMED])
+    groups = list(dict.fromkeys(each["group_id"] for each in again))[:NAMED]
+    confs = " and with ".join(json.dumps({"resend": True, "group_id": each}) for each in groups)
     return (
         f"the manager handed out {counted(len(again), 'account')} whose links it had confirmed ({labels}): it has lost "
-        f"them, or counts otherwise than it did. Look there. Where they are missing, trigger the DAG with resend and "
-        f"group_id {groups}. Unknown outcomes are settled by hand meanwhile (likepion journal settle); "
+        f"them, or counts otherwise than it did. Look there. Where they are missing, trigger the DAG with {confs}. "
+        f"Unknown outcomes are settled by hand meanwhile (likepion journal settle); "
         "'likepion journal settling reappearance' ends that."
     )
 
@@ -271,7 +278,7 @@ def _alarms(summary: Mapping[str, Any]) -> list[str]:
         need = counted(len(attention), "account needs", "accounts need")
         sentences, left = _sentences(attention, NAMED)
         named = "; ".join([*(each.rstrip(".") for each in sentences), *([f"and {left} more"] if left else [])])
-        alarms.append(f"{need} attention: {named}.")
+        alarms.append(f"{need} attention: {named}. {_again(attention[:NAMED])}")
     return alarms
 
 
@@ -331,6 +338,12 @@ def summarise(
     return summary | {"text": _text(summary)}
 
 
+def _again(accounts: Sequence[Mapping[str, str]]) -> str:
+    """How some accounts are run again at once; a later run takes them up by itself in its time."""
+    ids = [each["account_id"] for each in accounts]
+    return f"Once that is done, trigger the DAG with {conf_for(ids)}"
+
+
 def _text(summary: Mapping[str, Any]) -> str:
     """What a message says: a line of counts, and one for each thing that needs somebody."""
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(summary["counts"].items()))
@@ -341,6 +354,7 @@ def _text(summary: Mapping[str, Any]) -> str:
     lines += [f"- {each}" for each in sentences]
     if left:
         lines.append(f"and {left} more: see the report task's log.")
+    lines += [_again(attention[:NAMED_IN_TEXT])] if attention else []
     refused = summary["not_taken"]
     lines += [f"- not taken: {each['name']}, {each['reason']}" for each in refused[:NAMED_IN_TEXT]]
     if len(refused) > NAMED_IN_TEXT:

@@ -45,7 +45,7 @@ from likepion_provider.platforms import (
 from likepion_provider.plurals import counted
 from likepion_provider.steps.keeper import Keeper
 from likepion_provider.steps.progress import StepCounter
-from likepion_provider.steps.reports import AccountReport, failed
+from likepion_provider.steps.reports import AccountReport, conf_for, failed
 from likepion_provider.steps.rereading import Rereading, asked, not_asked, refused
 from likepion_provider.steps.turns import Turns
 from likepion_provider.steps.unclaimed import unclaimed
@@ -357,7 +357,7 @@ class BatchImport:
         known = self._submissions.get(task.key)
         if known is None:
             return None
-        remedy = f"{known.remedy} Then run it by hand with account_ids [{task.account_id!r}].".lstrip()
+        remedy = f"{known.remedy} Then trigger the DAG with {conf_for([task.account_id])}".lstrip()
         if known.failures >= self._options.max_failures:
             message = f"set aside after {counted(known.failures, 'permanent failure')}, the last: {known.message}"
             return AccountReport(task, Outcome.SET_ASIDE, message=message, remedy=remedy)

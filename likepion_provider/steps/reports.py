@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from likepion_provider.errors import LikepionError
@@ -60,6 +61,11 @@ class AccountReport:
             message=fields["message"],
             remedy=fields["remedy"],
         )
+
+
+def conf_for(account_ids: Iterable[str]) -> str:
+    """The conf of a run for some accounts, ready to paste."""
+    return json.dumps({"account_ids": [*account_ids]}, ensure_ascii=False)
 
 
 def failed(task: SecondaryTask, error: LikepionError) -> AccountReport:

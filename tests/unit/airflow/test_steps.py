@@ -373,12 +373,19 @@ async def test_the_insert_says_what_status_and_note_say(start: Start, context: C
     assert {"status", "note"} <= set(InsertLinksOperator.template_fields)
 
 
-async def test_the_report_names_accounts_whose_task_did_not_finish(start: Start, context: Context) -> None:
+async def test_the_report_names_accounts_whose_task_did_not_finish(
+    start: Start, context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
     await start()
     ti = context["ti"]
-    ti.xcoms["claim_accounts", "return_value", -1] = await claimed(context)
-    with pytest.raises(AirflowFailException, match=r"3 accounts need attention: .* did not finish\. Read its log"):
+    ti.xcoms["claim_accounts", "return_value", -1] = batches = await claimed(context)
+    with pytest.raises(
+        AirflowFailException, match=r"3 accounts need attention: .* did not finish\. Read its log"
+    ) as red:
         LikepionReportOperator(task_id="report").execute(context)
+    conf = json.dumps({"account_ids": [task["account_id"] for batch in batches for task in batch["tasks"]]})
+    assert str(red.value).endswith(f"trigger the DAG with {conf}")
+    assert f"airflow dags trigger dag --conf '{conf}'" in capsys.readouterr().out
 
 
 async def test_the_report_names_the_culprit_with_its_error_before_those_that_followed(
@@ -444,7 +451,7 @@ async def test_a_manager_that_lost_its_rows_turns_the_report_red_and_names_resen
     with pytest.raises(AirflowFailException) as red:
         LikepionReportOperator(task_id="report").execute(context)
     assert f"handed out 1 account whose links it had confirmed ({task.label})" in str(red.value)
-    assert f"with resend and group_id '{task.group_id}'" in str(red.value)
+    assert f'with {{"resend": true, "group_id": "{task.group_id}"}}.' in str(red.value)
     assert "likepion journal settle" in str(red.value)
     assert str(red.value) in ti.xcoms[None, "summary", -1]["text"]
 
@@ -471,8 +478,11 @@ def test_the_reports_text_says_what_a_message_must_and_no_more() -> None:
     lines = summary["text"].splitlines()
     assert lines[0] == "Likepion: 1 delivered, 22 failed; 1 link delivered."
     assert lines[1] == "- pod@tide.example: wrong password 0. Correct it."
-    assert len(lines) == 22
-    assert lines[-1] == "and 2 more: see the report task's log."
+    assert len(lines) == 23
+    assert lines[-2] == "and 2 more: see the report task's log."
+    before, _, conf = lines[-1].partition("{")
+    assert before == "Once that is done, trigger the DAG with "
+    assert json.loads("{" + conf) == {"account_ids": ["a"] * 20}
 
 
 def test_what_ails_many_accounts_is_said_once() -> None:
