@@ -197,6 +197,11 @@ submission = Table(
     Column("run_id", Words(250), nullable=False, server_default=""),
     Column("task_id", Words(250), nullable=False, server_default=""),
     Column("map_index", Integer, nullable=False, server_default="-1"),
+    # When a run took it up first, and whether the primary site had set link_rss when the task was read last.
+    Column("noted_at", UtcDateTime, nullable=False, server_default="1970-01-01 00:00:00+00:00"),
+    Column("feed_ready", Integer, nullable=False, server_default="1"),
+    # Who has said that no run tries it by itself, when and why; empty where nobody has.
+    Column("set_aside", Words(), nullable=False, server_default=""),
     # Its links by state, kept by what changes them.
     Column("links", Integer, nullable=False, server_default="0"),
     Column("stored", Integer, nullable=False, server_default="0"),
@@ -235,7 +240,28 @@ submission = Table(
     Index("likepion_submission_newest", "updated_at", "request_id", "account_id", "manager_id"),
     Index("likepion_submission_left", "left", "ask_after", "request_id", "account_id", "manager_id"),
     Index("likepion_submission_run", "run_id", "map_index", "manager_id"),
+    Index("likepion_submission_noted", "standing", "noted_at", "request_id", "account_id", "manager_id"),
     Index("likepion_submission_delivered", "delivered_on", "delivered_first", "domain", "stored", "manager_id"),
+)
+
+# What an account went through, for people. The database writes and bounds it by itself: see the first migration.
+history = Table(
+    "likepion_history",
+    metadata,
+    Column("id", _RowNumber, primary_key=True, autoincrement=True),
+    _of_manager(primary_key=False),
+    Column("request_id", Exact(64), nullable=False),
+    Column("account_id", Exact(64), nullable=False),
+    Column("domain", Exact(255), nullable=False),
+    Column("standing", _words(Standing, 16), nullable=False),
+    Column("state", _words(ImportState, 32), nullable=False),
+    Column("message", Words(), nullable=False, server_default=""),
+    Column("run_id", Words(250), nullable=False, server_default=""),
+    # Since a run took the account up first, in seconds.
+    Column("age_s", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("likepion_history_account", "account_id", "request_id", "manager_id"),
+    Index("likepion_history_standing", "standing", "at", "domain", "age_s", "manager_id"),
 )
 
 claim = Table(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -152,21 +152,33 @@ class Settling:
         :param is_there: True files it as stored, False sends it again with the next run.
         :raises BadRequest: there is no such link, or its outcome is not unknown.
         """
-        verdict = "is there" if is_there else "send again"
-        evidence = f"{who} at {_shown(at)}: {verdict}" + (f" ({note})" if note else "")
-        settled = _filed(LinkState.STORED if is_there else LinkState.PREPARED, evidence, at)
         with self._database.writing() as connection:
+            changed = self.settle_all([link_id], is_there=is_there, who=who, note=note, at=at)
             is_it = and_(of_manager(link), link.c.id == link_id)
-            is_unknown = link.c.state == LinkState.UNKNOWN
-            changed = connection.execute(update(link).where(is_it, is_unknown).values(settled)).rowcount
             found = read_rows(connection, select(*LINK).where(is_it), Link)
-            tally(connection, [each.key for each in found if changed], at)
         if not found:
             raise BadRequest(f"the journal has no link {link_id}")
         if not changed:
             message = f"link {link_id} is {found[0].state.value}, not unknown"
             raise BadRequest(message, remedy="Only unknown outcomes are settled.")
         return found[0]
+
+    def settle_all(self, link_ids: Iterable[int], *, is_there: bool, who: str, note: str, at: datetime) -> int:
+        """As :meth:`settle`, many links in one transaction.
+
+        :return: how many; those whose outcome is not unknown stay as they are.
+        """
+        verdict = "is there" if is_there else "send again"
+        evidence = f"{who} at {_shown(at)}: {verdict}" + (f" ({note})" if note else "")
+        settled = _filed(LinkState.STORED if is_there else LinkState.PREPARED, evidence, at)
+        number = 0
+        with self._database.writing() as connection:
+            for part in in_parts(sorted(link_ids)):
+                are_they = and_(of_manager(link), link.c.id.in_(part), link.c.state == LinkState.UNKNOWN)
+                keys = read_keys(connection, select(*_KEY).where(are_they).distinct())
+                number += connection.execute(update(link).where(are_they).values(settled)).rowcount
+                tally(connection, keys, at)
+        return number
 
     def resend(self, keys: Collection[PostAccount], sent_before: datetime, who: str, at: datetime) -> int:
         """Take a person's word that the manager has lost what it had confirmed: send those links again.
@@ -243,7 +255,7 @@ _KEY = key_columns(link)
 _OF_KEY = of_key(link)
 _SENT = select(*row_columns(link, _Sent))
 _state = state_within_key(link)
-_FORGIVE = update(submission).where(of_key(submission)).values(failures=0, setbacks=0, not_before=None)
+_FORGIVE = update(submission).where(of_key(submission)).values(failures=0, setbacks=0, not_before=None, set_aside="")
 _OFFER_AGAIN = (
     update(link)
     .where(_OF_KEY, _state == LinkState.REFUSED)

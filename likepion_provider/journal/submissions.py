@@ -75,6 +75,8 @@ class Submission:
     updated_at: datetime
     #: 1 where its post has not run for so long that nobody asks for it any more.
     retired: int = 0
+    #: Who has set it aside by hand, when and why; empty where nobody has.
+    set_aside: str = ""
 
 
 class Begin(NamedTuple):
@@ -142,7 +144,7 @@ class Submissions:
         if not rows:
             return
         with self._database.writing() as connection:
-            names = ("group_id", "domain", "label", "run_id", "task_id", "map_index", "updated_at")
+            names = ("group_id", "domain", "label", "run_id", "task_id", "map_index", "feed_ready", "updated_at")
             connection.execute(put_fresh(connection, submission, *names, *(("pulled_at",) if pulled else ())), rows)
 
     def worked_by(self, keys: Collection[PostAccount], task: TaskName) -> None:
@@ -217,6 +219,16 @@ class Submissions:
         with self._database.writing() as connection:
             require(connection, key, holder, now)
             connection.execute(_SET_BACK, named(key) | said)
+
+    def set_aside(self, keys: Collection[PostAccount], who: str, note: str, at: datetime) -> None:
+        """Take a person's word that no run tries accounts by itself, until they are forgiven.
+
+        :param at: aware.
+        """
+        if keys:
+            words = f"{who} at {at:%Y-%m-%d %H:%M}Z" + (f" ({note})" if note else "")
+            with self._database.writing() as connection:
+                connection.execute(_SET_ASIDE, each_named(keys, {"words": words, "at": at}))
 
     def get(self, keys: Collection[PostAccount]) -> dict[PostAccount, Submission]:
         """The rows of some keys; unknown ones are missing."""
@@ -315,6 +327,7 @@ _SET_BACK = (
         setbacks=submission.c.setbacks + 1,
     )
 )
+_SET_ASIDE = update(submission).where(_OF_KEY).values(set_aside=bindparam("words"), updated_at=bindparam("at"))
 _RECORD = (
     update(submission)
     .where(_OF_KEY)
@@ -343,5 +356,7 @@ def _row(task: SecondaryTask, run_id: str, at: datetime) -> dict[str, Any]:
         "run_id": run_id,
         "task_id": "",
         "map_index": -1,
+        "noted_at": at,
+        "feed_ready": int(task.feed_ready),
         "updated_at": at,
     }

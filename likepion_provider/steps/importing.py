@@ -312,6 +312,10 @@ class BatchImport:
         """Leave word for the manager that an account is set aside; the delivery sends it."""
         if reason.outcome is not Outcome.SET_ASIDE or not self._options.report_failures or self._options.dry_run:
             return
+        known = self._submissions.get(key)
+        if known and known.set_aside:
+            # A person's word, for us alone; they may take it back.
+            return
         put = self._journal.failures.put
         try:
             await self._journal.commit(put, key, self._keeper.holder, reason.message, Moment.read(self._clock))
@@ -358,6 +362,8 @@ class BatchImport:
         if known is None:
             return None
         remedy = f"{known.remedy} Then trigger the DAG with {conf_for([task.account_id])}".lstrip()
+        if known.set_aside:
+            return AccountReport(task, Outcome.SET_ASIDE, message=f"set aside by {known.set_aside}", remedy=remedy)
         if known.failures >= self._options.max_failures:
             message = f"set aside after {counted(known.failures, 'permanent failure')}, the last: {known.message}"
             return AccountReport(task, Outcome.SET_ASIDE, message=message, remedy=remedy)

@@ -40,6 +40,44 @@ def _manager(*, primary_key: bool = True) -> sa.Column[int]:
     return sa.Column("manager_id", sa.SmallInteger, primary_key=primary_key, autoincrement=False, nullable=False)
 
 
+#: Changes of an account that are remembered.
+_REMEMBERED = 30
+_HAS_CHANGED = (
+    "old.standing <> new.standing OR old.state <> new.state OR old.set_aside <> new.set_aside"
+    " OR (old.message <> new.message AND new.message <> '')"
+)
+_OF_ACCOUNT = "account_id = new.account_id AND request_id = new.request_id AND manager_id = new.manager_id"
+
+
+def _kept(age_s: str, all_but: str) -> str:
+    """Statements of a trigger: note a change, and forget the oldest."""
+    return f"""
+        INSERT INTO likepion_history
+            (manager_id, request_id, account_id, domain, standing, state, message, run_id, age_s, at)
+        VALUES (new.manager_id, new.request_id, new.account_id, new.domain, new.standing, new.state,
+            CASE WHEN old.set_aside = new.set_aside THEN new.message
+                WHEN new.set_aside = '' THEN 'taken back' ELSE 'set aside: ' || new.set_aside END,
+            new.run_id, {age_s}, new.updated_at);
+        DELETE FROM likepion_history WHERE id IN
+            (SELECT id FROM likepion_history WHERE {_OF_ACCOUNT} ORDER BY id DESC {all_but} OFFSET {_REMEMBERED});
+    """  # noqa: S608
+
+
+#: By triggers, so that no writer can forget it, and none pays another statement. What is copied fires none.
+_KEEP_HISTORY = {
+    "sqlite": [
+        f"""CREATE TRIGGER likepion_keep_history AFTER UPDATE ON likepion_submission WHEN {_HAS_CHANGED} BEGIN
+        {_kept("strftime('%s', new.updated_at) - strftime('%s', new.noted_at)", "LIMIT -1")} END"""
+    ],
+    "postgresql": [
+        f"""CREATE FUNCTION likepion_keep_history() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        {_kept("extract(epoch FROM new.updated_at - new.noted_at)::integer", "")} RETURN NULL; END $$""",
+        f"""CREATE TRIGGER likepion_keep_history AFTER UPDATE ON likepion_submission FOR EACH ROW
+        WHEN ({_HAS_CHANGED}) EXECUTE FUNCTION likepion_keep_history()""",
+    ],
+}
+
+
 def upgrade() -> None:
     """Create everything."""
     op.create_table(
@@ -76,6 +114,9 @@ def upgrade() -> None:
         _text("run_id", 250),
         _text("task_id", 250),
         _number("map_index", -1),
+        sa.Column("noted_at", _TIME, nullable=False, server_default="1970-01-01 00:00:00+00:00"),
+        _number("feed_ready", 1),
+        _text("set_aside"),
         _number("links"),
         _number("stored"),
         _number("parked"),
@@ -115,9 +156,29 @@ def upgrade() -> None:
         ("newest", ["updated_at", "request_id", "account_id"]),
         ("left", ["left", "ask_after", "request_id", "account_id"]),
         ("run", ["run_id", "map_index"]),
+        ("noted", ["standing", "noted_at", "request_id", "account_id"]),
         ("delivered", ["delivered_on", "delivered_first", "domain", "stored"]),
     ):
         op.create_index(f"likepion_submission_{name}", "likepion_submission", [*columns, "manager_id"])
+    op.create_table(
+        "likepion_history",
+        sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
+        _manager(primary_key=False),
+        _text("request_id", 64, None),
+        _text("account_id", 64, None),
+        _text("domain", 255, None),
+        _text("standing", 16, None),
+        _text("state", 32, None),
+        _text("message"),
+        _text("run_id", 250),
+        sa.Column("age_s", sa.Integer, nullable=False),
+        sa.Column("at", _TIME, nullable=False),
+    )
+    op.create_index("likepion_history_account", "likepion_history", ["account_id", "request_id", "manager_id"])
+    columns = ["standing", "at", "domain", "age_s", "manager_id"]
+    op.create_index("likepion_history_standing", "likepion_history", columns)
+    for statement in _KEEP_HISTORY[op.get_bind().dialect.name]:
+        op.execute(statement)
     op.create_table(
         "likepion_claim",
         sa.Column("account_id", sa.String(64), primary_key=True),
