@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from starlette.requests import Request
 
+from likepion_provider.errors import BadRequest
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, usable_journal_url
-from likepion_provider.hooks.internals import allowed_methods, signed_in, write_audit_log
+from likepion_provider.hooks.internals import (
+    allowed_methods,
+    asked_of_people,
+    is_paused,
+    signed_in,
+    start_run,
+    write_audit_log,
+)
 from likepion_provider.journal.database import Database, open_database
+
+log = logging.getLogger(__name__)
 
 #: How long the journal's connection is taken for unchanged, in seconds.
 CONNECTION_AGE_S = 2.0
@@ -61,6 +72,18 @@ class Access(Protocol):
         """Write a line into the audit log."""
         ...
 
+    def start(self, person: Person, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> bool:
+        """Start a run of a DAG.
+
+        :return: False where it waits until somebody switches the DAG on.
+        :raises BadRequest: Airflow takes no such run.
+        """
+        ...
+
+    def asked(self, dag_ids: Collection[str]) -> Collection[tuple[str, str, str, int]]:
+        """The DAG, run, task and map index of what waits for a person's answer under Required actions."""
+        ...
+
 
 class AirflowAccess:
     """Airflow's users, connections and audit log."""
@@ -84,3 +107,18 @@ class AirflowAccess:
     def audit(self, person: Person, dag_id: str, event: str, details: dict[str, Any]) -> None:
         """A row of Airflow's audit log, under a DAG."""
         write_audit_log(event, person.name, dag_id, details)
+
+    def start(self, person: Person, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> bool:
+        """A run as Airflow's own form starts one."""
+        try:
+            start_run(dag_id, run_id, conf, user=person.name)
+        except Exception as error:
+            log.exception("No run of %s was started", dag_id)
+            message = f"Airflow started no run of {dag_id}: {type(error).__name__}: {error}"
+            remedy = "See the log of Airflow's API server; or start it by Airflow's form."
+            raise BadRequest(message, remedy=remedy) from error
+        return not is_paused(dag_id)
+
+    def asked(self, dag_ids: Collection[str]) -> Collection[tuple[str, str, str, int]]:
+        """Required actions that nobody has answered."""
+        return asked_of_people(dag_ids)

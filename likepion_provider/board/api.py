@@ -1,14 +1,17 @@
-"""The board's web app: a page, its data as JSON and CSV, and one thing that can be changed.
+"""The board's web app: a page, its data as JSON and CSV, and the actions on what a filter names.
 
-Every request is about one manager. It needs a user who may read one of the DAGs that work for it; settling needs one
-who may edit one of these.
+Every request is about one manager. It needs a user who may read one of the DAGs that work for it; an action needs one
+who may edit one of these. An action is one request and one transaction, and the audit log is written first, so nothing
+is done without it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from datetime import datetime, timedelta, timezone
+import secrets
+from collections.abc import Collection
+from datetime import date, datetime, timedelta, timezone
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -20,9 +23,26 @@ from pydantic import BaseModel
 from likepion_provider import DAG_ID
 from likepion_provider.board import export
 from likepion_provider.board.access import Access, AirflowAccess, Person
-from likepion_provider.board.bounds import MAX_BODY_BYTES, Days, Limit, LinkId, MapIndex, Note, Offset, Word, words_of
-from likepion_provider.board.questions import AccountRow, Filter, Overview, UnknownRow
-from likepion_provider.board.words import next_try_of, seen_again, state_of, trouble_of
+from likepion_provider.board.bounds import (
+    MAX_ACTION,
+    MAX_BODY_BYTES,
+    MAX_RUN,
+    BodyMapIndex,
+    BodyReason,
+    BodyWord,
+    Days,
+    Limit,
+    LinkId,
+    MapIndex,
+    Note,
+    Number,
+    Offset,
+    Reason,
+    Word,
+    words_of,
+)
+from likepion_provider.board.questions import OPEN, SORTS, STEPS_S, AccountRow, Filter, Order, Overview, UnknownRow
+from likepion_provider.board.words import is_set_aside, next_try_of, seen_again, state_of, trouble_of
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotJournaled
 from likepion_provider.journal import Journal, KnownManager, Managers
@@ -43,7 +63,10 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-ASSETS = {"board.css": "text/css", "board.js": "text/javascript"}
+SCRIPTS = ("board", "actions", "address", "charts", "panels", "tools", "words")
+ASSETS = {"board.css": "text/css"} | {f"{name}.js": "text/javascript" for name in SCRIPTS}
+#: Rows of the panel of those that wait longest.
+LONGEST = 5
 
 #: Of a journal that is empty.
 NO_MANAGER = KnownManager(NOBODY, "", (), None)
@@ -172,7 +195,7 @@ def editor(
     :raises HTTPException: 403 otherwise.
     """
     if not view.person.may_edit(view.dag_ids):
-        raise HTTPException(403, "You may read the board only: settling needs the right to edit the DAG")
+        raise HTTPException(403, "You may read the board only: to act needs the right to edit the DAG")
     if not board_header or sec_fetch_site != "same-origin":
         raise HTTPException(403, "This request did not come from the board")
     return view
@@ -208,17 +231,25 @@ def chosen(
     run_id: Word = "",
     map_index: MapIndex | None = None,
     text: Word = "",
+    reason: Reason = "",
+    request_id: Word = "",
+    account_id: Word = "",
 ) -> Filter:
     """The filter of a request."""
-    return Filter(group_id, domain, standing or None, run_id, map_index, text.strip())
+    return Filter(group_id, domain, standing or None, run_id, map_index, text.strip(), reason, request_id, account_id)
+
+
+def sorted_by(sort: Literal[SORTS] = "updated_at", descending: bool = True) -> Order:  # type: ignore[valid-type]
+    """The order of a request."""
+    return Order(sort, descending)
 
 
 Reader = Annotated[View, Depends(reader)]
 Editor = Annotated[View, Depends(editor)]
 TheJournal = Annotated[Journal, Depends(journal)]
 Asked = Annotated[Overview, Depends(questions)]
-Group = Annotated[str, Depends(group)]
 Chosen = Annotated[Filter, Depends(chosen)]
+Sorted = Annotated[Order, Depends(sorted_by)]
 
 
 @router.get("/", dependencies=[Depends(visitor)])
@@ -244,7 +275,7 @@ def overview(view: Reader, journal: TheJournal, asked: Asked) -> dict[str, Any]:
         "manager": view.manager.address,
         "managers": [each.address for each in view.managers],
         "user": view.person.name,
-        "may_settle": view.person.may_edit(view.dag_ids),
+        "may_act": view.person.may_edit(view.dag_ids),
         "now": datetime.now(timezone.utc),
     }
 
@@ -257,11 +288,26 @@ def groups(_: Reader, asked: Asked, group_id: Word = "", offset: Offset = 0, lim
 
 
 @router.get("/api/accounts")
-def accounts(_: Reader, asked: Asked, which: Chosen, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+def accounts(
+    request: Request,
+    view: Reader,
+    asked: Asked,
+    which: Chosen,
+    order: Sorted,
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> dict[str, Any]:
     """A page of accounts."""
     now = Moment.read(SYSTEM_CLOCK)
-    total, rows = asked.accounts(which, now, offset=offset, limit=limit)
-    return {"total": total, "rows": [_account(row, now.at) for row in rows], "now": now.at}
+    total, rows = asked.accounts(which, now, order=order, offset=offset, limit=limit)
+    needing = {row.task.dag_id for row in rows if row.standing is Standing.NEEDS_PERSON}
+    access: Access = request.app.state.access
+    waiting = access.asked(needing & set(view.dag_ids)) if needing else ()
+    return {
+        "total": total,
+        "rows": [_account(row, now.at) | {"required_action": _required_action(row, waiting)} for row in rows],
+        "now": now.at,
+    }
 
 
 @router.get("/api/accounts.csv")
@@ -281,18 +327,82 @@ def links(_: Reader, asked: Asked, request_id: Word, account_id: Word, offset: O
 
 
 @router.get("/api/unknown")
-def unknown(_: Reader, asked: Asked, group_id: Group, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+def unknown(_: Reader, asked: Asked, which: Chosen, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
     """A page of parked links."""
-    total, rows = asked.unknown(group_id=group_id, offset=offset, limit=limit)
+    total, rows = asked.unknown(which, offset=offset, limit=limit)
     return {"total": total, "rows": [_unknown(row) for row in rows]}
 
 
 @router.get("/api/delivered")
 def delivered(_: Reader, asked: Asked, days: Days = 30) -> dict[str, Any]:
     """Links delivered, per day and domain."""
-    since = datetime.now(timezone.utc).date() - timedelta(days=days - 1)
-    rows = asked.delivered(since)
-    return {"since": since, "days": days, "rows": [dataclasses.asdict(row) for row in rows]}
+    since = _first_of(days)
+    return {"since": since, "days": days, "rows": [dataclasses.asdict(row) for row in asked.delivered(since)]}
+
+
+@router.get("/api/failed")
+def failed(_: Reader, asked: Asked, days: Days = 30) -> dict[str, Any]:
+    """Failures, per day and domain."""
+    since = _first_of(days)
+    return {"since": since, "days": days, "rows": [dataclasses.asdict(row) for row in asked.failed(since)]}
+
+
+@router.get("/api/reasons")
+def reasons(_: Reader, asked: Asked) -> dict[str, Any]:
+    """Why accounts failed or need a person."""
+    return {"rows": [dataclasses.asdict(row) for row in asked.reasons()]}
+
+
+@router.get("/api/times")
+def times(_: Reader, asked: Asked, days: Days = 30) -> dict[str, Any]:
+    """How long deliveries took, per domain."""
+    since = _first_of(days)
+    rows = [dataclasses.asdict(row) for row in asked.delivery_times(since)]
+    return {"since": since, "days": days, "steps_s": STEPS_S, "rows": rows}
+
+
+@router.get("/api/waiting")
+def waiting(_: Reader, asked: Asked, which: Chosen) -> dict[str, Any]:
+    """The accounts that wait longest."""
+    now = datetime.now(timezone.utc)
+    if which.standing and which.standing not in OPEN:
+        which = dataclasses.replace(which, standing=None)
+    return {"rows": [_account(row, now) for row in asked.waiting(which, LONGEST)]}
+
+
+@router.get("/api/history")
+def history(_: Reader, asked: Asked, request_id: Word, account_id: Word) -> dict[str, Any]:
+    """What became of an account."""
+    return {"rows": [dataclasses.asdict(each) for each in asked.history(PostAccount(request_id, account_id))]}
+
+
+class ChosenInBody(BaseModel):
+    """A filter in a request's body; see :func:`chosen`."""
+
+    group_id: BodyWord = ""
+    domain: BodyWord = ""
+    standing: Standing | Literal[""] = ""
+    run_id: BodyWord = ""
+    map_index: BodyMapIndex | None = None
+    text: BodyWord = ""
+    reason: BodyReason = ""
+    request_id: BodyWord = ""
+    account_id: BodyWord = ""
+
+    def filter(self) -> Filter:
+        """The filter."""
+        return chosen(**self.model_dump())
+
+
+class Action(BaseModel):
+    """An action on whatever a filter names.
+
+    :param number: how many these are, as the person was told; where it is no longer so, nothing is done.
+    """
+
+    which: ChosenInBody
+    number: Number
+    note: Note = ""
 
 
 class Verdict(BaseModel):
@@ -302,21 +412,120 @@ class Verdict(BaseModel):
     note: Note = ""
 
 
+class VerdictOnMany(Verdict, Action):
+    """A person's word on all parked links of a filter."""
+
+
+@router.post("/api/run")
+def run(said: Action, view: Editor, asked: Asked, request: Request) -> dict[str, Any]:
+    """Start a run for the accounts of a filter: by its group or platform where it names nothing else, else by ids."""
+    which = said.which.filter()
+    keys = asked.keys(which, MAX_ACTION)
+    if len(keys) != min(said.number, MAX_ACTION):
+        raise _other_number(said, len(keys))
+    accounts = list(dict.fromkeys(key.account_id for key in keys))
+    conf: dict[str, Any] = {"account_ids": accounts[:MAX_RUN]}
+    if which.group_id and which == Filter(group_id=which.group_id):
+        conf = {"group_id": which.group_id}
+    elif which.domain and which == Filter(domain=which.domain):
+        conf = {"domains": [which.domain]}
+    dag_id = _dag_to_edit(view)
+    run_id = f"board__{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}_{secrets.token_hex(3)}"
+    conf["limit"] = MAX_RUN
+    _audit(request, view, "likepion_run", said, {"run_id": run_id, "conf": conf})
+    access: Access = request.app.state.access
+    begins = access.start(view.person, dag_id, run_id, conf)
+    taken = min(len(accounts), MAX_RUN)
+    return {"dag_id": dag_id, "run_id": run_id, "accounts": taken, "left": len(accounts) - taken, "begins": begins}
+
+
+@router.post("/api/unknown")
+def settle_all(
+    said: VerdictOnMany, view: Editor, journal: TheJournal, asked: Asked, request: Request
+) -> dict[str, Any]:
+    """Take a person's word on all parked links of a filter."""
+    _audit(request, view, "likepion_settle", said, {"verdict": said.verdict})
+    with journal.database.writing():
+        link_ids = asked.parked_links(said.which.filter(), MAX_ACTION)
+        _same_number(said, len(link_ids))
+        is_there = said.verdict == "is_there"
+        number = journal.settling.settle_all(link_ids, is_there=is_there, **_by(view, said.note))
+    return {"number": number}
+
+
+@router.post("/api/set-aside")
+def set_aside(said: Action, view: Editor, journal: TheJournal, asked: Asked, request: Request) -> dict[str, Any]:
+    """Have no run try the accounts of a filter by itself."""
+    _audit(request, view, "likepion_set_aside", said, {})
+    with journal.database.writing():
+        keys = asked.keys(said.which.filter(), MAX_ACTION)
+        _same_number(said, len(keys))
+        journal.submissions.set_aside(keys, **_by(view, said.note))
+    return {"number": len(keys)}
+
+
+@router.post("/api/take-back")
+def take_back(said: Action, view: Editor, journal: TheJournal, asked: Asked, request: Request) -> dict[str, Any]:
+    """Have runs try the accounts of a filter again, however often they failed."""
+    _audit(request, view, "likepion_take_back", said, {})
+    with journal.database.writing():
+        keys = asked.keys(said.which.filter(), MAX_ACTION)
+        _same_number(said, len(keys))
+        journal.settling.forgive(keys, datetime.now(timezone.utc))
+    return {"number": len(keys)}
+
+
 @router.post("/api/unknown/{link_id}")
 def settle(link_id: LinkId, said: Verdict, view: Editor, journal: TheJournal, request: Request) -> dict[str, Any]:
     """Take a person's word on one link; the audit log is written first, so nothing is settled without it."""
-    access: Access = request.app.state.access
-    details = {"manager": view.manager.address, "link_id": link_id, "verdict": said.verdict, "note": said.note}
-    dag_id = next(each for each in view.dag_ids if view.person.may_edit([each]))
-    access.audit(view.person, dag_id, "likepion_settle", details)
-    link = journal.settling.settle(
-        link_id,
-        is_there=said.verdict == "is_there",
-        who=view.person.name,
-        note=" ".join(said.note.split()),
-        at=datetime.now(timezone.utc),
-    )
+    _audit(request, view, "likepion_settle", said, {"link_id": link_id, "verdict": said.verdict})
+    link = journal.settling.settle(link_id, is_there=said.verdict == "is_there", **_by(view, said.note))
     return {"id": link.id, "state": link.state.value, "evidence": link.evidence}
+
+
+def _audit(request: Request, view: View, event: str, said: Action | Verdict, details: dict[str, Any]) -> None:
+    access: Access = request.app.state.access
+    about: dict[str, Any] = {"manager": view.manager.address, "note": said.note}
+    if isinstance(said, Action):
+        about |= {"which": said.which.model_dump(mode="json", exclude_defaults=True), "number": said.number}
+    access.audit(view.person, _dag_to_edit(view), event, about | details)
+
+
+def _dag_to_edit(view: View) -> str:
+    return next(each for each in view.dag_ids if view.person.may_edit([each]))
+
+
+def _by(view: View, note: str) -> dict[str, Any]:
+    return {"who": view.person.name, "note": " ".join(note.split()), "at": datetime.now(timezone.utc)}
+
+
+def _same_number(said: Action, number: int) -> None:
+    """Refuse what a person was not told.
+
+    :raises BadRequest: another number, or more than one action takes.
+    """
+    if said.number > MAX_ACTION:
+        raise BadRequest(f"one action takes {MAX_ACTION:,} at most", remedy="Filter them into smaller parts.")
+    if number != said.number:
+        raise _other_number(said, number)
+
+
+def _other_number(said: Action, number: int) -> BadRequest:
+    return BadRequest(f"{number} match now, not {said.number}", remedy="Look at them, and say it again.")
+
+
+def _first_of(days: int) -> date:
+    return datetime.now(timezone.utc).date() - timedelta(days=days - 1)
+
+
+def _required_action(row: AccountRow, waiting: Collection[tuple[str, str, str, int]]) -> str:
+    """The task that waits for a person's answer about an account; empty where none does."""
+    task = row.task
+    if row.standing is not Standing.NEEDS_PERSON:
+        return ""
+    # The tasks of one batch have one map index.
+    mine = (each for each in waiting if (each[0], each[1], each[3]) == (task.dag_id, task.run_id, task.map_index))
+    return next((task_id for _, _, task_id, _ in mine), "")
 
 
 def _static(name: str) -> bytes:
@@ -335,12 +544,14 @@ def _account(row: AccountRow, now: datetime) -> dict[str, Any]:
         "state": state_of(row),
         "attempts": row.attempts,
         "failures": row.failures,
+        "set_aside": is_set_aside(row),
         "last_error": error,
         "what_to_do": remedy if error else "",
         "next_try_at": next_try_of(row, now),
         "links": row.links,
         "stored": row.stored,
         "claimed_until": row.claimed_until,
+        "noted_at": row.noted_at,
         "updated_at": row.updated_at,
         **dataclasses.asdict(row.task),
     }

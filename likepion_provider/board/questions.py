@@ -5,22 +5,31 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, case, func, literal, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, String, and_, case, func, literal, or_, select, type_coerce
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.keys import key_columns, named, of_key, read_rows, same_key
 from likepion_provider.journal.owner import of_manager
-from likepion_provider.journal.schema import Words, claim, link, submission
+from likepion_provider.journal.schema import Words, claim, history, link, submission
 from likepion_provider.journal.submissions import TaskName
 from likepion_provider.journal.tally import state_within_key
 from likepion_provider.models import ImportState, LinkState, PostAccount, Standing
 
 #: Rows of an export that are read at a time.
 EXPORT_ROWS = 500
+#: Reasons and platforms that are counted for one answer; the most frequent.
+MOST_REASONS = 200
+#: Standings of accounts that somebody waits for, and of those that came to a bad end.
+OPEN = (Standing.WAITING, Standing.NEEDS_PERSON, Standing.UNKNOWN)
+BAD = (Standing.NEEDS_PERSON, Standing.FAILED)
+#: What accounts can be sorted by, as the table's columns are named.
+SORTS = ("label", "domain", "standing", "links", "attempts", "run_id", "noted_at", "updated_at")
+#: Upper ends of the steps in which times to delivery are counted, in seconds; the last has none.
+STEPS_S = (300, 900, 3600, 6 * 3600, 86400, 7 * 86400)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +46,21 @@ class Filter:
     #: Of a mapped task; None means every one.
     map_index: int | None = None
     text: str = ""
+    #: The words of the last trouble, as :meth:`Overview.reasons` has them.
+    reason: str = ""
+    request_id: str = ""
+    account_id: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What accounts are sorted by.
+
+    :param by: one of :data:`SORTS`.
+    """
+
+    by: str = "updated_at"
+    descending: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +86,12 @@ class AccountRow:
     #: Until when no run tries it by itself, after one that did not get through; None after one that did.
     not_before: datetime | None
     updated_at: datetime
+    #: When a run took it up first.
+    noted_at: datetime
+    #: Whether the primary site had set ``link_rss`` when the task was read last.
+    feed_ready: int
+    #: Who has set it aside by hand, when and why; empty where nobody has.
+    set_aside: str
     #: None where nobody of us holds the account now.
     claimed_until: datetime | None = None
     #: The manager's words where it refused links.
@@ -122,6 +152,54 @@ class DeliveryDay:
     day: str
     domain: str
     links: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ReasonRow:
+    """Accounts that came to a bad end, or need a person, by the words of the last trouble.
+
+    :param message: empty where the manager refused links, which each have their own words.
+    """
+
+    message: str
+    domain: str
+    standing: Standing
+    accounts: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FailureDay:
+    """How often an account failed, or began to need a person, on one day (UTC).
+
+    :param day: ``YYYY-MM-DD``.
+    """
+
+    day: str
+    domain: str
+    failures: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DeliveryTimes:
+    """How long accounts took, from when a run took them up first until every link was stored.
+
+    :param step: which of :data:`STEPS_S` they stayed below; the number of these for what took longer.
+    """
+
+    domain: str
+    step: int
+    accounts: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One change of an account, as its history has it."""
+
+    at: datetime
+    standing: Standing
+    state: ImportState
+    message: str
+    run_id: str
 
 
 class Overview:
@@ -188,16 +266,20 @@ class Overview:
             for row in rows
         ]
 
-    def accounts(self, which: Filter, now: Moment, *, offset: int = 0, limit: int = 50) -> tuple[int, list[AccountRow]]:
-        """A page of accounts, the last changed first.
+    def accounts(
+        self, which: Filter, now: Moment, *, order: Order | None = None, offset: int = 0, limit: int = 50
+    ) -> tuple[int, list[AccountRow]]:
+        """A page of accounts.
 
+        :param order: the last changed first by default.
         :return: how many there are in all, and the page.
         """
         conditions = self._conditions(which)
         number = select(func.count()).select_from(submission).where(*conditions)
         # No index helps a search: it is counted in the same pass.
         in_all = func.count().over() if which.text else literal(0)
-        keys = select(*_KEY, in_all).where(*conditions).order_by(*_NEWEST).offset(offset).limit(limit)
+        keys = select(*_KEY, in_all).where(*conditions).order_by(*_sorted(order or Order()))
+        keys = keys.offset(offset).limit(limit)
         with self._database.reading() as connection:
             found = connection.execute(keys).all()
             total = found[0][2] if which.text and found else connection.execute(number).scalar_one()
@@ -228,22 +310,86 @@ class Overview:
         with self._database.reading() as connection:
             return [LinkRow(*row) for row in connection.execute(page, named(key))]
 
-    def unknown(self, *, group_id: str = "", offset: int = 0, limit: int = 50) -> tuple[int, list[UnknownRow]]:
+    def unknown(self, which: Filter | None = None, *, offset: int = 0, limit: int = 50) -> tuple[int, list[UnknownRow]]:
         """A page of parked links, the oldest first.
 
         :return: how many there are in all, and the page.
         """
-        # A person need not look after what is retired.
-        parked = and_(of_manager(link), link.c.state == LinkState.UNKNOWN, func.coalesce(submission.c.retired, 0) == 0)
-        same = same_key(link, submission)
-        page = _UNKNOWN.outerjoin(submission, same).where(parked).order_by(link.c.sent_at, link.c.id)
-        number = select(func.count()).select_from(link).outerjoin(submission, same).where(parked)
-        if group_id:
-            page = page.where(submission.c.group_id == group_id)
-            number = number.where(submission.c.group_id == group_id)
+        page = self._parked(_UNKNOWN, which).order_by(link.c.sent_at, link.c.id)
+        number = self._parked(select(func.count()).select_from(link), which)
         with self._database.reading() as connection:
             total = connection.execute(number).scalar_one()
             return total, read_rows(connection, page.offset(offset).limit(limit), UnknownRow)
+
+    def parked_links(self, which: Filter, limit: int) -> list[int]:
+        """The ids of the parked links of a filter; as seen by the transaction of this thread, where it is in one.
+
+        :param limit: at most this many.
+        """
+        query = self._parked(select(link.c.id).select_from(link), which).order_by(link.c.id).limit(limit)
+        with self._database.writing() as connection:
+            return list(connection.execute(query).scalars())
+
+    def keys(self, which: Filter, limit: int) -> list[PostAccount]:
+        """The accounts of a filter, those that wait longest first, the delivered last; see :meth:`parked_links`."""
+        is_done = case((submission.c.standing == Standing.DELIVERED, 1), else_=0)
+        query = select(*_KEY).where(*self._conditions(which)).order_by(is_done, submission.c.noted_at, *_KEY)
+        query = query.limit(limit)
+        with self._database.writing() as connection:
+            return [PostAccount(*row) for row in connection.execute(query)]
+
+    def history(self, key: PostAccount) -> list[Change]:
+        """What became of an account, the newest first."""
+        query = select(*(history.c[field.name] for field in dataclasses.fields(Change))).where(of_key(history))
+        with self._database.reading() as connection:
+            return [Change(*row) for row in connection.execute(query.order_by(history.c.id.desc()), named(key))]
+
+    def waiting(self, which: Filter, limit: int) -> list[AccountRow]:
+        """The accounts that are neither delivered nor failed, those first that a run took up first."""
+        conditions = [*self._conditions(which), submission.c.standing.in_(OPEN)]
+        query = _ACCOUNTS.where(*conditions).order_by(submission.c.noted_at, *_KEY).limit(limit)
+        with self._database.reading() as connection:
+            return [_account(row) for row in connection.execute(query)]
+
+    def reasons(self) -> list[ReasonRow]:
+        """Why accounts failed or need a person, the most frequent first."""
+        each = (submission.c.message, submission.c.domain, submission.c.standing)
+        number = func.count().label("accounts")
+        query = (
+            select(*each, number)
+            .where(of_manager(submission), submission.c.standing.in_(BAD))
+            .group_by(*each)
+            .order_by(number.desc(), *each)
+            .limit(MOST_REASONS)
+        )
+        with self._database.reading() as connection:
+            return [ReasonRow(*row) for row in connection.execute(query)]
+
+    def failed(self, since: date) -> list[FailureDay]:
+        """Failures, per day and domain."""
+        day = self._day_of(history.c.at).label("day")
+        query = (
+            select(day, history.c.domain, func.count())
+            .where(of_manager(history), history.c.standing.in_(BAD), history.c.at >= _midnight(since))
+            .group_by(day, history.c.domain)
+            .order_by(day, history.c.domain)
+        )
+        with self._database.reading() as connection:
+            return [FailureDay(*row) for row in connection.execute(query)]
+
+    def delivery_times(self, since: date) -> list[DeliveryTimes]:
+        """How long deliveries took that ended since then, per domain."""
+        step = case(*((history.c.age_s < most, index) for index, most in enumerate(STEPS_S)), else_=len(STEPS_S)).label(
+            "step"
+        )
+        query = (
+            select(history.c.domain, step, func.count())
+            .where(of_manager(history), history.c.standing == Standing.DELIVERED, history.c.at >= _midnight(since))
+            .group_by(history.c.domain, step)
+            .order_by(history.c.domain, step)
+        )
+        with self._database.reading() as connection:
+            return [DeliveryTimes(*row) for row in connection.execute(query)]
 
     def delivered(self, since: date) -> list[DeliveryDay]:
         """Links delivered, per day and domain."""
@@ -276,14 +422,26 @@ class Overview:
             return func.substr(type_coerce(time, String), 1, 10)
         return func.to_char(func.timezone("UTC", time), "YYYY-MM-DD")
 
+    def _parked(self, query: Select[Any], which: Filter | None) -> Select[Any]:
+        # A person need not look after what is retired.
+        parked = and_(of_manager(link), link.c.state == LinkState.UNKNOWN, func.coalesce(submission.c.retired, 0) == 0)
+        query = query.outerjoin(submission, same_key(link, submission)).where(parked)
+        return query if which in (None, Filter()) else query.where(*self._conditions(which or Filter()))
+
     def _conditions(self, which: Filter) -> list[ColumnElement[bool]]:
         wanted: dict[ColumnElement[Any], Any] = {
             submission.c.group_id: which.group_id,
             submission.c.domain: which.domain,
             submission.c.standing: which.standing,
             submission.c.run_id: which.run_id,
+            submission.c.request_id: which.request_id,
+            submission.c.account_id: which.account_id,
+            submission.c.message: which.reason,
         }
         conditions = [of_manager(submission), *(column == value for column, value in wanted.items() if value)]
+        if which.reason:
+            # An index tells these few.
+            conditions.append(submission.c.standing.in_(BAD))
         if which.map_index is not None:
             conditions.append(submission.c.map_index == which.map_index)
         if which.text:
@@ -294,7 +452,6 @@ class Overview:
 
 
 _KEY = key_columns(submission)
-_NEWEST = (submission.c.updated_at.desc(), *(column.desc() for column in _KEY))
 _TASK = [submission.c[field.name] for field in dataclasses.fields(TaskName)]
 _NO_COLUMNS = ("key", "task", "claimed_until", "refusal")
 _ACCOUNTS = select(
@@ -312,6 +469,15 @@ _LINKS_OF_EACH = and_(
     *(ours == theirs.concat("") for ours, theirs in zip(key_columns(link), _KEY, strict=True)),
 )
 _REFUSAL = select(link.c.evidence).where(of_key(link), state_within_key(link) == LinkState.REFUSED).limit(1)
+
+
+def _sorted(order: Order) -> list[ColumnElement[Any]]:
+    columns: list[ColumnElement[Any]] = [submission.c[order.by], *_KEY]
+    return [column.desc() for column in columns] if order.descending else columns
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), timezone.utc)
 
 
 def _near(keys: Collection[PostAccount]) -> list[ColumnElement[bool]]:

@@ -11,6 +11,8 @@ from likepion_provider.models import ImportState, Standing
 from likepion_provider.plurals import counted
 from likepion_provider.steps.importing import ImportOptions
 
+#: Of a task whose ``link_rss`` is empty.
+NO_FEED = "The primary site has not set link_rss yet"
 _IMPORT = {
     ImportState.NEW: "Taken up, not begun yet",
     ImportState.SUBMITTING: "The feed is being handed to the platform",
@@ -34,8 +36,12 @@ def state_of(row: AccountRow) -> str:
         return f"Delivered, {counted(row.stored, 'link')}"
     if row.state is ImportState.LISTED:
         return f"Listed; {row.stored} of {counted(row.links, 'link')} reported"
-    if _is_set_aside(row):
+    if row.set_aside:
+        return f"Set aside by {row.set_aside}; only a run by its group, domain or id tries it"
+    if is_set_aside(row):
         return f"Set aside after {row.failures} failures; only a run by its group, domain or id tries it"
+    if row.state is ImportState.NEW and not row.feed_ready:
+        return NO_FEED
     return _IMPORT[row.state]
 
 
@@ -44,7 +50,7 @@ def next_try_of(row: AccountRow, now: datetime) -> datetime | None:
 
     :param now: aware.
     """
-    holds = row.not_before is not None and row.not_before > now and not _is_set_aside(row)
+    holds = row.not_before is not None and row.not_before > now and not is_set_aside(row)
     return row.not_before if holds else None
 
 
@@ -66,8 +72,9 @@ def seen_again(row: UnknownRow) -> str:
     return "The account was not handed out again since the send"
 
 
-def _is_set_aside(row: AccountRow) -> bool:
-    return row.failures >= ImportOptions.max_failures
+def is_set_aside(row: AccountRow) -> bool:
+    """Whether no run tries it by itself, because of its failures or because a person said so."""
+    return bool(row.set_aside) or row.failures >= ImportOptions.max_failures
 
 
 def _was_refused(row: AccountRow) -> bool:

@@ -51,22 +51,46 @@ def has_process_of_its_own() -> bool:
 
 
 def is_paused(dag_id: str) -> bool:
-    """Whether runs of a DAG wait until somebody switches it on. Blocks; for commands, as the next one is."""
+    """Whether runs of a DAG wait until somebody switches it on. Blocks; for commands and the board, as the next is."""
     from airflow.models.dag import DagModel
 
     dag = DagModel.get_current(dag_id)
     return dag is not None and bool(dag.is_paused)
 
 
-def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
+def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any], *, user: str = "") -> None:
     """Start a run, as ``airflow dags trigger`` does; that command takes seconds of CPU to start, each time.
 
+    :param user: who asked for it on a page; empty for a command.
     :raises Exception: whatever Airflow raises where it takes no such run.
     """
     from airflow.api.common.trigger_dag import trigger_dag
     from airflow.utils.types import DagRunTriggeredByType
 
-    trigger_dag(dag_id, triggered_by=DagRunTriggeredByType.CLI, run_id=run_id, conf=dict(conf))
+    by = DagRunTriggeredByType.UI if user else DagRunTriggeredByType.CLI
+    trigger_dag(dag_id, triggered_by=by, triggering_user_name=user or None, run_id=run_id, conf=dict(conf))
+
+
+def asked_of_people(dag_ids: Collection[str]) -> set[tuple[str, str, str, int]]:
+    """The task instances of some DAGs that wait for a person's answer. Blocks.
+
+    :return: of each its DAG, run, task and map index.
+    """
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import select
+
+    names = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
+    query = (
+        select(*names)
+        .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+        .where(HITLDetail.responded_at.is_(None), TaskInstance.dag_id.in_(dag_ids))
+        .where(TaskInstance.state.in_((TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED)))
+    )
+    with create_session() as session:
+        return {(dag_id, run_id, task_id, map_index) for dag_id, run_id, task_id, map_index in session.execute(query)}
 
 
 async def signed_in(request: Request) -> Any:

@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import create_engine, insert, text
 
 from likepion_provider.board.api import create_app
+from likepion_provider.board.questions import SORTS
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.journal import Journal, open_journal
-from likepion_provider.journal.schema import claim, link, submission
+from likepion_provider.journal.schema import claim, history, link, submission
 from tests import MANAGER
 from tests.benchmarks.report import row
 from tests.postgres import postgres, server_binaries
@@ -42,12 +43,26 @@ PATHS = {
     "links of an account": "api/links?request_id=post-00042&account_id=account-004200",
     "unknown outcomes": "api/unknown",
     "delivered a day": "api/delivered",
+    "delivered a day, 90 days": "api/delivered?days=90",
+    "failures a day, 90 days": "api/failed?days=90",
+    "time to delivery, 90 days": "api/times?days=90",
+    "failures by reason": "api/reasons",
+    "who waits longest": "api/waiting",
+    "who waits longest at a domain": "api/waiting?domain=site3.example",
+    "history of an account": "api/history?request_id=post-00042&account_id=account-004200",
+    "accounts of a reason": "api/accounts?reason=the%20platform%20does%20not%20accept%20the%20credentials",
+    "unknown outcomes of a domain": "api/unknown?domain=site3.example",
+    **{
+        f"accounts by {by}, {where} page": f"api/accounts?sort={by}&descending=false&offset={offset}"
+        for by in SORTS
+        for where, offset in (("first", 0), ("last", ACCOUNTS - 50))
+    },
     "CSV of a domain that failed": "api/accounts.csv?domain=site1.example&standing=failed",
 }
 
 
-def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """An account and its links; two of a hundred failed, one is parked, three wait."""
+def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]]:
+    """An account, its links and its history; two of a hundred failed, one is parked, three wait."""
     for number in range(ACCOUNTS):
         group = number * GROUPS // ACCOUNTS
         kind = number % 100
@@ -68,12 +83,22 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
             "message": "the platform does not accept the credentials" if state == "failed" else "",
             "run_id": f"run-{number // 1000}",
             "map_index": number % 16,
+            "noted_at": at - timedelta(seconds=number % 9000),
             "links": LINKS_AN_ACCOUNT,
             "stored": stored,
             "parked": LINKS_AN_ACCOUNT if link_state == "unknown" else 0,
             "delivered_first": f"{at:%Y-%m-%d}" if stored else "",
             "delivered_on": f"{at:%Y-%m-%d}" if stored else "",
         }
+        ended = "failed" if state == "failed" else "delivered" if stored else "waiting"
+        changes = [
+            key
+            | {"domain": account["domain"], "standing": standing, "state": change, "run_id": account["run_id"]}
+            | {"message": account["message"], "age_s": number % 9000, "at": at}
+            for standing, change in (("waiting", "submitting"), ("waiting", "listed"), (ended, state))
+        ]
+        for each in changes:
+            del each["updated_at"]
         yield (
             account,
             [
@@ -87,6 +112,7 @@ def rows(now: datetime) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
                 }
                 for n in range(LINKS_AN_ACCOUNT)
             ],
+            changes,
         )
 
 
@@ -96,14 +122,17 @@ def fill(url: str) -> Journal:
     now = Moment.read(SYSTEM_CLOCK).at
     accounts: list[dict[str, Any]] = []
     links: list[dict[str, Any]] = []
-    for account, its_links in rows(now):
+    changes: list[dict[str, Any]] = []
+    for account, its_links, its_changes in rows(now):
         accounts.append(account)
         links += its_links
+        changes += its_changes
         if len(accounts) == 5000:
             with journal.database.writing() as connection:
                 connection.execute(insert(submission), accounts)
                 connection.execute(insert(link), links)
-            accounts, links = [], []
+                connection.execute(insert(history), changes)
+            accounts, links, changes = [], [], []
     with journal.database.writing() as connection:
         live = {"scope": "dag/run-0", "expires_at": now + timedelta(minutes=10)}
         mine = [{"request_id": "post-00000", "account_id": f"account-{n:06}"} | live for n in range(100)]

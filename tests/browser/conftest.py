@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Page, sync_playwright
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
 from likepion_provider import DAG_ID
+from likepion_provider.board.api import create_app
 from likepion_provider.cli.local import airflow_environment, free_port, sandbox_process, standalone
+from likepion_provider.journal import Journal
 from likepion_provider.platforms.recipe.browser import ARGUMENTS
 from tests.integration.conftest import Airflow, SandboxApi
+from tests.unit.board.conftest import FakeAccess
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = ("admin", "op", "viewer")
@@ -77,6 +83,37 @@ def open_trigger_form(page: Page, url: str) -> None:
     page.goto(f"{url}/dags/{DAG_ID}")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_text("Dry run").first.wait_for()
+
+
+@contextlib.contextmanager
+def served(journal: Journal) -> Iterator[str]:
+    """The address of the board without Airflow around it; everybody is the admin, or whom the header ``As`` names."""
+    port = free_port()
+    app = FastAPI()
+    app.mount("/likepion", create_app(FakeAccess(journal)))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}/likepion/"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, url: str, person: str = "admin", **options: Any) -> Iterator[Page]:
+    """The board in a window of its own; a fault of its scripts fails the test."""
+    context = browser.new_context(locale="en-GB", extra_http_headers={"As": person}, **options)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(url)
+    expect(page.locator("#fresh")).to_contain_text("as of")
+    yield page
+    context.close()
+    assert faults == []
 
 
 @pytest.fixture(scope="package")

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.browser
 
 Enter = Callable[..., Page]
 SandboxFactory = Callable[..., SandboxApi]
-SETTLE = {"verdict": "is_there", "note": ""}
 HEADERS = {"X-Likepion-Board": "1"}
 
 
@@ -47,6 +46,14 @@ def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
     return told
 
 
+def acts(story: Story) -> list[tuple[str, dict[str, Any]]]:
+    """Every action, with a body that an editor's would have."""
+    all_of_it = {"which": {}, "number": 3, "verdict": "is_there"}
+    return [(f"unknown/{story.parked()}", all_of_it)] + [
+        (path, all_of_it) for path in ("unknown", "run", "set-aside", "take-back")
+    ]
+
+
 def open_board(page: Page) -> Any:
     page.get_by_role("link", name="Likepion", exact=True).click()
     board = board_of(page)
@@ -61,7 +68,7 @@ def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, ente
     board = open_board(page)
     expect(board.get_by_text("3 accounts on 2 platforms, signed in as admin")).to_be_visible()
     expect(board.get_by_text("<b>bold</b>@other.example")).to_be_visible()
-    expect(board.get_by_text("<script>alert(1)</script>.")).to_be_visible()
+    expect(board.locator("#rows").get_by_text("<script>alert(1)</script>.")).to_be_visible()
     expect(board.get_by_text("Tried again by itself after")).to_have_count(1)
 
     board.get_by_label("Domain").select_option("other.example")
@@ -71,19 +78,20 @@ def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, ente
     board.get_by_label("Search").press("Enter")
     expect(board.locator("#rows tr")).to_have_count(1)
     board.get_by_role("button", name="2 links of").click()
+    expect(board.get_by_role("list", name="History of fine@tide.example")).to_be_visible()
     expect(board.get_by_role("link", name="https://tide.example/fine/1")).to_be_visible()
     board.get_by_role("button", name="Clear").click()
-    board.get_by_role("button", name="Failed", exact=False).first.click()
+    board.locator(".card.failed").click()
     expect(board.locator("#rows tr")).to_have_count(1)
     board.get_by_role("button", name="Clear").click()
 
-    board.get_by_role("button", name="It is there").click()
+    board.get_by_role("button", name="It is there: ").click()
     dialog = board.get_by_role("dialog")
     expect(dialog.get_by_text("https://tide.example/lost/0")).to_be_visible()
     dialog.get_by_role("textbox").fill("looked at the post")
     dialog.get_by_role("button", name="It is there").click()
     expect(board.get_by_text("Filed as stored.")).to_be_visible()
-    expect(board.get_by_text("Unknown outcomes")).to_be_hidden()
+    expect(board.get_by_role("heading", name="Unknown outcomes")).to_be_hidden()
     assert Overview(story.journal.database).unknown()[0] == 0
     (link,) = story.journal.links.of_key(story.journal.submissions.of_account("lost")[0].key)
     assert link.evidence.startswith("admin at ")
@@ -91,6 +99,65 @@ def test_an_admin_finds_filters_and_settles(airflow: Airflow, story: Story, ente
     logs = airflow.call("GET", "/api/v2/eventLogs?event=likepion_settle&limit=5")["event_logs"]
     assert [(each["owner"], str(link.id) in each["extra"]) for each in logs[:1]] == [("admin", True)]
     assert complaints == []
+
+
+def test_an_operator_runs_accounts_again_and_finds_the_run(
+    airflow: Airflow, sandbox: SandboxFactory, enter: Enter
+) -> None:
+    world = sandbox("--world", "built", "--accounts", "4", "--posts", "2", "--target", "3")
+    airflow.use(world)
+    _, state = airflow.run(dry_run=True)
+    assert state == "success"
+    world.call("POST", "/sandbox/clock", {"advance_s": 901})
+    page = enter("op")
+    page.get_by_role("link", name="Likepion", exact=True).click()
+    board = board_of(page)
+    board.get_by_role("button", name="Run again: ").first.click()
+    dialog = board.get_by_role("dialog")
+    expect(dialog.get_by_text("Run 1 account again?")).to_be_visible()
+    dialog.get_by_role("textbox").fill("the password was corrected")
+    dialog.get_by_role("button", name="Run again").click()
+    link = board.locator("#status").get_by_role("link")
+    run_id = link.inner_text()
+    run = airflow.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}")
+    (account_id,) = run["conf"]["account_ids"]
+    assert (run["triggered_by"], run["triggering_user_name"]) == ("ui", "op")
+    assert airflow.finish(run_id) == "success"
+    assert [*world.rows()["accounts"]] == [account_id]
+    (entry,) = airflow.call("GET", "/api/v2/eventLogs?event=likepion_run&limit=5")["event_logs"]
+    assert (entry["owner"], entry["dag_id"]) == ("op", DAG_ID)
+    assert "the password was corrected" in entry["extra"]
+    assert account_id in entry["extra"]
+    link.click()
+    page.wait_for_url("**/runs/board__**")
+
+
+def test_what_is_shown_stands_in_airflows_address(airflow: Airflow, story: Story, enter: Enter) -> None:
+    page = enter("viewer")
+    board = open_board(page)
+    board.get_by_label("Domain").select_option("tide.example")
+    expect(board.locator("#rows tr")).to_have_count(2)
+    board.locator("th[data-sort=label]").get_by_role("button").click()
+    expect(board.locator("#rows .who").first).to_have_text("fine@tide.example")
+    page.wait_for_url("**/plugin/likepion/likepion/?domain=tide.example&sort=label&descending=false")
+    page.reload()
+    expect(board.locator("#rows tr")).to_have_count(2)
+    expect(board.get_by_label("Domain")).to_have_value("tide.example")
+    expect(board.locator("#rows .who").first).to_have_text("fine@tide.example")
+
+    board.locator(".card.unknown").click()
+    expect(board.locator("#rows tr")).to_have_count(1)
+    shared = page.url
+    page.go_back()
+    expect(board.locator("#rows tr")).to_have_count(2)
+    expect(board.locator(".card.unknown")).to_have_attribute("aria-pressed", "false")
+    page.go_forward()
+    expect(board.locator("#rows tr")).to_have_count(1)
+
+    other = enter("op")
+    other.goto(shared)
+    expect(board_of(other).locator("#rows tr")).to_have_count(1)
+    expect(board_of(other).get_by_text("1 account matches.")).to_be_visible()
 
 
 def test_an_answer_that_comes_late_does_not_replace_a_newer_one(story: Story, enter: Enter) -> None:
@@ -112,7 +179,7 @@ def test_an_answer_that_comes_late_does_not_replace_a_newer_one(story: Story, en
 
 def test_a_dialog_that_is_cancelled_settles_nothing(story: Story, enter: Enter) -> None:
     board = open_board(enter("op"))
-    board.get_by_role("button", name="Send again").click()
+    board.get_by_role("button", name="Send again: ").click()
     board.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(board.get_by_role("dialog")).to_be_hidden()
     assert Overview(story.journal.database).unknown()[0] == 1
@@ -122,10 +189,12 @@ def test_a_viewer_sees_everything_and_no_buttons(airflow: Airflow, story: Story,
     page = enter("viewer")
     board = open_board(page)
     expect(board.get_by_text("signed in as viewer (read only)")).to_be_visible()
-    expect(board.get_by_text("https://tide.example/lost/0")).to_be_visible()
+    expect(board.get_by_role("link", name="https://tide.example/lost/0")).to_be_visible()
+    expect(board.get_by_role("button", name="Run again")).to_have_count(0)
     expect(board.get_by_role("button", name="It is there")).to_have_count(0)
-    answer = page.request.post(f"{airflow.url}/likepion/api/unknown/{story.parked()}", data=SETTLE, headers=HEADERS)
-    assert answer.status == 403
+    for path, said in acts(story):
+        answer = page.request.post(f"{airflow.url}/likepion/api/{path}", data=said, headers=HEADERS)
+        assert answer.status == 403, path
     assert Overview(story.journal.database).unknown()[0] == 1
 
 
@@ -133,8 +202,9 @@ def test_nobody_gets_in_without_signing_in(airflow: Airflow, story: Story, brows
     context = browser.new_context()
     for path in ("", "static/board.js", "api/overview", "api/accounts.csv"):
         assert context.request.get(f"{airflow.url}/likepion/{path}").status == 401, path
-    url = f"{airflow.url}/likepion/api/unknown/{story.parked()}"
-    assert context.request.post(url, data=SETTLE, headers=HEADERS).status == 401
+    for path, said in acts(story):
+        answer = context.request.post(f"{airflow.url}/likepion/api/{path}", data=said, headers=HEADERS)
+        assert answer.status == 401, path
     context.close()
 
 
@@ -220,7 +290,7 @@ def test_the_board_is_used_by_keyboard(airflow: Airflow, story: Story, enter: En
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Download CSV")).to_be_focused()
-    page.get_by_role("button", name="Send again").focus()
+    page.get_by_role("button", name="Send again: ").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("textbox", name="How do you know?")).to_be_focused()
     page.keyboard.press("Escape")

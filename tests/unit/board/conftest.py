@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class FakeAccess:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.audited: list[tuple[str, str, dict[str, Any]]] = []
+        self.started: list[tuple[str, str, str, dict[str, Any]]] = []
 
     async def person(self, request: Request) -> Person:
         name = request.headers.get("As", "admin")
@@ -49,6 +50,13 @@ class FakeAccess:
 
     def audit(self, person: Person, dag_id: str, event: str, details: dict[str, Any]) -> None:
         self.audited.append((person.name, event, {"dag_id": dag_id} | details))
+
+    def start(self, person: Person, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> bool:
+        self.started.append((person.name, dag_id, run_id, dict(conf)))
+        return True
+
+    def asked(self, dag_ids: Collection[str]) -> Collection[tuple[str, str, str, int]]:
+        return ()
 
 
 class Story:

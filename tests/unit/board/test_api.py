@@ -50,7 +50,7 @@ def test_every_route_is_closed_to_the_anonymous_and_to_strangers(board: Client) 
 def test_a_viewer_reads_and_changes_nothing(board: Client, story: Story, journal: Journal, access: FakeAccess) -> None:
     story.send(story.account("pod"), None)
     overview = board.get("/api/overview", headers={"As": "viewer"}).json()
-    assert overview["may_settle"] is False
+    assert overview["may_act"] is False
     answer = board.post(
         f"/api/unknown/{story.parked()}", json={"verdict": "is_there"}, headers={"As": "viewer"} | FROM_BOARD
     )
@@ -131,7 +131,7 @@ def test_every_standing_in_plain_words_with_what_to_do(story: Story, journal: Jo
     told = {name: (row["standing"], row["state"], row["what_to_do"]) for name, row in sorted(rows.items())}
     assert told == {
         "a-delivered": ("delivered", "Delivered, 2 links", ""),
-        "b-new": ("waiting", "Taken up, not begun yet", ""),
+        "b-new": ("waiting", "The primary site has not set link_rss yet", ""),
         "c-wrong-password": ("failed", "The import failed", "Mend it."),
         "d-mail": ("needs_person", "A person must act on the platform", "Mend it."),
         "e-lost": (
@@ -343,7 +343,7 @@ def test_each_manager_is_shown_apart(get: Get, managers: dict[str, Story]) -> No
 def test_who_may_read_one_managers_dag_sees_that_manager_only(board: Client, managers: dict[str, Story]) -> None:
     who = {"As": "staging"}
     told = board.get("/api/overview", headers=who).json()
-    assert (told["manager"], told["managers"], told["may_settle"]) == (STAGING, [STAGING], True)
+    assert (told["manager"], told["managers"], told["may_act"]) == (STAGING, [STAGING], True)
     for path in paths("GET"):
         for manager in (MANAGER, THIRD, "https://nowhere.example"):
             assert board.get(path, params={"manager": manager}, headers=who).status_code == 403, path
@@ -366,7 +366,7 @@ def test_one_of_a_managers_dags_is_enough(board: Client, managers: dict[str, Sto
     managers[THIRD].journal.managers.begin_run("second", managers[THIRD].now.at)
     who = {"As": "staging"}
     told = board.get("/api/overview", params={"manager": THIRD}, headers=who).json()
-    assert (told["managers"], told["may_settle"]) == ([STAGING, THIRD], False)
+    assert (told["managers"], told["may_act"]) == ([STAGING, THIRD], False)
 
 
 def test_a_group_is_named_by_how_its_id_begins(story: Story, board: Client, get: Callable[..., Any]) -> None:
