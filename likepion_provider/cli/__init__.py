@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from likepion_provider import __version__
+from likepion_provider.cli.arguments import advice_of
 from likepion_provider.errors import LikepionError
 
 
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = args.run(args)
     except LikepionError as error:
-        print(f"likepion: {error.advice}", file=sys.stderr)
+        print(f"likepion: {advice_of(error)}", file=sys.stderr)
         return 1
     return status
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 from likepion_provider.errors import BadRequest
-from likepion_provider.hooks.internals import ask_as_the_server
-from likepion_provider.journal import Journal, KnownManager, open_journal, open_managers
+from likepion_provider.hooks.internals import ask_as_the_server, load_as_the_server
+from likepion_provider.journal import Journal, KnownManager, copying, open_journal, open_managers
 from likepion_provider.journal.marks import Mark
 from likepion_provider.manager.urls import site_address
 
@@ -29,11 +31,11 @@ def configured_url() -> str:
 
     :raises JournalUnusable: it cannot be used as configured.
     """
-    _prepare()
-    # Late: Airflow takes a second to import.
-    from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, usable_journal_url
+    with airflow():
+        # Late: Airflow takes a second to import.
+        from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, usable_journal_url
 
-    return usable_journal_url(find(JOURNAL_CONN_ID))
+        return usable_journal_url(find(JOURNAL_CONN_ID))
 
 
 def configured_journal_url() -> str:
@@ -41,24 +43,47 @@ def configured_journal_url() -> str:
 
     :raises JournalUnusable: the connection names none.
     """
-    _prepare()
-    from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_url
+    with airflow():
+        from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_url
 
-    return journal_url(find(JOURNAL_CONN_ID))
+        return journal_url(find(JOURNAL_CONN_ID))
 
 
 def configured_mark() -> Mark | None:
     """The mark of the journal that the last task has left in Airflow; None where there is none."""
-    _prepare()
-    from likepion_provider.hooks.marks import read_mark
+    with airflow():
+        from likepion_provider.hooks.marks import read_mark
 
-    return read_mark()
+        return read_mark()
 
 
-def _prepare() -> None:
+@contextlib.contextmanager
+def airflow() -> Iterator[None]:
+    """Ask Airflow as its server does, which finds connections wherever they are kept.
+
+    What it writes to the standard output meanwhile goes to the standard error: the other is for answers.
+    """
     ask_as_the_server()
-    # Airflow's logging writes to the standard output, which is for the answer.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(sys.stderr):
+        load_as_the_server()
+        # It writes to the standard output that it found when it was loaded, which need not be by us.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        yield
+
+
+def existing(url: str) -> str:
+    """The URL of a journal that a command reads: it is named on the standard error, and never made.
+
+    :raises BadRequest: there is none.
+    """
+    shown = copying.shown(url)
+    if not copying.exists(url):
+        raise BadRequest(
+            f"there is no journal {shown}",
+            remedy="Name it by --url, or set AIRFLOW_HOME or the connection likepion_journal; a first run makes it.",
+        )
+    print(f"journal: {shown}", file=sys.stderr)
+    return url
 
 
 def chosen_journal(url: str, args: argparse.Namespace, *, by_default: bool = True) -> Journal:
@@ -115,9 +140,9 @@ def _address_of(conn_id: str | None, *, by_default: bool) -> str:
     """A connection's address; empty where none was named and there is none by default."""
     if conn_id is None and not by_default:
         return ""
-    ask_as_the_server()
-    from likepion_provider.hooks.address import url_of
-    from likepion_provider.hooks.connections import LIKEPION_CONN_ID, find
+    with airflow():
+        from likepion_provider.hooks.address import url_of
+        from likepion_provider.hooks.connections import LIKEPION_CONN_ID, find
 
-    connection = find(conn_id or LIKEPION_CONN_ID)
+        connection = find(conn_id or LIKEPION_CONN_ID)
     return "" if connection is None and conn_id is None else url_of(conn_id or LIKEPION_CONN_ID, connection)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from likepion_provider import DAG_ID
-from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, dag_ids_of, known_groups
+from likepion_provider.cli.arguments import add_json, print_json
+from likepion_provider.cli.configured import (
+    add_manager,
+    airflow,
+    chosen_journal,
+    configured_url,
+    dag_ids_of,
+    existing,
+    known_groups,
+)
 from likepion_provider.errors import BadRequest, Transient
 from likepion_provider.hooks.internals import is_paused, start_run
 
@@ -25,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manager(backfill)
     backfill.add_argument("--dag-id", help=f"the DAG to start ({DAG_ID}, or the only one that works for the manager)")
     backfill.add_argument("--dry-run", action="store_true", help="look at feeds and platforms; import and send nothing")
+    add_json(backfill)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,16 +46,24 @@ def run(args: argparse.Namespace) -> int:
         meant; then no run was started.
     :raises Transient: Airflow did not take a run; those named before it are started.
     """
-    journal = chosen_journal(configured_url(), args)
+    journal = chosen_journal(existing(configured_url()), args)
     groups = known_groups(journal, args.group_id)
     dag_id = args.dag_id or _only_dag(dag_ids_of(journal))
     at = datetime.now(timezone.utc)
+    started = []
     for group_id in groups:
         run_id = f"group__{group_id}__{at:%Y-%m-%dT%H:%M:%S.%f}"
         _start(dag_id, run_id, {"group_id": group_id} | ({"dry_run": True} if args.dry_run else {}))
-        print(f"{group_id}  {run_id}", flush=True)
-    if is_paused(dag_id):
-        print(f"{dag_id} is paused: its runs wait until it is switched on (airflow dags unpause {dag_id})")
+        started.append({"group_id": group_id, "dag_id": dag_id, "run_id": run_id})
+        if not args.json:
+            print(f"{group_id}  {run_id}", flush=True)
+    if args.json:
+        print_json(started)
+    with airflow():
+        waits = is_paused(dag_id)
+    if waits:
+        words = f"{dag_id} is paused: its runs wait until it is switched on (airflow dags unpause {dag_id})"
+        print(words, file=sys.stderr)
     return 0
 
 
@@ -61,7 +80,8 @@ def _only_dag(dag_ids: Sequence[str]) -> str:
 
 def _start(dag_id: str, run_id: str, conf: Mapping[str, object]) -> None:
     try:
-        start_run(dag_id, run_id, conf)
+        with airflow():
+            start_run(dag_id, run_id, conf)
     except Exception as error:  # noqa: BLE001 - whatever Airflow has
         raise Transient(
             f"Airflow took no run of {dag_id}: {error or type(error).__name__}", remedy="Correct that and run it again."

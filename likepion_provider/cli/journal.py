@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import re
 from datetime import datetime, timedelta, timezone
 
 from likepion_provider.cli import journal_care
-from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, known_groups
+from likepion_provider.cli.arguments import add_json, number, print_json
+from likepion_provider.cli.configured import add_manager, chosen_journal, configured_url, existing, known_groups
 from likepion_provider.errors import BadRequest
 from likepion_provider.journal import Journal, Link, Managers, Submission, open_managers
 from likepion_provider.journal.settling import BY_HAND, BY_REAPPEARANCE
@@ -32,11 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--group", metavar="GROUP", help="only this group's: its id, or the id's first characters")
     listing.add_argument("--account", metavar="ACCOUNT", help="only this account's: see 'show'")
     listing.add_argument("--retired", action="store_true", help="only those whose post has not run for two weeks")
-    listing.add_argument("--limit", type=int, default=50, help="at most this many (50)")
+    listing.add_argument("--limit", type=number(1, 100_000), default=50, help="at most this many (50)")
+    add_json(listing)
     showing = actions.add_parser("show", help="one account: its imports and links")
     showing.add_argument("account", help="its id, the id's first characters, or its name, e.g. user@anchor.fm")
     settling = actions.add_parser("settle", help="say how an insert with an unknown outcome ended")
-    settling.add_argument("link_id", type=int, nargs="+", help="as 'list --state unknown' shows them")
+    settling.add_argument("link_id", type=number(1, 2**63 - 1), nargs="+", help="as 'list --state unknown' shows them")
     verdict = settling.add_mutually_exclusive_group(required=True)
     verdict.add_argument("--is-there", action="store_true", help="the manager has the link")
     verdict.add_argument("--send-again", action="store_true", help="it has not: the next run sends it")
@@ -45,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pruning.add_argument("--older-than", required=True, type=_days, metavar="DAYS", help="e.g. 180d; at least 30d")
     mode = actions.add_parser("settling", help="show or choose how unknown outcomes are settled")
     mode.add_argument("how", nargs="?", choices=(BY_REAPPEARANCE, BY_HAND))
-    actions.add_parser("managers", help="the managers that the journal has rows of, and the DAGs that work for each")
+    add_json(
+        actions.add_parser(
+            "managers", help="the managers that the journal has rows of, and the DAGs that work for each"
+        )
+    )
     renaming = actions.add_parser(
         "rename-manager", help="keep a manager's rows when its address changes; pause its DAG"
     )
@@ -62,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.action in journal_care.ACTIONS:
         return journal_care.run(args)
-    url = args.url or configured_url()
+    url = existing(args.url or configured_url())
     if of_all := {"managers": _managers, "rename-manager": _rename}.get(args.action):
         of_all(open_managers(url), args)
         return 0
@@ -74,8 +81,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _managers(managers: Managers, _: argparse.Namespace) -> None:
+def _managers(managers: Managers, args: argparse.Namespace) -> None:
     known = managers.listed()
+    if args.json:
+        counts = {each: managers.counts(each) for each in known}
+        print_json(
+            dataclasses.asdict(each) | {"accounts": accounts, "links": links}
+            for each, (accounts, links) in counts.items()
+        )
+        return
     for each in known:
         accounts, links = managers.counts(each)
         used = f"last used {each.used_at:%F %T}Z" if each.used_at else "used by no run"
@@ -96,6 +110,9 @@ def _list(journal: Journal, args: argparse.Namespace) -> None:
     links = journal.links.listed(
         state=state, group_id=group_id, account_id=account_id, limit=args.limit, retired=args.retired
     )
+    if args.json:
+        print_json(dataclasses.asdict(link) for link in links)
+        return
     for link in links:
         print(_line(link))
     print(counted(len(links), "link"))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from likepion_provider.cli.configured import configured_journal_url, configured_mark
-from likepion_provider.errors import BadRequest
+from likepion_provider.cli.arguments import add_json, print_json
+from likepion_provider.cli.configured import configured_journal_url, configured_mark, existing
 from likepion_provider.journal import copying
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.marks import Mark, Marks
@@ -47,12 +47,13 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "journal that was copied stays as it is.",
     )
     moving.add_argument("to", metavar="URL", help="postgresql://user:password@host:5432/database")
-    actions.add_parser(
+    checking = actions.add_parser(
         "check",
         help="whether the journal is sound, and as new as its last use",
         description="Look at the schema, the age, the disk, the counts and the database itself. The exit status is 1 "
         "where something is wrong. Large journals take minutes.",
     )
+    add_json(checking)
     actions.add_parser(
         "accept",
         help="go on with a journal that was restored or lost",
@@ -111,16 +112,16 @@ def _copy(url: str, _: Mark | None, args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(url: str, outside: Mark | None, _: argparse.Namespace) -> int:
-    path = copying.sqlite_file(url)
-    if path is not None and not path.is_file():
-        raise BadRequest(f"there is no journal {path}", remedy="Name it by --url, or set AIRFLOW_HOME.")
-    trouble = False
-    for name, ask in copying.Health(Database(url), outside).questions().items():
-        words = ask()
-        trouble |= bool(words)
-        print(f"{'BAD' if words else 'ok':<4}{name}{f': {words}' if words else ''}", flush=True)
-    return int(trouble)
+def _check(url: str, outside: Mark | None, args: argparse.Namespace) -> int:
+    questions = copying.Health(Database(existing(url)), outside).questions()
+    answers = {}
+    for name, ask in questions.items():
+        answers[name] = words = ask()
+        if not args.json:
+            print(f"{'BAD' if words else 'ok':<4}{name}{f': {words}' if words else ''}", flush=True)
+    if args.json:
+        print_json({"question": name, "ok": not words, "words": words} for name, words in answers.items())
+    return int(any(answers.values()))
 
 
 def _accept(url: str, outside: Mark | None, _: argparse.Namespace) -> int:

@@ -14,9 +14,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 from likepion_provider.aio import Gate
 from likepion_provider.cli import new_platform
+from likepion_provider.cli.arguments import add_json, advice_of, domain, number, print_json
+from likepion_provider.cli.configured import airflow
 from likepion_provider.errors import BadRequest, LikepionError, NoImporter
 from likepion_provider.masking import clean, hide
 from likepion_provider.models import Credentials, Feed, SecondaryTask
@@ -33,9 +36,10 @@ DEFAULT_WAIT_S = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
-    actions.add_parser("list", help="every importer, and what is wrong with those that do not work")
+    add_json(actions.add_parser("list", help="every importer, and what is wrong with those that do not work"))
     checking = actions.add_parser("check", help="which importer serves a domain, and what it needs")
-    checking.add_argument("domain")
+    checking.add_argument("domain", type=domain)
+    add_json(checking)
     checking.add_argument("--login", action="store_true", help="sign in with an account, and change nothing there")
     new_platform.add_arguments(
         actions.add_parser("new", help="write a package with an importer of one's own, and its tests")
@@ -44,8 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     trying.add_argument("recipe", type=Path, help="the recipe's file")
     trying.add_argument("--feed", required=True, help="the feed's URL")
     trying.add_argument("--address", default="", help="where the site is; the recipe's or the connection's by default")
-    trying.add_argument("--target", type=int, default=10, help="newest episodes wanted, 1 to 1000; 10 by default")
-    trying.add_argument("--wait", type=float, default=DEFAULT_WAIT_S, help="seconds to wait for them; 60 by default")
+    trying.add_argument(
+        "--target", type=number(1, 1000), default=10, help="newest episodes wanted, 1 to 1000; 10 by default"
+    )
+    trying.add_argument(
+        "--wait", type=number(0, kind=float), default=DEFAULT_WAIT_S, help="seconds to wait for them; 60 by default"
+    )
     trying.add_argument("--look-only", action="store_true", help="submit nothing")
     trying.add_argument("--allow-private", action="store_true", help="read the feed from a private address")
     for each in (checking, trying):
@@ -60,41 +68,66 @@ def run(args: argparse.Namespace) -> int:
 
     :return: 1 where nobody serves the domain, or an importer is broken; of ``try``, where no episode is listed.
     """
-    if args.action == "check":
-        return _check(args.domain.strip().lower(), login=args.login)
     if args.action == "new":
         return new_platform.run(args)
-    return _try(args) if args.action == "try" else _list()
+    return {"check": _check, "try": _try, "list": _list}[args.action](args)
 
 
-def _list() -> int:
-    from likepion_provider.hooks.connections import importers
+def _list(args: argparse.Namespace) -> int:
+    with airflow():
+        from likepion_provider.hooks.connections import importers
 
-    for platform in importers().platforms.values():
+        known = importers()
+    if args.json:
+        print_json(map(_public, known.platforms.values()))
+    for platform in () if args.json else known.platforms.values():
         print(f"{platform.name:<20} {platform.title}: {', '.join(platform.domains) or 'any domain, by its connection'}")
-    for name, trouble in importers().broken.items():
+    for name, trouble in known.broken.items():
         print(f"broken: {name}: {trouble}", file=sys.stderr)
-    return 1 if importers().broken else 0
+    return 1 if known.broken else 0
 
 
-def _check(domain: str, *, login: bool) -> int:
-    from likepion_provider.hooks.connections import importers, platform_settings
+def _public(platform: Platform) -> dict[str, Any]:
+    return {
+        "name": platform.name,
+        "title": platform.title,
+        "domains": [*platform.domains],
+        "account": [*platform.needs],
+        "connection": f"likepion_platform_{platform.name}",
+        "needs_connection": platform.needs_connection,
+    }
 
-    settings = platform_settings([domain])[domain]
+
+def _check(args: argparse.Namespace) -> int:
+    domain = args.domain
+    with airflow():
+        from likepion_provider.hooks.connections import importers, platform_settings
+
+        known, settings = importers(), platform_settings([domain])[domain]
     try:
-        platform = importers().for_domain(domain, str(settings.extra.get("platform", "")))
+        platform = known.for_domain(domain, str(settings.extra.get("platform", "")))
     except NoImporter as error:
-        print(error.advice)
+        print(error.advice, file=sys.stderr)
         return 1
+    address = settings.base_url or platform.base_url
+    if args.json:
+        login = _login_trouble(platform, domain, settings) if args.login else None
+        print_json([{"domain": domain, "address": address, "login": login} | _public(platform)])
+        return int(bool(login))
     print(f"{domain} is served by {platform.name} ({platform.title})")
-    print(f"  address      {settings.base_url or platform.base_url or 'not set'}")
+    print(f"  address      {address or 'not set'}")
     print(f"  account      {', '.join(platform.needs) or 'no credentials'}")
     print(f"  connection   likepion_platform_{platform.name}: {platform.needs_connection or 'not needed'}")
-    return _check_login(platform, domain, settings) if login else 0
+    if not args.login:
+        return 0
+    trouble = _login_trouble(platform, domain, settings)
+    works = "works" if platform.needs else "no account is needed, and the platform answers"
+    print(f"  login        {trouble or works}")
+    return int(bool(trouble))
 
 
-def _check_login(platform: Platform, domain: str, settings: PlatformSettings) -> int:
-    """Sign in, with a feed that nobody has."""
+def _login_trouble(platform: Platform, domain: str, settings: PlatformSettings) -> str:
+    """Sign in, with a feed that nobody has; what went wrong, empty where nothing did."""
     nothing = Feed("https://feeds.invalid/none.xml", "https://feeds.invalid/none.xml", "likepion login check", ())
 
     async def sign_in() -> None:
@@ -104,10 +137,8 @@ def _check_login(platform: Platform, domain: str, settings: PlatformSettings) ->
     try:
         asyncio.run(sign_in())
     except LikepionError as error:
-        print(f"  login        failed: {error.advice}")
-        return 1
-    print(f"  login        {'works' if platform.needs else 'no account is needed, and the platform answers'}")
-    return 0
+        return f"failed: {advice_of(error)}"
+    return ""
 
 
 # --- try ---
@@ -115,14 +146,14 @@ def _check_login(platform: Platform, domain: str, settings: PlatformSettings) ->
 
 def _try(args: argparse.Namespace) -> int:
     from likepion_provider.feed import read_feed
-    from likepion_provider.hooks.connections import platform_settings
     from likepion_provider.platforms.recipe import importer, read
 
-    if not 1 <= args.target <= 1000:
-        raise BadRequest("--target must be from 1 to 1000")
     platform = importer(read(args.recipe))()
     domain = platform.domains[0] if platform.domains else platform.name.replace("_", "-") + ".example"
-    settings = platform_settings([domain])[domain]
+    with airflow():
+        from likepion_provider.hooks.connections import platform_settings
+
+        settings = platform_settings([domain])[domain]
     if args.address:
         settings = dataclasses.replace(settings, base_url=args.address)
     elif not (settings.base_url or platform.base_url):

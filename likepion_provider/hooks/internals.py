@@ -31,6 +31,11 @@ def ask_as_the_server() -> None:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
+def load_as_the_server() -> None:
+    """Load what looks connections up in the metadata database, and with it Airflow's logging."""
+    import airflow.models.connection  # noqa: F401
+
+
 def give_params(dag: Any, params: Mapping[str, Any]) -> None:
     """Give a DAG its params after its tasks were made.
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, func, insert, or_, select, text
 from sqlalchemy.engine import URL, make_url
 
 from likepion_provider.errors import BadRequest, JournalUnusable
-from likepion_provider.journal.database import HEAD, Database
+from likepion_provider.journal.database import HEAD, Database, has_schema
 from likepion_provider.journal.engine import named_failures
 from likepion_provider.journal.keys import same_key
 from likepion_provider.journal.marks import Mark, Marks
@@ -44,6 +44,20 @@ def sqlite_file(url: str) -> Path | None:
     parsed = make_url(url)
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
     return Path(str(parsed.database)) if is_file else None
+
+
+def shown(url: str) -> str:
+    """A journal's URL for people: a file's path, else without the password and the driver's parameters."""
+    return str(sqlite_file(url) or make_url(url).set(query={}).render_as_string(hide_password=True))
+
+
+def exists(url: str) -> bool:
+    """Whether there is a journal; asking makes none.
+
+    :raises JournalUnusable: the URL cannot be read, or the database cannot be reached.
+    """
+    path = sqlite_file(url)
+    return (path is None or path.is_file()) and has_schema(url)
 
 
 def back_up(journal: Path, to: Path, on_progress: OnProgress = nobody_watches) -> int:

@@ -184,6 +184,19 @@ def _schema_version(connection: Connection) -> str | None:
     return version
 
 
+def has_schema(url: str) -> bool:
+    """Whether a database has a journal, of whatever schema.
+
+    :raises JournalUnusable: the URL cannot be read, or the database cannot be reached.
+    """
+    engine = make_engine(url)
+    try:
+        with named_failures(), engine.connect() as connection:
+            return _schema_version(connection) is not None
+    finally:
+        engine.dispose()
+
+
 def _is_usable(engine: Engine) -> bool:
     """Whether the schema is this version's, or a later one that still takes what this version reads and writes."""
     with engine.connect() as connection:

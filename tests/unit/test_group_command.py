@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +32,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, 
     def start(dag_id: str, _: str, conf: Mapping[str, str]) -> None:
         if dag_id == "nobody":
             raise LookupError("Dag id nobody not found")
+        sys.stdout.write("Airflow's own words")
         runs.append((dag_id, conf["group_id"]))
 
     monkeypatch.setattr(group, "configured_url", lambda: f"sqlite:///{tmp_path / 'journal.db'}")
@@ -66,8 +69,17 @@ def test_runs_of_a_paused_dag_wait_with_a_word(
     assert backfill(GROUPS[0], "--dag-id", "paused") == 0
     assert started == [("paused", GROUPS[0])]
     assert "paused is paused: its runs wait until it is switched on (airflow dags unpause paused)" in (
-        capsys.readouterr().out
+        capsys.readouterr().err
     )
+
+
+def test_the_answer_stands_alone(started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert backfill(GROUPS[0], "--dag-id", "paused", "--json") == 0
+    out, err = capsys.readouterr()
+    (row,) = json.loads(out)
+    assert (row["group_id"], row["dag_id"]) == (GROUPS[0], "paused")
+    assert row["run_id"].startswith(f"group__{GROUPS[0]}__")
+    assert all(words in err for words in ("journal: ", "Airflow's own words", "is paused"))
 
 
 def test_a_dag_that_is_not_there_is_told(started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> None:

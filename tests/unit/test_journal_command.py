@@ -132,6 +132,35 @@ def test_an_account_and_a_group_are_named_by_what_a_person_has(url: str, command
     assert (status, said, "has never seen group" in complaint) == (1, "", True)
 
 
+def test_the_journal_that_is_read_is_named_beside_the_answer(url: str, command: Command) -> None:
+    fill(url, MANAGER, 1)
+    _, said, beside = command("list", "--json")
+    assert beside == f"journal: {url.removeprefix('sqlite:///')}\n"
+    (link,) = json.loads(said)
+    assert (link["key"]["account_id"], link["state"], link["url"]) == ("account", "prepared", f"{MANAGER}/0")
+    (known,) = json.loads(command("managers", "--json")[1])
+    assert (known["address"], known["accounts"], known["links"]) == (MANAGER, 1, 1)
+    assert all(each["ok"] for each in json.loads(command("check", "--json")[1]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [["list", "--limit", "0"], ["list", "--limit=-5"], ["settle", "--is-there", "--", "-1"]]
+)
+def test_a_number_out_of_bounds_is_refused(
+    url: str, command: Command, wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(*wrong)
+    assert "is not a whole number, from 1" in capsys.readouterr().err
+
+
+def test_a_journal_is_made_by_no_command_that_reads_it(url: str, command: Command) -> None:
+    for asked in (["list"], ["managers"], ["show", "account"], ["settling"], ["check"]):
+        status, said, complaint = command(*asked)
+        assert (status, said, "there is no journal" in complaint) == (1, "", True), asked
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
 def test_the_dag_of_a_backfill_is_clear_or_asked_for() -> None:
     assert _only_dag(()) == _only_dag(("other", "likepion_podcast_secondary")) == "likepion_podcast_secondary"
     assert _only_dag(("staging",)) == "staging"
