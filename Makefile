@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# What is downloaded stays in the checkout: the caches of uv and pip in the home directory come to 600 MB.
+export UV_NO_CACHE ?= 1
+export PIP_NO_CACHE_DIR ?= 1
 
 .PHONY: help venv demo test check check-format check-lint check-types check-layers check-docker bench faults cluster \
 	matrix real docs screenshots clean

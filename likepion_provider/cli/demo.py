@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 
 from likepion_provider import DAG_ID
+from likepion_provider.cli.arguments import number
 from likepion_provider.cli.local import (
+    STOP_TIMEOUT_S,
     AirflowApi,
     airflow_environment,
     free_port,
@@ -32,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     parser.add_argument("--once", action="store_true", help="end after the run; status 0 only if all was delivered")
     parser.add_argument("--dags", type=Path, default=Path("dags"), help="the folder with the DAG (dags)")
-    parser.add_argument("--port", type=int, default=0, help="of Airflow's UI (any free one)")
-    parser.add_argument("--latency-s", default="0.2", help="the site's answers come this late (0.2)")
+    parser.add_argument("--port", type=number(0, 65535), default=0, help="of Airflow's UI (any free one)")
+    parser.add_argument(
+        "--latency-s", type=number(0, kind=float), default=0.2, help="the site's answers come this late (0.2)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,31 +45,36 @@ def run(args: argparse.Namespace) -> int:
 
     :return: 0 if every account was delivered and no URL was stored twice, else 1.
     :raises BadRequest: the DAG's folder is not there.
-    :raises Transient: Airflow or the run did not come up in time.
+    :raises Transient: Airflow or the run did not come up in time, or a server did not answer.
     """
     dags = args.dags.resolve()
     if not (dags / f"{DAG_ID}.py").exists():
         raise BadRequest(f"{dags} has no {DAG_ID}.py", remedy="Run it in a checkout, or name the folder with --dags.")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    for signal_number in _ENDING:
+        signal.signal(signal_number, _interrupt)
     try:
         with contextlib.ExitStack() as stack:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-", dir=_scratch())))
             return _show(stack, home, dags, args)
+    except httpx.HTTPError as error:
+        words = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise Transient(f"a server of the demo did not answer ({words})", remedy="Run it again.") from None
     except KeyboardInterrupt:
-        print("\nStopped; nothing is left behind.")
+        print("Stopped; nothing is left behind.")
         return 130 if args.once else 0
 
 
 def _show(stack: contextlib.ExitStack, home: Path, dags: Path, args: argparse.Namespace) -> int:
     port = args.port or free_port()
-    sandbox = stack.enter_context(sandbox_process(home, "--latency-s", args.latency_s))
+    print("Starting a sandbox and an Airflow: about a minute, and on a busy machine several.", flush=True)
+    sandbox = stack.enter_context(sandbox_process(home, "--latency-s", str(args.latency_s)))
     print(f"Sandbox   manager {sandbox['manager_url']}  site {sandbox['site_url']}", flush=True)
     print(f"Airflow   starting, log in {home}/airflow.log", flush=True)
     environment = airflow_environment(home, dags, port) | sandbox_connections(sandbox)
     stack.enter_context(standalone(home, environment))
     airflow = AirflowApi(f"http://127.0.0.1:{port}", home)
     airflow.wait_until_ready()
+    airflow.add_connections(sandbox_connections(sandbox))
     print(f"Airflow   {airflow.url}  user admin  password {airflow.password}", flush=True)
     began_s = time.monotonic()
     run_id = airflow.trigger({})
@@ -81,7 +90,14 @@ def _show(stack: contextlib.ExitStack, home: Path, dags: Path, args: argparse.Na
     return 0 if state == "success" and delivered else 1
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _interrupt(*_: object) -> None:
+    # Another Ctrl-C must not end the clean-up half way.
+    for signal_number in _ENDING:
+        signal.signal(signal_number, signal.SIG_IGN)
+    print(f"\nStopping, which takes up to {2 * STOP_TIMEOUT_S:.0f} s ...", flush=True)
     raise KeyboardInterrupt
 
 
@@ -95,13 +111,16 @@ def _follow(airflow: AirflowApi, run_id: str) -> str:
     deadline_s = time.monotonic() + RUN_TIMEOUT_S
     seen = ""
     while time.monotonic() < deadline_s:
-        state = airflow.state(run_id)
-        counts = ", ".join(f"{number} {name}" for name, number in sorted(airflow.task_states(run_id).items()))
-        if counts != seen:
-            print(f"Tasks     {counts}", flush=True)
-            seen = counts
-        if state in ("success", "failed"):
-            return state
+        # A machine that is busy answers late: the next question is as good.
+        with contextlib.suppress(httpx.TransportError):
+            state = airflow.state(run_id)
+            states = airflow.task_states(run_id)
+            counts = ", ".join(f"{count} {name}" for name, count in sorted(states.items()))
+            if counts != seen:
+                print(f"Tasks     {counts}", flush=True)
+                seen = counts
+            if state in ("success", "failed"):
+                return state
         time.sleep(0.5)
     raise Transient(f"the run did not end within {RUN_TIMEOUT_S:.0f} s")
 

@@ -24,6 +24,8 @@ from likepion_provider.errors import Transient
 #: Airflow on a fresh SQLite is healthy after about 25 s; a slow machine gets ten times that.
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 20.0
+#: Said of a task instance that the scheduler has not looked at; the API has no word for it.
+NO_STATE = "not yet scheduled"
 #: What ``airflow standalone`` starts, with its options: without the servers of logs, which listen on every address,
 #: and no option of Airflow 3.3 says otherwise. On one machine the API server reads the files.
 AIRFLOW_PARTS: Mapping[str, Sequence[str]] = {
@@ -233,4 +235,15 @@ class AirflowApi:
     def task_states(self, run_id: str) -> Counter[str]:
         """How many task instances are in each state."""
         rows = self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances?limit=100")
-        return Counter(str(row["state"]) for row in rows["task_instances"])
+        return Counter(str(row["state"] or NO_STATE) for row in rows["task_instances"])
+
+    def add_connections(self, environment: Mapping[str, str]) -> None:
+        """Put connections that an environment names where people see them; the environment's are still those in use.
+
+        :param environment: as :func:`sandbox_connections` makes it.
+        """
+        for name, text in environment.items():
+            fields = json.loads(text)
+            connection_id = name.removeprefix("AIRFLOW_CONN_").lower()
+            extra = json.dumps(fields.get("extra") or {})
+            self.call("POST", "/api/v2/connections", {**fields, "connection_id": connection_id, "extra": extra})
