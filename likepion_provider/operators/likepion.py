@@ -275,7 +275,7 @@ class ClaimAccountsOperator(LikepionOperator):
     def __init__(
         self,
         *,
-        tasks: list[dict[str, Any]] | XComArg,
+        tasks: list[dict[str, Any]] | XComArg | None,
         batch_size: int | str | None = None,
         likepion_conn_id: str = LIKEPION_CONN_ID,
         **kwargs: Any,
@@ -285,7 +285,15 @@ class ClaimAccountsOperator(LikepionOperator):
         self.batch_size = batch_size
 
     async def work(self, context: Context, manager: ManagerClient) -> list[Batch]:
-        """Claim and cut."""
+        """Claim and cut.
+
+        :raises BadRequest: the pull left nothing: it was ended before it could, as by a person who marks a run.
+        """
+        if self.tasks is None:
+            raise BadRequest(
+                "the task that pulls was ended before it handed on its accounts",
+                remedy="Clear that task with those downstream, rather than this one.",
+            )
         size = None if self.batch_size in (None, "") else bounded("batch_size", number(self.batch_size))
         tasks = [SecondaryTask.from_public(each) for each in self.tasks]
         feeds = {each["request_id"]: each[SEALED_FEED] for each in self.tasks if SEALED_FEED in each}

@@ -102,6 +102,14 @@ async def test_what_is_delivered_stays_delivered_whatever_is_cleared(
     assert sorted(sandbox.manager.rows_report()["accounts"].values()) == [5, 5, 5]
 
 
+async def test_to_clear_what_follows_an_unfinished_pull_says_what_to_clear(start: Start, run: Run) -> None:
+    await start(build_world(accounts=1, posts=1))
+    # The run was marked failed while it pulled.
+    run.ti.xcoms["pull_tasks", "return_value", -1] = None
+    with pytest.raises(AirflowFailException, match="Clear that task with those downstream"):
+        await run.claim()
+
+
 async def test_a_claim_that_was_let_go_is_taken_up_again(start: Start, run: Run) -> None:
     sandbox: Sandbox = await start(build_world(accounts=3, posts=1))
     await run.pull()
