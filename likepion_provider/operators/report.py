@@ -241,7 +241,7 @@ def _unheard(batch: Batch, task: SecondaryTask, *, waited: bool, error: str) -> 
     return AccountReport(
         task,
         Outcome.FAILED,
-        message=f"the task that worked {batch.name} did not finish" + (f": {error}" if error else ""),
+        message=f"the task that worked its batch ({batch.name}) did not finish" + (f": {error}" if error else ""),
         remedy="A later run takes the account again."
         if error
         else "Read its log; a later run takes the account again.",
