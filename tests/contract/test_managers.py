@@ -136,6 +136,7 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
         [SecondaryTask(key.account_id, key.request_id, "moved", "moved.example") for key in KEYS], "next", t.later.at
     ),
     "submissions.worked_by": lambda j, t: j.submissions.worked_by(KEYS, TaskName("d", "r", "t")),
+    "submissions.set_aside": lambda j, t: j.submissions.set_aside(KEYS, "somebody", "", t.later.at),
     "submissions.begin": lambda j, t: j.submissions.begin(KEYS[1], "holder", t.now),
     "submissions.begin_refresh": lambda j, t: j.submissions.begin_refresh(KEYS[1], "holder", t.now),
     "submissions.record": lambda j, t: j.submissions.record(KEYS[1], "holder", t.now, state=ImportState.IN_REVIEW),
@@ -200,6 +201,9 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
     "settling.presumable": lambda j, t: j.settling.presumable([], t.later.at),
     "settling.presume": lambda j, t: [j.settling.presume(key, t.later.at) for key in KEYS],
     "settling.settle": lambda j, t: [settle(j, link_id, t) for link_id in range(1, 40)],
+    "settling.settle_all": lambda j, t: j.settling.settle_all(
+        range(1, 40), is_there=True, who="somebody", note="", at=t.later.at
+    ),
     "settling.resend": lambda j, t: j.settling.resend(KEYS, t.later.at, "somebody", t.later.at),
     "settling.forgive": lambda j, t: j.settling.forgive(KEYS, t.later.at),
     "settings.pace": lambda j, t: j.settings.pace(),
@@ -223,7 +227,14 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
     ],
     "board.every_account": lambda j, t: [*Overview(j.database).every_account(Filter())],
     "board.links": lambda j, t: [Overview(j.database).links(key) for key in KEYS],
-    "board.unknown": lambda j, t: [Overview(j.database).unknown(group_id=group) for group in ("", "group")],
+    "board.unknown": lambda j, t: [Overview(j.database).unknown(Filter(group_id=group)) for group in ("", "group")],
+    "board.parked_links": lambda j, t: Overview(j.database).parked_links(Filter(domain="tide.example"), 100),
+    "board.keys": lambda j, t: Overview(j.database).keys(Filter(), 100),
+    "board.history": lambda j, t: [Overview(j.database).history(key) for key in KEYS],
+    "board.waiting": lambda j, t: Overview(j.database).waiting(Filter(), 100),
+    "board.reasons": lambda j, t: Overview(j.database).reasons(),
+    "board.failed": lambda j, t: Overview(j.database).failed(t.now.at.date() - timedelta(days=2)),
+    "board.delivery_times": lambda j, t: Overview(j.database).delivery_times(t.now.at.date() - timedelta(days=2)),
     "board.delivered": lambda j, t: Overview(j.database).delivered(t.now.at.date() - timedelta(days=2)),
 }
 #: About all managers at once, or used by what is played above.
