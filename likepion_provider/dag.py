@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.sdk import DAG, Param, PartitionedAtRuntime, task_group
-from airflow.sdk.configuration import conf
+from airflow.providers.common.compat.sdk import DAG, Param, conf, task_group
 
 from likepion_provider import DAG_ID
+from likepion_provider.hooks.compat import by_hand
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID
 from likepion_provider.hooks.internals import give_params
 from likepion_provider.operators.assist import AskPersonOperator
@@ -130,7 +130,7 @@ def _about(dag_id: str, likepion_conn_id: str, schedule: Any, pool: str) -> str:
 def _configured_schedule() -> Any:
     minutes = conf.getint("likepion", "schedule_minutes", fallback=5)
     # Counted from when the DAG is switched on, not from the full hour: not everybody's pull comes at once.
-    return timedelta(minutes=minutes) if minutes else PartitionedAtRuntime()
+    return timedelta(minutes=minutes) if minutes else by_hand()
 
 
 def _make_tasks(likepion_conn_id: str, pool: str, notifier: Any, known_conf: list[str]) -> None:
@@ -138,9 +138,9 @@ def _make_tasks(likepion_conn_id: str, pool: str, notifier: Any, known_conf: lis
         task_id="pull_tasks",
         likepion_conn_id=likepion_conn_id,
         limit="{{ params.limit }}",
-        # A run's partition key, where it has one, is the group.
+        # A run's partition key, where it has one, is the group; before 3.3, none has.
         # Quoted, or a group called 123 would be rendered to a number.
-        group_id="{{ '%r' | format(params.group_id or dag_run.partition_key) }}",
+        group_id="{{ '%r' | format(params.group_id or dag_run.partition_key | default(none)) }}",
         domains="{{ params.domains }}",
         account_ids="{{ params.account_ids }}",
         resend="{{ params.resend and not params.dry_run }}",

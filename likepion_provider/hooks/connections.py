@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import logging
@@ -11,13 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow.sdk import BaseHook, Context
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
-from airflow.sdk.log import amask_secret
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseHook,
+    Context,
+    conf,
+)
 
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError
 from likepion_provider.hooks.address import address_of, base_url_of, url_of
+from likepion_provider.hooks.compat import amask_secret, is_without_supervisor
 from likepion_provider.hooks.internals import airflow_home
 from likepion_provider.hooks.output import mask
 from likepion_provider.hooks.values import flag
@@ -58,6 +64,10 @@ def find(conn_id: str) -> Any | None:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         return None
+    except ImportError as error:
+        if not is_without_supervisor(error):
+            raise
+        return None
 
 
 async def afind(conn_id: str) -> Any | None:
@@ -66,6 +76,10 @@ async def afind(conn_id: str) -> Any | None:
         return await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException:
         return None
+    except ImportError as error:
+        if not is_without_supervisor(error):
+            raise
+        return await asyncio.to_thread(find, conn_id)
 
 
 def manager_address(conn_id: str, connection: Any | None) -> ManagerAddress:

@@ -41,7 +41,7 @@ def give_params(dag: Any, params: Mapping[str, Any]) -> None:
 
     Given before, every task has a copy, which Airflow validates again each time that it looks at one: half of a parse.
     """
-    from airflow.sdk import ParamsDict  # type: ignore[attr-defined] # exported, but its type is not
+    from airflow.sdk.definitions.param import ParamsDict
 
     dag.params = ParamsDict(dict(params))
 

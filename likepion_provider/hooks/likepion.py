@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from airflow.providers.common.compat.sdk import get_current_context
 from airflow.providers.http.hooks.http import HttpHook
-from airflow.sdk import get_current_context
 
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import LikepionError

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from airflow.sdk import Variable
+from airflow.providers.common.compat.sdk import Variable
 
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import LikepionError

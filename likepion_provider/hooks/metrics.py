@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from airflow.sdk.observability import stats
+from airflow.providers.common.compat.sdk import Stats
 
 from likepion_provider.models import Outcome
 from likepion_provider.steps.reports import AccountReport
@@ -13,18 +13,18 @@ from likepion_provider.steps.reports import AccountReport
 
 def pulled(accounts: int) -> None:
     """Count accounts that a run took up."""
-    stats.incr("likepion.accounts.pulled", accounts)
+    Stats.incr("likepion.accounts.pulled", accounts)
 
 
 def imported(reports: Iterable[AccountReport]) -> None:
     """Count what an import came to, and how long each domain's accounts took."""
     for report in reports:
         _outcome("imported", report)
-        stats.incr("likepion.links.new", report.new)
+        Stats.incr("likepion.links.new", report.new)
         # Found again on the platform, and in the journal already: not put a second time.
-        stats.incr("likepion.links.duplicates_avoided", report.found - report.new)
+        Stats.incr("likepion.links.duplicates_avoided", report.found - report.new)
         if report.took_s:
-            stats.timing(
+            Stats.timing(
                 "likepion.platform.duration", timedelta(seconds=report.took_s), tags={"domain": report.task.domain}
             )
 
@@ -37,13 +37,13 @@ def inserted(reports: Iterable[AccountReport]) -> None:
 
 def renewed(claims: int) -> None:
     """Count claims that were renewed."""
-    stats.incr("likepion.claims.renewed", claims)
+    Stats.incr("likepion.claims.renewed", claims)
 
 
 def _outcome(step: str, report: AccountReport) -> None:
     tags = {"domain": report.task.domain, "outcome": report.outcome.value}
-    stats.incr(f"likepion.accounts.{step}", tags=tags)
+    Stats.incr(f"likepion.accounts.{step}", tags=tags)
     if report.outcome is Outcome.LEASE_LOST:
-        stats.incr("likepion.claims.lapsed", tags={"domain": report.task.domain})
+        Stats.incr("likepion.claims.lapsed", tags={"domain": report.task.domain})
     if report.outcome is Outcome.UNKNOWN:
-        stats.incr("likepion.accounts.unknown", tags={"domain": report.task.domain})
+        Stats.incr("likepion.accounts.unknown", tags={"domain": report.task.domain})

@@ -9,10 +9,9 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperatorLink, Context, XComArg
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import BaseOperatorLink, Context, XComArg
-from airflow.sdk.exceptions import AirflowSkipException
 
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import Transient

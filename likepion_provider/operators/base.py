@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import BaseAsyncOperator, BaseOperatorLink, Context
+from airflow.providers.common.compat.sdk import BaseOperator, BaseOperatorLink, Context
 
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.hooks.connections import (
@@ -34,7 +34,7 @@ from likepion_provider.steps.reports import AccountReport
 from likepion_provider.steps.sealing import Seal
 
 
-class LikepionOperator(BaseAsyncOperator):
+class LikepionOperator(BaseOperator):
     """A step of a run, in three parts that follow each other.
 
     1. :meth:`prepare` reads connections, settings and XComs. They block, so it is done before the event loop begins.

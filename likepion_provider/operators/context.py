@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
-from airflow.sdk import BaseXCom, Context
-from airflow.sdk.exceptions import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, Context
 
 from likepion_provider.errors import LikepionError
+from likepion_provider.hooks.compat import BaseXCom
 from likepion_provider.hooks.connections import ERROR as ERROR
 from likepion_provider.hooks.connections import scope_of as scope_of
 from likepion_provider.journal import TaskName

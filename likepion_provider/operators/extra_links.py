@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow.sdk import BaseOperatorLink
-from airflow.sdk.types import TaskInstanceKey
+from airflow.providers.common.compat.sdk import BaseOperatorLink, TaskInstanceKey
 
 from likepion_provider import DAG_ID
 

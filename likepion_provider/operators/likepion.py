@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseXCom, Context, XComArg
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+from airflow.providers.common.compat.sdk import AirflowSkipException, Context, DownstreamTasksSkipped, XComArg, conf
 
 from likepion_provider.clock import SYSTEM_CLOCK
 from likepion_provider.errors import BadRequest, LikepionError, OutcomeUnknown, Transient
 from likepion_provider.hooks import metrics
+from likepion_provider.hooks.compat import BaseXCom
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, importers, once_per_account, platform_settings
 from likepion_provider.hooks.values import flag, name, names, number
 from likepion_provider.manager.client import ManagerClient

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, airflow_errors, journal_for

@@ -13,8 +13,8 @@ TRIES = 7
 _IMPORT = """
 import time
 import airflow.sdk
-from airflow.sdk import BaseAsyncOperator, BaseOperator, BaseSensorOperator, Context
-from airflow.sdk.configuration import conf
+from airflow.sdk import BaseOperator, BaseSensorOperator, Context
+from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger
 began_s = time.process_time()
 import likepion_provider.operators.likepion

@@ -173,13 +173,12 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 120) -> None:
 VARIANTS = f"""
 from datetime import timedelta
 
-from airflow.sdk import PartitionedAtRuntime
+from likepion_provider.dag import likepion_dag  # for airflow
+from likepion_provider.hooks.compat import by_hand
 
-from likepion_provider.dag import likepion_dag
-
-by_hand = likepion_dag({DAG_BY_HAND!r}, schedule=PartitionedAtRuntime())
+told = likepion_dag({DAG_BY_HAND!r}, schedule=by_hand())
 impatient = likepion_dag(
-    {DAG_IMPATIENT!r}, schedule=PartitionedAtRuntime(), default_args={{"retry_delay": timedelta(seconds=1)}}
+    {DAG_IMPATIENT!r}, schedule=by_hand(), default_args={{"retry_delay": timedelta(seconds=1)}}
 )
 impatient.get_task("import_batch.ask_person").response_timeout = timedelta(seconds=2)
 second = likepion_dag({DAG_SECOND!r}, likepion_conn_id={SECOND_CONN_ID!r}, schedule=None)

@@ -11,9 +11,9 @@ import pytest
 PRELUDE = """
 import json, sys
 import airflow.sdk
-from airflow.sdk import BaseAsyncOperator, BaseOperator, BaseSensorOperator, Context, Param, dag, task_group
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import BaseOperator, BaseSensorOperator, Context, Param, dag, task_group
+from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.triggers.base import BaseTrigger
 before = set(sys.modules)
 """

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
+from airflow.providers.common.compat.sdk import AirflowSkipException, DownstreamTasksSkipped
 
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
@@ -26,6 +26,7 @@ from likepion_provider.operators.report import LikepionReportOperator
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.world import build_world
 from likepion_provider.steps.reports import AccountReport
+from tests.versions import TaskAwaitingInput
 
 Start = Callable[..., Any]
 Context = dict[str, Any]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.journal.owner import of_manager

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError, NotAuthorised, Transient
 from likepion_provider.hooks import connections

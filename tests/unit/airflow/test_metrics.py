@@ -41,7 +41,7 @@ async def test_a_run_is_counted(
 ) -> None:
     await start(build_world(accounts=3, posts=1))
     stats = Stats()
-    monkeypatch.setattr(metrics, "stats", stats)
+    monkeypatch.setattr(metrics, "Stats", stats)
 
     async def run(operator: Any) -> Any:
         return await asyncio.to_thread(operator.execute, context)

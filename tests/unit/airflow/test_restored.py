@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import Variable
-from airflow.sdk.exceptions import AirflowFailException
 
 from likepion_provider.hooks.connections import JOURNAL_CONN_ID, find, journal_of
 from likepion_provider.hooks.marks import MARK_VARIABLE, leave_mark, read_mark
