@@ -9,7 +9,7 @@ export UV_NO_CACHE ?= 1
 export PIP_NO_CACHE_DIR ?= 1
 
 .PHONY: help venv demo test check check-format check-lint check-types check-layers check-docker bench faults cluster \
-	matrix real docs screenshots clean
+	matrix real docs screenshots words clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ docs: venv ## the documentation as a site in site/, links and anchors checked
 
 screenshots: venv ## the pictures of the documentation, by Chromium from a real Airflow
 	$(BIN)/python -m tests.browser.screenshots
+
+words: venv ## gather what people read, bring the catalogues up to date and compile them; 1 where words are missing
+	$(BIN)/python -m tests.words
 
 clean: ## remove the environment, the demo and all caches
 	rm -rf $(VENV) .demo dist site .*_cache .hypothesis

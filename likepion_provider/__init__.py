@@ -77,6 +77,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "likepion",
                         "default": "default_pool",
                     },
+                    "language": {
+                        "description": (
+                            "What reports, Required actions, the DAG's form and the command 'likepion' are written "
+                            "in: en or vi. The board goes by the browser."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "vi",
+                        "default": "en",
+                    },
                     "recipes_folder": {
                         "description": "Where recipes are; empty: likepion_recipes under AIRFLOW_HOME.",
                         "version_added": "0.1.0",

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -21,6 +20,7 @@ from likepion_provider import DAG_ID
 from likepion_provider.hooks.compat import by_hand
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID
 from likepion_provider.hooks.internals import give_params
+from likepion_provider.hooks.language import configured_language
 from likepion_provider.operators.assist import AskPersonOperator
 from likepion_provider.operators.likepion import (
     ClaimAccountsOperator,
@@ -29,8 +29,8 @@ from likepion_provider.operators.likepion import (
     PullSecondaryTasksOperator,
 )
 from likepion_provider.operators.report import LikepionReportOperator
-from likepion_provider.plurals import counted
 from likepion_provider.sensors.likepion import LinkRssSensor
+from likepion_provider.words import spoken, t, tn
 
 #: In place of a value: what ``[likepion]`` in Airflow's configuration says.
 AS_CONFIGURED: Any = object()
@@ -39,24 +39,6 @@ DEFAULT_ARGS = {"retries": 2, "retry_delay": timedelta(seconds=20), "weight_rule
 WAIT = "import_batch.wait_for_link_rss"
 #: What only a run with assist has.
 ASSISTED = ["import_batch.ask_person", "import_batch.import_assisted", "import_batch.insert_assisted"]
-ABOUT = """\
-### Podcast: secondary sites
-
-Imports the primary site's RSS feed into every account that the manager hands out, and reports each episode's public
-URL exactly once. Nothing is lost when a run ends early: what is not finished is handed out again, and the journal
-knows what was done.
-
-**It works** for the manager of the connection `CONNECTION`, WHEN; its imports take slots of the pool `POOL`.
-
-**By hand:** trigger it and fill in the form. A group, a domain or an account takes just those accounts; what the
-manager hands out beside is left to the next run.
-
-**Backfill a group:**
-`airflow backfill create --dag-id likepion_podcast_secondary --from-date D --to-date D
---dag-run-conf '{"group_id": "G"}'`
-
-**Red?** The `report` task names every account that needs somebody, and what to do.
-"""
 
 
 def likepion_dag(
@@ -95,6 +77,8 @@ def likepion_dag(
     if pool is AS_CONFIGURED:
         # A pool that does not exist would hold its tasks for ever, so the one that every Airflow has is the default.
         pool = conf.get("likepion", "pool", fallback="default_pool")
+    with spoken(configured_language()):
+        params, about = _params(), _about(dag_id, likepion_conn_id, schedule, pool)
     dag = DAG(
         dag_id,
         schedule=schedule,
@@ -103,13 +87,12 @@ def likepion_dag(
         max_active_runs=max_active_runs,
         default_args={**DEFAULT_ARGS, **(default_args or {})},
         render_template_as_native_obj=True,
-        doc_md=_about(dag_id, likepion_conn_id, schedule, pool) if doc_md is None else doc_md,
+        doc_md=about if doc_md is None else doc_md,
         tags=[*tags],
         **options,
     )
     if notifier is AS_CONFIGURED:
         notifier = conf.getimport("likepion", "notifier", fallback=None)
-    params = _params()
     with dag:
         _make_tasks(likepion_conn_id, pool, notifier, [*params])
     give_params(dag, params)
@@ -117,14 +100,36 @@ def likepion_dag(
 
 
 def _about(dag_id: str, likepion_conn_id: str, schedule: Any, pool: str) -> str:
-    """What Airflow shows with the DAG."""
-    when = "when it is triggered"
+    """What Airflow shows with the DAG (Markdown)."""
+    when = t("when it is triggered")
     if isinstance(schedule, timedelta):
-        when = f"every {counted(int(schedule.total_seconds() // 60), 'minute')}"
+        when = tn("every {count} minute", "every {count} minutes", int(schedule.total_seconds() // 60))
     elif isinstance(schedule, str):
-        when = f"at `{schedule}`"
-    words = {DAG_ID: dag_id, "CONNECTION": likepion_conn_id, "WHEN": when, "POOL": pool}
-    return re.sub("|".join(words), lambda found: words[found[0]], ABOUT)
+        when = t("at `{schedule}`", schedule=schedule)
+    paragraphs = (
+        t("### Podcast: secondary sites"),
+        t(
+            "Imports the primary site's RSS feed into every account that the manager hands out, and reports each "
+            "episode's public URL exactly once. Nothing is lost when a run ends early: what is not finished is "
+            "handed out again, and the journal knows what was done."
+        ),
+        t(
+            "**It works** for the manager of the connection `{connection}`, {when}; its imports take slots of the "
+            "pool `{pool}`.",
+            connection=likepion_conn_id,
+            when=when,
+            pool=pool,
+        ),
+        t(
+            "**By hand:** trigger it and fill in the form. A group, a domain or an account takes just those "
+            "accounts; what the manager hands out beside is left to the next run."
+        ),
+        t("**Backfill a group:**"),
+        f"`airflow backfill create --dag-id {dag_id} --from-date D --to-date D "
+        """--dag-run-conf '{"group_id": "G"}'`""",
+        t("**Red?** The `report` task names every account that needs somebody, and what to do."),
+    )
+    return "\n\n".join(paragraphs)
 
 
 def _configured_schedule() -> Any:
@@ -229,58 +234,70 @@ def _params() -> dict[str, Param]:
             type="integer",
             minimum=1,
             maximum=1000,
-            title="Limit",
-            description="How many accounts to pull; also where a group, domains or accounts are looked for among them.",
+            title=t("Limit"),
+            description=t(
+                "How many accounts to pull; also where a group, domains or accounts are looked for among them."
+            ),
         ),
         "group_id": Param(
             None,
             type=["null", "string"],
             pattern=r"^\S{1,64}$",
-            title="Group",
-            description="Take this group's accounts that are not done: its id, or the id's first characters. What "
-            "comes beside is left to the next run.",
+            title=t("Group"),
+            description=t(
+                "Take this group's accounts that are not done: its id, or the id's first characters. What comes "
+                "beside is left to the next run."
+            ),
         ),
         "domains": Param(
             None,
             type=["null", "array"],
             items={"type": "string", "pattern": r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"},
-            title="Domains",
-            description="Take the accounts of these platforms only, e.g. anchor.fm; one per line.",
+            title=t("Domains"),
+            description=t("Take the accounts of these platforms only, e.g. anchor.fm; one per line."),
         ),
         "account_ids": Param(
             None,
             type=["null", "array"],
             items={"type": "string", "pattern": r"^\S(.*\S)?$", "maxLength": 320},
-            title="Accounts",
-            description="Take these accounts, even such as were set aside after failures. One per line: its id, the "
-            "id's first characters, or its name, e.g. user@anchor.fm.",
+            title=t("Accounts"),
+            description=t(
+                "Take these accounts, even such as were set aside after failures. One per line: its id, the id's "
+                "first characters, or its name, e.g. user@anchor.fm."
+            ),
         ),
         "batch_size": Param(
             None,
             type=["null", "integer"],
             minimum=1,
             maximum=1000,
-            title="Batch size",
-            description="Accounts per mapped task. Empty: as many as keep the grid readable; 1: one task per account.",
+            title=t("Batch size"),
+            description=t(
+                "Accounts per mapped task. Empty: as many as keep the grid readable; 1: one task per account."
+            ),
         ),
         "resend": Param(
             False,
             type="boolean",
-            title="Send again",
-            description="You have seen that the manager lost links which it had confirmed: send those of this group or "
-            "of these accounts again. Only accounts that the manager hands out again are taken.",
+            title=t("Send again"),
+            description=t(
+                "You have seen that the manager lost links which it had confirmed: send those of this group or "
+                "of these accounts again. Only accounts that the manager hands out again are taken."
+            ),
         ),
         "assist": Param(
             False,
             type="boolean",
-            title="Assist",
-            description="Where a platform takes the feed from a person only, ask for it in this run: under Required "
-            "actions, with what to do. Unanswered for 14 minutes, the accounts are let go.",
+            title=t("Assist"),
+            description=t(
+                "Where a platform takes the feed from a person only, ask for it in this run: under Required "
+                "actions, with what to do. Unanswered for 14 minutes, the accounts are let go."
+            ),
         ),
         "dry_run": Param(
             False,
             type="boolean",
-            title="Dry run",
-            description="Look at feeds and platforms, but import nothing and send nothing.",
+            title=t("Dry run"),
+            description=t("Look at feeds and platforms, but import nothing and send nothing."),
         ),
     }

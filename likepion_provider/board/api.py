@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import secrets
 from collections.abc import Collection
 from datetime import date, datetime, timedelta, timezone
@@ -49,6 +50,7 @@ from likepion_provider.journal import Journal, KnownManager, Managers
 from likepion_provider.journal.owner import NOBODY
 from likepion_provider.manager.urls import site_address
 from likepion_provider.models import PostAccount, Standing
+from likepion_provider.words import ENGLISH, LANGUAGES, fitting, shown, spoken, t
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ SECURITY_HEADERS = {
 }
 SCRIPTS = ("board", "actions", "address", "charts", "panels", "tools", "words")
 ASSETS = {"board.css": "text/css"} | {f"{name}.js": "text/javascript" for name in SCRIPTS}
+# The catalogues, as "make words" compiles them.
+ASSETS |= {f"words.{each}.json": "application/json" for each in LANGUAGES if each != ENGLISH}
 #: Rows of the panel of those that wait longest.
 LONGEST = 5
 
@@ -93,9 +97,16 @@ def create_app(access: Access | None = None) -> FastAPI:
 
 async def _secured(request: Request, call_next: Any) -> Any:
     """Bound what is read of a request, and send the headers with every answer."""
-    response = _oversized(request) or await call_next(request)
+    with spoken(_language_of(request)):
+        response = _oversized(request) or await call_next(request)
     response.headers.update(SECURITY_HEADERS)
     return response
+
+
+def _language_of(request: Request) -> str:
+    """The language that the page, else the browser, asks for."""
+    accepted = re.split(r"\s*,\s*", request.headers.get("Accept-Language", ""))
+    return fitting([request.query_params.get("lang", ""), *(each.split(";")[0] for each in accepted)])
 
 
 def _oversized(request: Request) -> JSONResponse | None:
@@ -103,17 +114,21 @@ def _oversized(request: Request) -> JSONResponse | None:
     told = request.headers.get("Content-Length", "" if "Transfer-Encoding" in request.headers else "0")
     if told.isascii() and told.isdigit() and len(told) < 10 and int(told) <= MAX_BODY_BYTES:
         return None
-    return JSONResponse({"detail": f"The board takes {MAX_BODY_BYTES} bytes at most, of a told length"}, 413)
+    return JSONResponse(
+        {"detail": t("The board takes {most} bytes at most, of a told length", most=MAX_BODY_BYTES)}, 413
+    )
 
 
 def _not_taken(_: Request, error: Exception) -> JSONResponse:
     errors = error.errors() if isinstance(error, RequestValidationError) else []
-    return JSONResponse({"detail": words_of(errors)}, status_code=422)
+    return JSONResponse({"detail": shown(words_of(errors))}, status_code=422)
 
 
-def _failed(_: Request, error: Exception) -> JSONResponse:
+def _failed(request: Request, error: Exception) -> JSONResponse:
     """The answer to a fault of our own, which passes by the middleware; the server logs the error itself."""
     words = f"The board failed ({type(error).__name__}). The log of Airflow's API server says more."
+    with spoken(_language_of(request)):
+        words = shown(words)
     return JSONResponse({"detail": words}, status_code=500, headers=SECURITY_HEADERS)
 
 
@@ -126,7 +141,7 @@ def _unusable(_: Request, error: Exception) -> JSONResponse:
 
 
 def _advice(error: Exception) -> str:
-    return error.advice if isinstance(error, LikepionError) else str(error)
+    return shown(error.advice if isinstance(error, LikepionError) else str(error))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +181,7 @@ def reader(request: Request, person: Annotated[Person, Depends(person)], manager
     mine = [each for each in known if person.may_read(_dags_of(each))]
     named = [each for each in mine if each.address == site_address(manager)] if manager else mine
     if not named:
-        raise HTTPException(403, "You may not read a DAG that fills this board")
+        raise HTTPException(403, t("You may not read a DAG that fills this board"))
     chosen = next((each for wanted in (dag_id, DAG_ID) for each in named if wanted in _dags_of(each)), named[0])
     return View(person, [each for each in mine if each is not NO_MANAGER], chosen)
 
@@ -182,7 +197,7 @@ def visitor(
         reader(request, person, manager, dag_id)
     except JournalUnusable:
         if not person.may_read([DAG_ID]):
-            raise HTTPException(403, "You may not read a DAG that fills this board") from None
+            raise HTTPException(403, t("You may not read a DAG that fills this board")) from None
 
 
 def editor(
@@ -195,9 +210,9 @@ def editor(
     :raises HTTPException: 403 otherwise.
     """
     if not view.person.may_edit(view.dag_ids):
-        raise HTTPException(403, "You may read the board only: to act needs the right to edit the DAG")
+        raise HTTPException(403, t("You may read the board only: to act needs the right to edit the DAG"))
     if not board_header or sec_fetch_site != "same-origin":
-        raise HTTPException(403, "This request did not come from the board")
+        raise HTTPException(403, t("This request did not come from the board"))
     return view
 
 
@@ -306,6 +321,7 @@ def accounts(
     return {
         "total": total,
         "rows": [_account(row, now.at) | {"required_action": _required_action(row, waiting)} for row in rows],
+        "reason": shown(which.reason),
         "now": now.at,
     }
 
@@ -350,7 +366,7 @@ def failed(_: Reader, asked: Asked, days: Days = 30) -> dict[str, Any]:
 @router.get("/api/reasons")
 def reasons(_: Reader, asked: Asked) -> dict[str, Any]:
     """Why accounts failed or need a person."""
-    return {"rows": [dataclasses.asdict(row) for row in asked.reasons()]}
+    return {"rows": [dataclasses.asdict(row) | {"words": shown(row.message)} for row in asked.reasons()]}
 
 
 @router.get("/api/times")
@@ -373,7 +389,8 @@ def waiting(_: Reader, asked: Asked, which: Chosen) -> dict[str, Any]:
 @router.get("/api/history")
 def history(_: Reader, asked: Asked, request_id: Word, account_id: Word) -> dict[str, Any]:
     """What became of an account."""
-    return {"rows": [dataclasses.asdict(each) for each in asked.history(PostAccount(request_id, account_id))]}
+    rows = asked.history(PostAccount(request_id, account_id))
+    return {"rows": [dataclasses.asdict(each) | {"words": shown(each.message)} for each in rows]}
 
 
 class ChosenInBody(BaseModel):
@@ -566,6 +583,6 @@ def _unknown(row: UnknownRow) -> dict[str, Any]:
         "group_id": row.group_id,
         "sent_at": row.sent_at,
         "sends": row.sends,
-        "evidence": row.evidence,
+        "evidence": shown(row.evidence),
         "seen_again": seen_again(row),
     }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from likepion_provider.errors import LikepionError, Transient
+from likepion_provider.words import shown, t
 
 
 def number(least: float, most: float = math.inf, kind: type[int] | type[float] = int) -> Callable[[str], Any]:
@@ -44,7 +45,7 @@ def domain(text: str) -> str:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the argument that asks for JSON."""
-    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    parser.add_argument("--json", action="store_true", help=t("print JSON, for scripts"))
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
@@ -55,5 +56,7 @@ def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
 def advice_of(error: LikepionError) -> str:
     """What an error says, and what to do, to a person at a shell: there, nothing is tried again by itself."""
     if error.is_retried and error.remedy == Transient.remedy:
-        return f"{error.message.rstrip('.')}. Look whether the network and the address are right, and run it again."
-    return error.advice
+        remedy = t("Look whether the network and the address are right, and run it again.")
+    else:
+        remedy = shown(error.remedy)
+    return f"{shown(error.message.rstrip('.'))}. {remedy}"

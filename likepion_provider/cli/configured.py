@@ -13,6 +13,7 @@ from likepion_provider.hooks.internals import ask_as_the_server, load_as_the_ser
 from likepion_provider.journal import Journal, KnownManager, copying, open_journal, open_managers
 from likepion_provider.journal.marks import Mark
 from likepion_provider.manager.urls import site_address
+from likepion_provider.words import t
 
 
 def add_manager(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +21,14 @@ def add_manager(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--conn-id",
-        help="the connection of the manager whose rows are meant (likepion_default; needless where the journal knows "
-        "one manager only)",
+        help=t(
+            "the connection of the manager whose rows are meant (likepion_default; needless where the journal knows "
+            "one manager only)"
+        ),
     )
-    which.add_argument("--manager", metavar="ADDRESS", help="the same, by its address: see 'likepion journal managers'")
+    which.add_argument(
+        "--manager", metavar="ADDRESS", help=t("the same, by its address: see 'likepion journal managers'")
+    )
 
 
 def configured_url() -> str:

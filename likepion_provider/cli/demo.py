@@ -26,17 +26,18 @@ from likepion_provider.cli.local import (
 )
 from likepion_provider.errors import BadRequest, Transient
 from likepion_provider.plurals import counted
+from likepion_provider.words import t
 
 RUN_TIMEOUT_S = 600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
-    parser.add_argument("--once", action="store_true", help="end after the run; status 0 only if all was delivered")
-    parser.add_argument("--dags", type=Path, default=Path("dags"), help="the folder with the DAG (dags)")
-    parser.add_argument("--port", type=number(0, 65535), default=0, help="of Airflow's UI (any free one)")
+    parser.add_argument("--once", action="store_true", help=t("end after the run; status 0 only if all was delivered"))
+    parser.add_argument("--dags", type=Path, default=Path("dags"), help=t("the folder with the DAG (dags)"))
+    parser.add_argument("--port", type=number(0, 65535), default=0, help=t("of Airflow's UI (any free one)"))
     parser.add_argument(
-        "--latency-s", type=number(0, kind=float), default=0.2, help="the site's answers come this late (0.2)"
+        "--latency-s", type=number(0, kind=float), default=0.2, help=t("the site's answers come this late (0.2)")
     )
 
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         words = f"{type(error).__name__}: {error}".rstrip(": ")
         raise Transient(f"a server of the demo did not answer ({words})", remedy="Run it again.") from None
     except KeyboardInterrupt:
-        print("Stopped; nothing is left behind.")
+        print(t("Stopped; nothing is left behind."))
         return 130 if args.once else 0
 
 
@@ -84,7 +85,7 @@ def _show(stack: contextlib.ExitStack, home: Path, dags: Path, args: argparse.Na
     if state != "success":
         print(f"\nThe end of {home}/airflow.log:\n{_tail(home / 'airflow.log')}", flush=True)
     if not args.once:
-        print("\nThe sandbox and Airflow keep running. Ctrl-C ends them.", flush=True)
+        print("\n" + t("The sandbox and Airflow keep running. Ctrl-C ends them."), flush=True)
         while True:
             time.sleep(3600)
     return 0 if state == "success" and delivered else 1

@@ -20,6 +20,7 @@ from likepion_provider.cli.configured import (
 )
 from likepion_provider.errors import BadRequest, Transient
 from likepion_provider.hooks.internals import is_paused, start_run
+from likepion_provider.words import t
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
     backfill = actions.add_parser(
         "backfill",
-        help="work groups again: what failed, what was parked and settled, and what is new",
-        description="Start a run of the DAG for each group, as 'airflow dags trigger' does. Unlike 'airflow backfill "
-        "create' it knows no dates, so groups do not clash. Runs beyond the DAG's max_active_runs wait.",
+        help=t("work groups again: what failed, what was parked and settled, and what is new"),
+        description=t(
+            "Start a run of the DAG for each group, as 'airflow dags trigger' does. Unlike 'airflow backfill "
+            "create' it knows no dates, so groups do not clash. Runs beyond the DAG's max_active_runs wait."
+        ),
     )
-    backfill.add_argument("group_id", nargs="+", help="its id, or the id's first characters")
+    backfill.add_argument("group_id", nargs="+", help=t("its id, or the id's first characters"))
     add_manager(backfill)
-    backfill.add_argument("--dag-id", help=f"the DAG to start ({DAG_ID}, or the only one that works for the manager)")
-    backfill.add_argument("--dry-run", action="store_true", help="look at feeds and platforms; import and send nothing")
+    backfill.add_argument(
+        "--dag-id", help=t("the DAG to start ({dag_id}, or the only one that works for the manager)", dag_id=DAG_ID)
+    )
+    backfill.add_argument(
+        "--dry-run", action="store_true", help=t("look at feeds and platforms; import and send nothing")
+    )
     add_json(backfill)
 
 
@@ -62,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     with airflow():
         waits = is_paused(dag_id)
     if waits:
-        words = f"{dag_id} is paused: its runs wait until it is switched on (airflow dags unpause {dag_id})"
+        words = t(
+            "{dag_id} is paused: its runs wait until it is switched on (airflow dags unpause {dag_id})", dag_id=dag_id
+        )
         print(words, file=sys.stderr)
     return 0
 

@@ -16,7 +16,7 @@ from likepion_provider.journal import Journal, Link, Managers, Submission, open_
 from likepion_provider.journal.settling import BY_HAND, BY_REAPPEARANCE
 from likepion_provider.masking import clean
 from likepion_provider.models import LinkState
-from likepion_provider.plurals import counted
+from likepion_provider.words import shown, state, t, tn
 
 #: A person may still want to read what was sent lately.
 LEAST_PRUNE_DAYS = 30
@@ -25,39 +25,41 @@ LEAST_PRUNE_DAYS = 30
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     parser.add_argument(
-        "--url", help="the journal's SQLAlchemy URL (the connection likepion_journal, else SQLite in AIRFLOW_HOME)"
+        "--url", help=t("the journal's SQLAlchemy URL (the connection likepion_journal, else SQLite in AIRFLOW_HOME)")
     )
     add_manager(parser)
     actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
-    listing = actions.add_parser("list", help="links, newest first")
-    listing.add_argument("--state", choices=[state.value for state in LinkState], help="only these")
-    listing.add_argument("--group", metavar="GROUP", help="only this group's: its id, or the id's first characters")
-    listing.add_argument("--account", metavar="ACCOUNT", help="only this account's: see 'show'")
-    listing.add_argument("--retired", action="store_true", help="only those whose post has not run for two weeks")
-    listing.add_argument("--limit", type=number(1, 100_000), default=50, help="at most this many (50)")
+    listing = actions.add_parser("list", help=t("links, newest first"))
+    listing.add_argument("--state", choices=[state.value for state in LinkState], help=t("only these"))
+    listing.add_argument("--group", metavar="GROUP", help=t("only this group's: its id, or the id's first characters"))
+    listing.add_argument("--account", metavar="ACCOUNT", help=t("only this account's: see 'show'"))
+    listing.add_argument("--retired", action="store_true", help=t("only those whose post has not run for two weeks"))
+    listing.add_argument("--limit", type=number(1, 100_000), default=50, help=t("at most this many (50)"))
     add_json(listing)
-    showing = actions.add_parser("show", help="one account: its imports and links")
-    showing.add_argument("account", help="its id, the id's first characters, or its name, e.g. user@anchor.fm")
-    settling = actions.add_parser("settle", help="say how an insert with an unknown outcome ended")
-    settling.add_argument("link_id", type=number(1, 2**63 - 1), nargs="+", help="as 'list --state unknown' shows them")
+    showing = actions.add_parser("show", help=t("one account: its imports and links"))
+    showing.add_argument("account", help=t("its id, the id's first characters, or its name, e.g. user@anchor.fm"))
+    settling = actions.add_parser("settle", help=t("say how an insert with an unknown outcome ended"))
+    settling.add_argument(
+        "link_id", type=number(1, 2**63 - 1), nargs="+", help=t("as 'list --state unknown' shows them")
+    )
     verdict = settling.add_mutually_exclusive_group(required=True)
-    verdict.add_argument("--is-there", action="store_true", help="the manager has the link")
-    verdict.add_argument("--send-again", action="store_true", help="it has not: the next run sends it")
-    settling.add_argument("--note", default="", help="how you know; kept with the link")
-    pruning = actions.add_parser("prune", help="forget the text of links stored long ago; never that they were sent")
-    pruning.add_argument("--older-than", required=True, type=_days, metavar="DAYS", help="e.g. 180d; at least 30d")
-    mode = actions.add_parser("settling", help="show or choose how unknown outcomes are settled")
+    verdict.add_argument("--is-there", action="store_true", help=t("the manager has the link"))
+    verdict.add_argument("--send-again", action="store_true", help=t("it has not: the next run sends it"))
+    settling.add_argument("--note", default="", help=t("how you know; kept with the link"))
+    pruning = actions.add_parser("prune", help=t("forget the text of links stored long ago; never that they were sent"))
+    pruning.add_argument("--older-than", required=True, type=_days, metavar="DAYS", help=t("e.g. 180d; at least 30d"))
+    mode = actions.add_parser("settling", help=t("show or choose how unknown outcomes are settled"))
     mode.add_argument("how", nargs="?", choices=(BY_REAPPEARANCE, BY_HAND))
     add_json(
         actions.add_parser(
-            "managers", help="the managers that the journal has rows of, and the DAGs that work for each"
+            "managers", help=t("the managers that the journal has rows of, and the DAGs that work for each")
         )
     )
     renaming = actions.add_parser(
-        "rename-manager", help="keep a manager's rows when its address changes; pause its DAG"
+        "rename-manager", help=t("keep a manager's rows when its address changes; pause its DAG")
     )
-    renaming.add_argument("old", help="the address that 'managers' shows")
-    renaming.add_argument("new", help="the address that the connection has now")
+    renaming.add_argument("old", help=t("the address that 'managers' shows"))
+    renaming.add_argument("new", help=t("the address that the connection has now"))
     journal_care.add_actions(actions)
 
 
@@ -92,40 +94,50 @@ def _managers(managers: Managers, args: argparse.Namespace) -> None:
         return
     for each in known:
         accounts, links = managers.counts(each)
-        used = f"last used {each.used_at:%F %T}Z" if each.used_at else "used by no run"
-        kept = f"{counted(accounts, 'account')}, {counted(links, 'link')}"
-        print(f"{each.address}  {kept}, {used}  {', '.join(each.dag_ids)}".rstrip())
-    print(counted(len(known), "manager"))
+        used = t("last used {at}", at=f"{each.used_at:%F %T}Z") if each.used_at else t("used by no run")
+        has = f"{tn('{count} account', '{count} accounts', accounts)}, {_links(links)}"
+        print(f"{each.address}  {has}, {used}  {', '.join(each.dag_ids)}".rstrip())
+    print(tn("{count} manager", "{count} managers", len(known)))
 
 
 def _rename(managers: Managers, args: argparse.Namespace) -> None:
     managers.rename(args.old, args.new)
-    print(f"What was kept for {args.old} is kept for {args.new} now.")
+    print(t("What was kept for {old} is kept for {new} now.", old=args.old, new=args.new))
 
 
 def _list(journal: Journal, args: argparse.Namespace) -> None:
-    state = LinkState(args.state) if args.state else None
+    wanted = LinkState(args.state) if args.state else None
     (group_id,) = known_groups(journal, [args.group]) if args.group else ("",)
     account_id = _account(journal, args.account)[0].key.account_id if args.account else ""
     links = journal.links.listed(
-        state=state, group_id=group_id, account_id=account_id, limit=args.limit, retired=args.retired
+        state=wanted, group_id=group_id, account_id=account_id, limit=args.limit, retired=args.retired
     )
     if args.json:
         print_json(dataclasses.asdict(link) for link in links)
         return
     for link in links:
         print(_line(link))
-    print(counted(len(links), "link"))
+    print(_links(len(links)))
 
 
 def _show(journal: Journal, args: argparse.Namespace) -> None:
     for each in _account(journal, args.account):
-        print(f"{clean(each.label)}  account {each.key.account_id}  post {each.key.request_id}  group {each.group_id}")
-        print(f"  {each.state.value}, {each.attempts} submissions, {each.failures} failures, {each.updated_at:%F %T}Z")
+        print(
+            t(
+                "{label}  account {account}  post {post}  group {group}",
+                label=clean(each.label),
+                account=each.key.account_id,
+                post=each.key.request_id,
+                group=each.group_id,
+            )
+        )
+        tried = tn("{count} submission", "{count} submissions", each.attempts)
+        failures = tn("{count} failure", "{count} failures", each.failures)
+        print(f"  {state(each.state.value)}, {tried}, {failures}, {each.updated_at:%F %T}Z")
         if each.retired:
-            print("  retired: its post has not run for two weeks, so nothing is asked for any more")
+            print("  " + t("retired: its post has not run for two weeks, so nothing is asked for any more"))
         if each.message:
-            print("  " + clean(f"{each.message.rstrip('.')}. {each.remedy}"))
+            print("  " + clean(f"{shown(each.message.rstrip('.'))}. {shown(each.remedy)}"))
         for link in journal.links.of_key(each.key):
             print(f"  {_line(link)}")
 
@@ -161,18 +173,32 @@ def _settling(journal: Journal, args: argparse.Namespace) -> None:
 
 def _prune(journal: Journal, args: argparse.Namespace) -> None:
     pruned = journal.links.prune(datetime.now(timezone.utc) - args.older_than)
-    print(f"Texts removed: those of {counted(pruned, 'link')}. Hashes stay, so nothing is ever sent again.")
+    print(
+        tn(
+            "Texts removed: those of {count} link. Hashes stay, so nothing is ever sent again.",
+            "Texts removed: those of {count} links. Hashes stay, so nothing is ever sent again.",
+            pruned,
+        )
+    )
 
 
 def _days(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,5})d", text)
     if not match or int(match[1]) < LEAST_PRUNE_DAYS:
-        raise argparse.ArgumentTypeError(f"a number of days from {LEAST_PRUNE_DAYS}d on, such as 180d, not {text!r}")
+        words = t(
+            "a number of days from {least}d on, such as 180d, not {text}", least=LEAST_PRUNE_DAYS, text=repr(text)
+        )
+        raise argparse.ArgumentTypeError(words)
     return timedelta(days=int(match[1]))
 
 
 def _line(link: Link) -> str:
-    sent = f"sent {link.sent_at:%F %T}Z" if link.sent_at else "never sent"
-    presumed = " (presumed)" if link.presumed else ""
-    evidence = f"  {clean(link.evidence)}" if link.evidence else ""
-    return f"{link.id:>7}  {link.state.value}{presumed}  {clean(link.url or '(pruned)')}  {sent}{evidence}"
+    sent = t("sent {at}", at=f"{link.sent_at:%F %T}Z") if link.sent_at else t("never sent")
+    presumed = f" ({t('presumed')})" if link.presumed else ""
+    evidence = f"  {clean(shown(link.evidence))}" if link.evidence else ""
+    url = clean(link.url or f"({t('pruned')})")
+    return f"{link.id:>7}  {state(link.state.value)}{presumed}  {url}  {sent}{evidence}"
+
+
+def _links(count: int) -> str:
+    return tn("{count} link", "{count} links", count)

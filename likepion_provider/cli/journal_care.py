@@ -14,7 +14,7 @@ from likepion_provider.cli.configured import configured_journal_url, configured_
 from likepion_provider.journal import copying
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.marks import Mark, Marks
-from likepion_provider.plurals import counted
+from likepion_provider.words import number, shown, t, tn
 
 #: Between two lines of progress, in seconds.
 TELL_EVERY_S = 2.0
@@ -24,48 +24,60 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the actions to those of ``likepion journal``."""
     backup = actions.add_parser(
         "backup",
-        help="copy the journal into a file, while it is in use",
-        description="Copy a SQLite journal, as it is at one moment, into a file that only you may read. Runs may go "
-        "on meanwhile. For a journal on PostgreSQL, the pg_dump command is shown.",
+        help=t("copy the journal into a file, while it is in use"),
+        description=t(
+            "Copy a SQLite journal, as it is at one moment, into a file that only you may read. Runs may go "
+            "on meanwhile. For a journal on PostgreSQL, the pg_dump command is shown."
+        ),
     )
-    backup.add_argument("file", type=Path, help="a new file")
+    backup.add_argument("file", type=Path, help=t("a new file"))
     back = actions.add_parser(
         "restore",
-        help="put the journal back to a backup",
-        description="Put a SQLite journal back to a backup; what it replaces is kept beside it. Pause the DAG and let "
-        "its runs end first. What happened since the backup is forgotten, so the next run is red and works only what "
-        "the manager hands out, until you say 'likepion journal accept'. For PostgreSQL, the pg_restore command is "
-        "shown.",
+        help=t("put the journal back to a backup"),
+        description=t(
+            "Put a SQLite journal back to a backup; what it replaces is kept beside it. Pause the DAG and let its "
+            "runs end first. What happened since the backup is forgotten, so the next run is red and works only what "
+            "the manager hands out, until you say 'likepion journal accept'. For PostgreSQL, the pg_restore command is "
+            "shown."
+        ),
     )
-    back.add_argument("file", type=Path, help="what 'backup' made")
-    back.add_argument("--yes", action="store_true", help="although the journal was used since the backup")
+    back.add_argument("file", type=Path, help=t("what 'backup' made"))
+    back.add_argument("--yes", action="store_true", help=t("although the journal was used since the backup"))
     moving = actions.add_parser(
         "copy",
-        help="copy the journal into another database: from SQLite to PostgreSQL",
-        description="Copy every table into an empty database, and compare each with its copy. Pause the DAG and let "
-        "its runs end first; then point the Airflow connection likepion_journal at the new database, and go on. The "
-        "journal that was copied stays as it is.",
+        help=t("copy the journal into another database: from SQLite to PostgreSQL"),
+        description=t(
+            "Copy every table into an empty database, and compare each with its copy. Pause the DAG and let its "
+            "runs end first; then point the Airflow connection likepion_journal at the new database, and go on. The "
+            "journal that was copied stays as it is."
+        ),
     )
-    moving.add_argument("to", metavar="URL", help="postgresql://user:password@host:5432/database")
+    moving.add_argument("to", metavar="URL", help=t("postgresql://user:password@host:5432/database"))
     checking = actions.add_parser(
         "check",
-        help="whether the journal is sound, and as new as its last use",
-        description="Look at the schema, the age, the disk, the counts and the database itself. The exit status is 1 "
-        "where something is wrong. Large journals take minutes.",
+        help=t("whether the journal is sound, and as new as its last use"),
+        description=t(
+            "Look at the schema, the age, the disk, the counts and the database itself. The exit status is 1 "
+            "where something is wrong. Large journals take minutes."
+        ),
     )
     add_json(checking)
     actions.add_parser(
         "accept",
-        help="go on with a journal that was restored or lost",
-        description="Say that there is no newer backup. Runs are green again, and go back to what is unfinished. Links "
-        "that may have been sent since the backup stay parked: settle them as you find them at the manager, by "
-        "'likepion journal settle' or on the board; accounts that the manager hands out again settle themselves.",
+        help=t("go on with a journal that was restored or lost"),
+        description=t(
+            "Say that there is no newer backup. Runs are green again, and go back to what is unfinished. Links "
+            "that may have been sent since the backup stay parked: settle them as you find them at the manager, by "
+            "'likepion journal settle' or on the board; accounts that the manager hands out again settle themselves."
+        ),
     )
     actions.add_parser(
         "doubt",
-        help="say that the journal was restored, where no run can notice it",
-        description="Runs notice a restored journal by a variable in Airflow's database. Where that was restored along "
-        "with the journal, say so by this, before the next run.",
+        help=t("say that the journal was restored, where no run can notice it"),
+        description=t(
+            "Runs notice a restored journal by a variable in Airflow's database. Where that was restored along "
+            "with the journal, say so by this, before the next run."
+        ),
     )
 
 
@@ -84,31 +96,33 @@ def run(args: argparse.Namespace) -> int:
 def _backup(url: str, _: Mark | None, args: argparse.Namespace) -> int:
     journal = copying.sqlite_file(url)
     if journal is None:
-        print(f"A journal on PostgreSQL is backed up by\n  {copying.pg_dump_command(url, str(args.file))}")
+        print(t("A journal on PostgreSQL is backed up by"), copying.pg_dump_command(url, str(args.file)), sep="\n  ")
         return 0
     size = copying.back_up(journal, args.file, _Progress())
-    print(f"{args.file}: {size / 1024**2:.1f} MB, checked")
+    print(t("{file}: {size} MB, checked", file=args.file, size=f"{size / 1024**2:.1f}"))
     return 0
 
 
 def _restore(url: str, outside: Mark | None, args: argparse.Namespace) -> int:
     journal = copying.sqlite_file(url)
     if journal is None:
-        print(f"A journal on PostgreSQL is restored by\n  {copying.pg_restore_command(url, str(args.file))}")
-        print("The next run notices it; then say 'likepion journal accept'.")
+        print(t("A journal on PostgreSQL is restored by"), copying.pg_restore_command(url, str(args.file)), sep="\n  ")
+        print(t("The next run notices it; then say 'likepion journal accept'."))
         return 0
     kept = copying.restore(journal, args.file, _now(), outside=outside, loses=args.yes, on_progress=_Progress())
-    print(f"{journal} is as it was in {args.file}." + (f" What it was before is in {kept}." if kept else ""))
+    print(t("{journal} is as it was in {file}.", journal=journal, file=args.file))
+    if kept:
+        print(t("What it was before is in {kept}.", kept=kept))
     if Marks(Database(url)).unaccepted():
-        print("It is older than its last use: runs are red until you say 'likepion journal accept'.")
+        print(t("It is older than its last use: runs are red until you say 'likepion journal accept'."))
     return 0
 
 
 def _copy(url: str, _: Mark | None, args: argparse.Namespace) -> int:
     rows = copying.copy(url, args.to, _Progress())
-    for name, number in rows.items():
-        print(f"{number:>12,}  {name}")
-    print("Copied and compared. Point the Airflow connection likepion_journal at the new database now.")
+    for name, count in rows.items():
+        print(f"{number(count):>12}  {name}")
+    print(t("Copied and compared. Point the Airflow connection likepion_journal at the new database now."))
     return 0
 
 
@@ -118,7 +132,7 @@ def _check(url: str, outside: Mark | None, args: argparse.Namespace) -> int:
     for name, ask in questions.items():
         answers[name] = words = ask()
         if not args.json:
-            print(f"{'BAD' if words else 'ok':<4}{name}{f': {words}' if words else ''}", flush=True)
+            print(f"{'BAD' if words else 'ok':<4}{shown(name)}{f': {shown(words)}' if words else ''}", flush=True)
     if args.json:
         print_json({"question": name, "ok": not words, "words": words} for name, words in answers.items())
     return int(any(answers.values()))
@@ -130,17 +144,22 @@ def _accept(url: str, outside: Mark | None, _: argparse.Namespace) -> int:
         # Said before the first run has noticed it.
         marks.notice(outside, _now())
     if not marks.accept(_now()):
-        print("There is nothing to accept: the journal is as new as its last use.")
+        print(t("There is nothing to accept: the journal is as new as its last use."))
         return 0
-    doubted = counted(marks.doubted(), "account has", "accounts have")
-    print(f"Accepted. {doubted} links that may have been sent since the backup; they stay parked:")
+    print(
+        tn(
+            "Accepted. {count} account has links that may have been sent since the backup; they stay parked:",
+            "Accepted. {count} accounts have links that may have been sent since the backup; they stay parked:",
+            marks.doubted(),
+        )
+    )
     print("  likepion journal list --state unknown")
     return 0
 
 
 def _doubt(url: str, outside: Mark | None, _: argparse.Namespace) -> int:
     Marks(Database(url)).doubt(_now(), [outside] if outside else [])
-    print("Runs are red, and work only what the manager hands out, until you say 'likepion journal accept'.")
+    print(t("Runs are red, and work only what the manager hands out, until you say 'likepion journal accept'."))
     return 0
 
 
@@ -163,7 +182,7 @@ class _Progress:
     def __call__(self, what: str, done: int, of: int) -> None:
         if time.monotonic() - self._told_s >= TELL_EVERY_S:
             self._told_s = time.monotonic()
-            print(f"{what}: {done:,} of {of:,}", file=sys.stderr, flush=True)
+            print(t("{what}: {done} of {of}", what=what, done=number(done), of=number(of)), file=sys.stderr, flush=True)
 
 
 def _now() -> datetime:

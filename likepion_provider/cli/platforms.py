@@ -24,8 +24,8 @@ from likepion_provider.errors import BadRequest, LikepionError, NoImporter
 from likepion_provider.masking import clean, hide
 from likepion_provider.models import Credentials, Feed, SecondaryTask
 from likepion_provider.platforms import Job, Platform, PlatformHttp, PlatformSettings, match
-from likepion_provider.plurals import counted
 from likepion_provider.web.http import connections
+from likepion_provider.words import state, t, tn
 
 #: Where an account's fields are read from, each with the field's name in capitals: ``LIKEPION_TRY_PASSWORD``.
 VARIABLE_PREFIX = "LIKEPION_TRY_"
@@ -36,30 +36,33 @@ DEFAULT_WAIT_S = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
     actions = parser.add_subparsers(title="actions", required=True, dest="action", metavar="ACTION")
-    add_json(actions.add_parser("list", help="every importer, and what is wrong with those that do not work"))
-    checking = actions.add_parser("check", help="which importer serves a domain, and what it needs")
+    add_json(actions.add_parser("list", help=t("every importer, and what is wrong with those that do not work")))
+    checking = actions.add_parser("check", help=t("which importer serves a domain, and what it needs"))
     checking.add_argument("domain", type=domain)
     add_json(checking)
-    checking.add_argument("--login", action="store_true", help="sign in with an account, and change nothing there")
+    checking.add_argument("--login", action="store_true", help=t("sign in with an account, and change nothing there"))
     new_platform.add_arguments(
-        actions.add_parser("new", help="write a package with an importer of one's own, and its tests")
+        actions.add_parser("new", help=t("write a package with an importer of one's own, and its tests"))
     )
-    trying = actions.add_parser("try", help="run a recipe step by step, and say what each step met")
-    trying.add_argument("recipe", type=Path, help="the recipe's file")
-    trying.add_argument("--feed", required=True, help="the feed's URL")
-    trying.add_argument("--address", default="", help="where the site is; the recipe's or the connection's by default")
+    trying = actions.add_parser("try", help=t("run a recipe step by step, and say what each step met"))
+    trying.add_argument("recipe", type=Path, help=t("the recipe's file"))
+    trying.add_argument("--feed", required=True, help=t("the feed's URL"))
     trying.add_argument(
-        "--target", type=number(1, 1000), default=10, help="newest episodes wanted, 1 to 1000; 10 by default"
+        "--address", default="", help=t("where the site is; the recipe's or the connection's by default")
     )
     trying.add_argument(
-        "--wait", type=number(0, kind=float), default=DEFAULT_WAIT_S, help="seconds to wait for them; 60 by default"
+        "--target", type=number(1, 1000), default=10, help=t("newest episodes wanted, 1 to 1000; 10 by default")
     )
-    trying.add_argument("--look-only", action="store_true", help="submit nothing")
-    trying.add_argument("--allow-private", action="store_true", help="read the feed from a private address")
+    trying.add_argument(
+        "--wait", type=number(0, kind=float), default=DEFAULT_WAIT_S, help=t("seconds to wait for them; 60 by default")
+    )
+    trying.add_argument("--look-only", action="store_true", help=t("submit nothing"))
+    trying.add_argument("--allow-private", action="store_true", help=t("read the feed from a private address"))
     for each in (checking, trying):
-        each.epilog = (
-            f"The account's fields come from {VARIABLE_PREFIX}USERNAME, {VARIABLE_PREFIX}PASSWORD, "
-            f"{VARIABLE_PREFIX}TWOFA and so on; what is missing is asked for."
+        each.epilog = t(
+            "The account's fields come from {prefix}USERNAME, {prefix}PASSWORD, {prefix}TWOFA and so on; what is "
+            "missing is asked for.",
+            prefix=VARIABLE_PREFIX,
         )
 
 
@@ -81,9 +84,10 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print_json(map(_public, known.platforms.values()))
     for platform in () if args.json else known.platforms.values():
-        print(f"{platform.name:<20} {platform.title}: {', '.join(platform.domains) or 'any domain, by its connection'}")
+        domains = ", ".join(platform.domains) or t("any domain, by its connection")
+        print(f"{platform.name:<20} {platform.title}: {domains}")
     for name, trouble in known.broken.items():
-        print(f"broken: {name}: {trouble}", file=sys.stderr)
+        print(t("broken: {name}: {trouble}", name=name, trouble=trouble), file=sys.stderr)
     return 1 if known.broken else 0
 
 
@@ -107,21 +111,21 @@ def _check(args: argparse.Namespace) -> int:
     try:
         platform = known.for_domain(domain, str(settings.extra.get("platform", "")))
     except NoImporter as error:
-        print(error.advice, file=sys.stderr)
+        print(advice_of(error), file=sys.stderr)
         return 1
     address = settings.base_url or platform.base_url
     if args.json:
         login = _login_trouble(platform, domain, settings) if args.login else None
         print_json([{"domain": domain, "address": address, "login": login} | _public(platform)])
         return int(bool(login))
-    print(f"{domain} is served by {platform.name} ({platform.title})")
-    print(f"  address      {address or 'not set'}")
-    print(f"  account      {', '.join(platform.needs) or 'no credentials'}")
-    print(f"  connection   likepion_platform_{platform.name}: {platform.needs_connection or 'not needed'}")
+    print(t("{domain} is served by {name} ({title})", domain=domain, name=platform.name, title=platform.title))
+    print(f"  address      {address or t('not set')}")
+    print(f"  account      {', '.join(platform.needs) or t('no credentials')}")
+    print(f"  connection   likepion_platform_{platform.name}: {platform.needs_connection or t('not needed')}")
     if not args.login:
         return 0
     trouble = _login_trouble(platform, domain, settings)
-    works = "works" if platform.needs else "no account is needed, and the platform answers"
+    works = t("works") if platform.needs else t("no account is needed, and the platform answers")
     print(f"  login        {trouble or works}")
     return int(bool(trouble))
 
@@ -162,7 +166,14 @@ def _try(args: argparse.Namespace) -> int:
 
     async def go() -> int:
         feed = await read_feed(args.feed, target=args.target, allow_private=args.allow_private)
-        print(f"feed: {feed.title!r}, {counted(len(feed.episodes), 'episode')} wanted")
+        print(
+            tn(
+                "feed: {title}, {count} episode wanted",
+                "feed: {title}, {count} episodes wanted",
+                len(feed.episodes),
+                title=repr(feed.title),
+            )
+        )
         async with _job(platform, domain, settings, credentials, feed, args.target) as job:
             return await _bring_in(platform, job, look_only=args.look_only, wait_s=args.wait)
 
@@ -177,8 +188,16 @@ async def _bring_in(platform: Platform, job: Job, *, look_only: bool, wait_s: fl
     wanted = len(job.feed.episodes)
     for pause_s in itertools.chain(platform.poll_s, itertools.repeat(platform.poll_s[-1])):
         urls = [each.url for _, each in match(job.feed, progress.episodes, max(wanted, 1))]
-        listed = f"{len(urls)} of {counted(wanted, 'episode')}"
-        print(f"state: {progress.state.value}, {listed}, reference {progress.reference!r}")
+        print(
+            tn(
+                "state: {state}, {listed} of {count} episode, reference {reference}",
+                "state: {state}, {listed} of {count} episodes, reference {reference}",
+                wanted,
+                state=state(progress.state.value),
+                listed=len(urls),
+                reference=repr(progress.reference),
+            )
+        )
         wait_s -= pause_s
         if look_only or len(urls) >= wanted or wait_s < 0:
             break

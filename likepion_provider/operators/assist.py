@@ -24,6 +24,7 @@ from likepion_provider.hooks.connections import (
     journal_of,
     manager_address,
 )
+from likepion_provider.hooks.language import configured_language
 from likepion_provider.hooks.values import flag
 from likepion_provider.journal import Journal
 from likepion_provider.manager.client import ManagerAddress, ManagerClient
@@ -33,22 +34,20 @@ from likepion_provider.models import SecondaryTask
 from likepion_provider.operators.context import instance_of, left_by, scope_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import needing_person
-from likepion_provider.plurals import counted
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.reports import AccountReport
+from likepion_provider.words import shown, spoken, t, tn
 
 #: XCom key of the accounts that a person was asked about.
 ASKED = "asked"
-DONE = "It is done"
-NOT_NOW = "Not now"
 
 
 class AskPersonOperator(HITLOperator):
     """Ask a person to hand the feed to the platforms of a batch that take it from a person only.
 
     It waits without a worker slot, as long as the accounts' claims can hold. Without an answer in that time, or with
-    :data:`NOT_NOW`, it is skipped: the accounts are let go, and a later run takes them again. So it is where nobody
+    "Not now", it is skipped: the accounts are let go, and a later run takes them again. So it is where nobody
     is needed.
 
     .. code-block:: python
@@ -79,15 +78,16 @@ class AskPersonOperator(HITLOperator):
         response_timeout: timedelta = timedelta(seconds=CLAIM_TTL_S - MARGIN_S),
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            # Who is asked for what is known only once the import has run.
-            subject="Accounts need a person",
-            # The first one is what a person came for. A default would be painted as the main button, and be taken for
-            # an answer when the time is up.
-            options=[DONE, NOT_NOW],
-            response_timeout=response_timeout,
-            **kwargs,
-        )
+        with spoken(configured_language()):
+            super().__init__(
+                # Who is asked for what is known only once the import has run.
+                subject=t("Accounts need a person"),
+                # The first one is what a person came for. A default would be painted as the main button, and be taken
+                # for an answer when the time is up.
+                options=[t("It is done"), t("Not now")],
+                response_timeout=response_timeout,
+                **kwargs,
+            )
         self.batch: Any = batch
         self.import_task_id = import_task_id
         self.assist = assist
@@ -104,13 +104,14 @@ class AskPersonOperator(HITLOperator):
         if not asked:
             raise AirflowSkipException("no account of this batch needs a person now")
         instance_of(context).xcom_push(ASKED, [report.task.account_id for report in asked])
-        self.subject, self.body = question(asked)
+        with spoken(configured_language()):
+            self.subject, self.body = question(asked)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Hand on what the person says is done; let go of everything else."""
         try:
-            done = DONE in super().execute_complete(context, event)["chosen_options"]
+            done = self.options[0] in super().execute_complete(context, event)["chosen_options"]
         except HITLTimeoutError:
             done = False
         ids = set(left_by(context, self.task_id, ASKED))
@@ -154,9 +155,16 @@ def _markdown(words: str) -> str:
 
 def question(reports: Sequence[AccountReport]) -> tuple[str, str]:
     """A headline, and what to do for each account (Markdown); public fields only."""
-    accounts = counted(len(reports), "account needs", "accounts need")
     platforms = ", ".join(sorted({report.task.domain for report in reports}))
+    subject = tn(
+        "{count} account needs a person at {platforms}",
+        "{count} accounts need a person at {platforms}",
+        len(reports),
+        platforms=platforms,
+    )
     # As code: Markdown would take some names for mail addresses, and others for markup.
-    steps = [f"- `{report.task.label.replace('`', '')}`: {_markdown(report.remedy)}" for report in reports]
-    after = f'Then choose "{DONE}": what is listed is reported at once, the rest by a later run.'
-    return f"{accounts} a person at {platforms}", "\n".join([*steps, "", after])
+    steps = [f"- `{report.task.label.replace('`', '')}`: {_markdown(shown(report.remedy))}" for report in reports]
+    after = t(
+        'Then choose "{done}": what is listed is reported at once, the rest by a later run.', done=t("It is done")
+    )
+    return subject, "\n".join([*steps, "", after])

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from likepion_provider.errors import LikepionError
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, airflow_errors, journal_for
+from likepion_provider.hooks.language import configured_language
 from likepion_provider.hooks.marks import leave_mark
 from likepion_provider.hooks.values import flag
 from likepion_provider.journal.marks import REMEDY
@@ -22,10 +23,10 @@ from likepion_provider.operators.assist import ASKED
 from likepion_provider.operators.context import ERROR, instance_of, is_cleared, left_by_all, state_of, states_of
 from likepion_provider.operators.extra_links import LikepionBoardLink
 from likepion_provider.operators.likepion import DROPPED, HANDED_OUT_AGAIN, LATE, NOT_TAKEN, reports_of
-from likepion_provider.plurals import counted
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.intake import MAX_CHOICE
 from likepion_provider.steps.reports import AccountReport, conf_for
+from likepion_provider.words import shown, spoken, state, t, tn
 
 #: Accounts that are named in the task's error, and in a message; the log has them all.
 NAMED = 5
@@ -90,7 +91,11 @@ class LikepionReportOperator(BaseOperator):
         self.likepion_conn_id = likepion_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Gather, print and judge."""
+        """Gather, print and judge, in the language that is configured."""
+        with spoken(configured_language()):
+            return self._report(context)
+
+    def _report(self, context: Context) -> dict[str, Any]:
         with airflow_errors():
             assisted = flag("assist", self.assist)
         reports = self._gather(context, assisted=assisted)
@@ -105,13 +110,13 @@ class LikepionReportOperator(BaseOperator):
             manager=_lost_rows(ti.xcom_pull(self.pull_task_id, key=HANDED_OUT_AGAIN) or []),
             tasks=self._culprits(context),
         )
-        self.log.info("Accounts of this run\n%s", table(reports))
+        self.log.info("%s\n%s", t("Accounts of this run"), table(reports))
         if attention := [each["account_id"] for each in summary["accounts"][:MAX_CHOICE]]:
             command = ["airflow", "dags", "trigger", context["dag_run"].dag_id, "--conf", conf_for(attention)]
-            self.log.info("Once that is done, this runs them again:\n%s", shlex.join(command))
+            self.log.info("%s\n%s", t("Once that is done, this runs them again:"), shlex.join(command))
         for each in not_taken:
             account_id = f" ({each['account_id']})" if each["account_id"] else ""
-            self.log.info("Not taken: %s%s, %s", each["name"], account_id, each["reason"])
+            self.log.info("%s", t("Not taken: {name}, {reason}", name=each["name"] + account_id, reason=each["reason"]))
         self._note_pace(context, reports)
         ti.xcom_push("summary", summary)
         if alarms := _alarms(summary):
@@ -179,7 +184,7 @@ class LikepionReportOperator(BaseOperator):
             # The task that could do nothing without it has said so.
             self.log.warning("The journal cannot be asked: %s", error.advice)
             return ""
-        return f"{restored.message}. {REMEDY}" if restored else ""
+        return f"{shown(restored.message)}. {shown(REMEDY)}" if restored else ""
 
     def _culprits(self, context: Context) -> list[str]:
         """The tasks that failed, in the order of the run, each with its error; those that only followed come last."""
@@ -190,10 +195,19 @@ class LikepionReportOperator(BaseOperator):
         lines = []
         for name in sorted(failed, key=lambda each: (order.index(each) if each in order else len(order), each)):
             errors = dict.fromkeys(filter(None, instance_of(context).xcom_pull([name], key=ERROR)))
-            times = f" ({failed[name]} times)" if failed[name] > 1 else ""
-            lines.append(f"{name} failed{times}: {' '.join(errors) or 'read its log.'}")
+            said = " ".join(map(shown, errors)) or t("read its log.")
+            failures = tn(
+                "{name} failed: {said}", "{name} failed ({count} times): {said}", failed[name], name=name, said=said
+            )
+            lines.append(failures)
         if followed:
-            lines.append(f"{counted(followed, 'task')} could not run because of that.")
+            lines.append(
+                tn(
+                    "{count} task could not run because of that.",
+                    "{count} tasks could not run because of that.",
+                    followed,
+                )
+            )
         return lines
 
 
@@ -261,12 +275,17 @@ def _lost_rows(again: Sequence[Mapping[str, str]]) -> str:
         return ""
     labels = ", ".join(each["label"] for each in again[:NAMED]) + (", ..." if len(again) > NAMED else "")
     groups = list(dict.fromkeys(each["group_id"] for each in again))[:NAMED]
-    confs = " and with ".join(json.dumps({"resend": True, "group_id": each}) for each in groups)
-    return (
-        f"the manager handed out {counted(len(again), 'account')} whose links it had confirmed ({labels}): it has lost "
-        f"them, or counts otherwise than it did. Look there. Where they are missing, trigger the DAG with {confs}. "
-        f"Unknown outcomes are settled by hand meanwhile (likepion journal settle); "
-        "'likepion journal settling reappearance' ends that."
+    confs = t(" and with ").join(json.dumps({"resend": True, "group_id": each}) for each in groups)
+    return tn(
+        "the manager handed out {count} account whose links it had confirmed ({labels}): it has lost them, or counts "
+        "otherwise than it did. Look there. Where they are missing, trigger the DAG with {confs}. Unknown outcomes are "
+        "settled by hand meanwhile (likepion journal settle); 'likepion journal settling reappearance' ends that.",
+        "the manager handed out {count} accounts whose links it had confirmed ({labels}): it has lost them, or counts "
+        "otherwise than it did. Look there. Where they are missing, trigger the DAG with {confs}. Unknown outcomes are "
+        "settled by hand meanwhile (likepion journal settle); 'likepion journal settling reappearance' ends that.",
+        len(again),
+        labels=labels,
+        confs=confs,
     )
 
 
@@ -274,10 +293,19 @@ def _alarms(summary: Mapping[str, Any]) -> list[str]:
     """Why a run is red, sentence by sentence; nothing where nobody has to act."""
     alarms = [*filter(None, (summary["journal"], summary["manager"])), *summary["tasks"]]
     if attention := summary["accounts"]:
-        need = counted(len(attention), "account needs", "accounts need")
         sentences, left = _sentences(attention, NAMED)
-        named = "; ".join([*(each.rstrip(".") for each in sentences), *([f"and {left} more"] if left else [])])
-        alarms.append(f"{need} attention: {named}. {_again(attention[:NAMED])}")
+        named = "; ".join(
+            [*(each.rstrip(".") for each in sentences), *([t("and {left} more", left=left)] if left else [])]
+        )
+        alarms.append(
+            tn(
+                "{count} account needs attention: {named}. {again}",
+                "{count} accounts need attention: {named}. {again}",
+                len(attention),
+                named=named,
+                again=_again(attention[:NAMED]),
+            )
+        )
     return alarms
 
 
@@ -290,11 +318,13 @@ def _sentences(attention: Sequence[Mapping[str, Any]], most: int) -> tuple[list[
     labels: dict[str, list[str]] = {}
     for each in attention:
         labels.setdefault(f"{each['message']}. {each['remedy']}", []).append(each["label"])
-    shown = [
-        f"{', '.join(named[:ALIKE])}{f' and {len(named) - ALIKE} more' if len(named) > ALIKE else ''}: {words}"
-        for words, named in [*labels.items()][:most]
-    ]
-    return shown, sum(len(named) for named in [*labels.values()][most:])
+    sentences = [f"{_named(named)}: {words}" for words, named in [*labels.items()][:most]]
+    return sentences, sum(len(named) for named in [*labels.values()][most:])
+
+
+def _named(labels: Sequence[str]) -> str:
+    listed = ", ".join(labels[:ALIKE])
+    return t("{labels} and {left} more", labels=listed, left=len(labels) - ALIKE) if len(labels) > ALIKE else listed
 
 
 def summarise(
@@ -323,13 +353,13 @@ def summarise(
                 "label": each.task.label,
                 "group_id": each.task.group_id,
                 "outcome": each.outcome.value,
-                "message": each.message.rstrip("."),
-                "remedy": each.remedy,
+                "message": shown(each.message.rstrip(".")),
+                "remedy": shown(each.remedy),
             }
             for each in reports
             if each.outcome.needs_attention
         ],
-        "not_taken": [dict(each) for each in not_taken],
+        "not_taken": [{**each, "name": shown(each["name"]), "reason": shown(each["reason"])} for each in not_taken],
         "journal": journal,
         "manager": manager,
         "tasks": [*tasks],
@@ -340,40 +370,45 @@ def summarise(
 def _again(accounts: Sequence[Mapping[str, str]]) -> str:
     """How some accounts are run again at once; a later run takes them up by itself in its time."""
     ids = [each["account_id"] for each in accounts]
-    return f"Once that is done, trigger the DAG with {conf_for(ids)}"
+    return t("Once that is done, trigger the DAG with {conf}", conf=conf_for(ids))
 
 
 def _text(summary: Mapping[str, Any]) -> str:
     """What a message says: a line of counts, and one for each thing that needs somebody."""
-    counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(summary["counts"].items()))
-    lines = [f"Likepion: {counts or 'no accounts'}; {counted(summary['links'], 'link')} delivered."]
+    counts = ", ".join(f"{number} {state(outcome)}" for outcome, number in sorted(summary["counts"].items()))
+    links = tn("{count} link delivered.", "{count} links delivered.", summary["links"])
+    lines = [f"Likepion: {counts or t('no accounts')}; {links}"]
     lines += [f"- {each}" for each in (summary["journal"], summary["manager"], *summary["tasks"]) if each]
     attention = summary["accounts"]
     sentences, left = _sentences(attention, NAMED_IN_TEXT)
     lines += [f"- {each}" for each in sentences]
     if left:
-        lines.append(f"and {left} more: see the report task's log.")
+        lines.append(t("and {left} more: see the report task's log.", left=left))
     lines += [_again(attention[:NAMED_IN_TEXT])] if attention else []
     refused = summary["not_taken"]
-    lines += [f"- not taken: {each['name']}, {each['reason']}" for each in refused[:NAMED_IN_TEXT]]
+    lines += [
+        "- " + t("not taken: {name}, {reason}", name=each["name"], reason=each["reason"])
+        for each in refused[:NAMED_IN_TEXT]
+    ]
     if len(refused) > NAMED_IN_TEXT:
-        lines.append(f"and {len(refused) - NAMED_IN_TEXT} more that were not taken: see the report task's log.")
+        left = len(refused) - NAMED_IN_TEXT
+        lines.append(t("and {left} more that were not taken: see the report task's log.", left=left))
     return "\n".join(lines)
 
 
 def table(reports: Sequence[AccountReport]) -> str:
     """The accounts as aligned text, those that need attention last."""
     if not reports:
-        return "none"
+        return t("none")
     ordered = sorted(reports, key=lambda each: (each.outcome.needs_attention, each.task.group_id, each.task.label))
-    rows = [("GROUP", "ACCOUNT", "OUTCOME", "LINKS", "")]
+    rows = [(t("GROUP"), t("ACCOUNT"), t("OUTCOME"), t("LINKS"), "")]
     rows += [
         (
             each.task.group_id[:8],
             each.task.label,
-            each.outcome.value,
+            state(each.outcome.value),
             str(each.found),
-            f"{each.message.rstrip('.')}. {each.remedy}".strip(". ") if each.message else "",
+            f"{shown(each.message.rstrip('.'))}. {shown(each.remedy)}".strip(". ") if each.message else "",
         )
         for each in ordered
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -104,13 +105,13 @@ def served(journal: Journal) -> Iterator[str]:
 @contextlib.contextmanager
 def opened(browser: Browser, url: str, person: str = "admin", **options: Any) -> Iterator[Page]:
     """The board in a window of its own; a fault of its scripts fails the test."""
-    context = browser.new_context(locale="en-GB", extra_http_headers={"As": person}, **options)
+    context = browser.new_context(**{"locale": "en-GB", "extra_http_headers": {"As": person}} | options)
     page = context.new_page()
     page.set_default_timeout(20_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(url)
-    expect(page.locator("#fresh")).to_contain_text("as of")
+    expect(page.locator("#fresh")).to_contain_text(re.compile(r"\d:\d"))
     yield page
     context.close()
     assert faults == []

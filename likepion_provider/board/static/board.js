@@ -5,7 +5,7 @@ import {
   countDown, onChoose, showAccounts, showGroups, showOverview, showPlatforms, showReasons, showTrend, showUnknown, showWaiting, startOver,
 } from "./panels.js";
 import { $, complain, keepFocus, say } from "./tools.js";
-import { clockTime, t } from "./words.js";
+import { clockTime, language, speak, t } from "./words.js";
 
 const REFRESH_MS = 15000;
 const TYPED = ["text", "group_id"];
@@ -92,6 +92,8 @@ $("manager").addEventListener("change", async (event) => {
   showFilter();
   await refresh();
 });
+$("language").elements.language.value = language;
+$("language").addEventListener("change", (event) => speak(event.target.value));
 $("clear").addEventListener("click", () => choose(NONE));
 $("refresh").addEventListener("click", () => { say(""); refresh(); });
 

@@ -5,7 +5,7 @@ import { showTrends } from "./charts.js";
 import {
   $, ask, askLast, button, complain, copyable, inside, make, outside, queryOf, render, runPath, sentence, theirs,
 } from "./tools.js";
-import { NAMES, lasting, number, parts, percent, plural, t, when } from "./words.js";
+import { NAMES, language, lasting, number, parts, percent, plural, t, when } from "./words.js";
 
 const ACCOUNTS_A_PAGE = 50;
 const GROUPS_A_PAGE = 7;
@@ -65,7 +65,7 @@ export async function showOverview() {
   $("summary").textContent = !all ? t("Nothing yet: the first run of the DAG fills the board.") : t("{accounts} on {platforms}, {user}", {
     accounts: plural(all, "{count} account", "{count} accounts"),
     platforms: plural(names.length, "{count} platform", "{count} platforms"),
-    user: t(mayAct ? "signed in as {user}" : "signed in as {user} (read only)", { user: told.user }),
+    user: mayAct ? t("signed in as {user}", { user: told.user }) : t("signed in as {user} (read only)", { user: told.user }),
   });
   $("empty").hidden = all > 0;
   $("filled").hidden = all === 0;
@@ -176,7 +176,7 @@ export async function showReasons() {
   const rows = [...merged.values()].sort((a, b) => b.accounts - a.accounts).slice(0, REASONS_SHOWN);
   $("reasons-none").hidden = rows.length > 0;
   render($("reasons"), rows.map((row) => {
-    const words = row.message || (row.standing === "failed" ? t("the manager refused links") : t("no reason was noted"));
+    const words = row.words || (row.standing === "failed" ? t("the manager refused links") : t("no reason was noted"));
     const platforms = [...row.platforms].sort((a, b) => b[1] - a[1]);
     const exact = row.messages.size === 1 && row.message;
     return make("li", {},
@@ -240,7 +240,7 @@ export async function showAccounts() {
   }
   $("accounts-count").textContent = number(told.total);
   $("accounts-table").hidden = told.total === 0;
-  $("csv").href = `api/accounts.csv?${queryOf({ ...filter, ...shown })}`;
+  $("csv").href = `api/accounts.csv?${queryOf({ ...filter, ...shown, lang: language })}`;
   const filtered = Object.values(filter).some(Boolean);
   $("nothing").hidden = told.total > 0;
   render($("nothing"), filtered && !told.total ? [t("No account fits these filters."), " ",
@@ -262,10 +262,10 @@ export async function showAccounts() {
     choose({}, false, true);
   });
   const named = [
-    filter.run_id ? t(filter.map_index === "" ? "run {run}" : "run {run}, batch {batch}", { run: filter.run_id, batch: filter.map_index }) : "",
+    filter.run_id ? (filter.map_index === "" ? t("run {run}", { run: filter.run_id }) : t("run {run}, batch {batch}", { run: filter.run_id, batch: filter.map_index })) : "",
   ].filter(Boolean);
   $("batch").hidden = !named.length && !filter.reason;
-  render($("batch"), filter.reason ? [t("Only those whose trouble is:"), " ", theirs(filter.reason), " ",
+  render($("batch"), filter.reason ? [t("Only those whose trouble is:"), " ", theirs(told.reason), " ",
     button("all reasons", t("Show all reasons"), () => choose({ reason: "" }), { class: "link" }), " "] : [],
   named.length ? [t("Only what {run} worked last.", { run: named[0] }), " ",
     button("all runs", t("Show all runs"), () => choose({ run_id: "", map_index: "" }), { class: "link" })] : []);
@@ -290,7 +290,7 @@ function accountRows(row) {
       make("div", { class: "small" }, parts("group {group}", {
         group: button(`of group ${key}`, theirs(row.group_id.slice(0, 8)), () => choose({ group_id: row.group_id }),
           { class: "link", title: row.group_id, "aria-label": t("{group}: show the group of {account}", { group: row.group_id.slice(0, 8), account: row.account }) }),
-      }), " ", toggle("details", open ? t("Hide details") : t("Details"), t(open ? "Hide details of {account}" : "Details of {account}", { account: row.account })))),
+      }), " ", toggle("details", open ? t("Hide details") : t("Details"), open ? t("Hide details of {account}", { account: row.account }) : t("Details of {account}", { account: row.account })))),
     cell(t("State"), make("div", {},
       make("span", { class: `state ${row.standing}` }, row.state),
       row.last_error && row.last_error !== row.state ? make("div", { class: "trouble" }, theirs(sentence(row.last_error)), " ",
@@ -351,7 +351,7 @@ async function showDetails(row, key, into) {
   const changes = history.rows.map((each) => make("li", {},
     time(each.at, when(each.at), { class: "nowrap" }), " ",
     make("span", { class: `state ${each.standing}` }, NAMES[each.standing], " · ", names[each.state]),
-    each.message ? make("span", {}, ": ", theirs(sentence(each.message))) : null,
+    each.message ? make("span", {}, ": ", theirs(sentence(each.words))) : null,
     each.run_id ? make("span", { class: "muted" }, " ", inside(runPath(row.dag_id || "likepion_podcast_secondary", each.run_id), theirs(each.run_id), { "data-key": `change ${each.at} ${key}` })) : null));
   changes.push(make("li", {}, time(row.noted_at, when(row.noted_at), { class: "nowrap" }), " ", t("Taken up first")));
   render(into, make("div", { class: "details" },

@@ -1,5 +1,5 @@
 // Elements, focus and requests. Text only ever becomes a text node.
-import { t } from "./words.js";
+import { language, t } from "./words.js";
 import { shown } from "./address.js";
 
 export const $ = (id) => document.getElementById(id);
@@ -114,7 +114,7 @@ export class Unanswered extends Error {
 export async function ask(path, parameters = {}, options = {}) {
   let answer;
   try {
-    answer = await fetch(`api/${path}?${queryOf({ ...parameters, ...shown })}`, { credentials: "same-origin", ...options });
+    answer = await fetch(`api/${path}?${queryOf({ ...parameters, ...shown, lang: language })}`, { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Unanswered(t("Airflow's API server does not answer. The board asks again by itself; see that the server runs."), "gone");

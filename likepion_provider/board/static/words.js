@@ -1,6 +1,41 @@
 // Every word, number and time that a person reads passes here.
 
-export const language = document.documentElement.lang || "en";
+// The languages that there are words in; the first one is the page's own.
+const LANGUAGES = ["en", "vi"];
+const CHOSEN = "likepion-language";
+
+const wanted = [localStorage.getItem(CHOSEN) ?? "", ...(navigator.languages ?? [])].map((each) => each.split("-")[0]);
+export const language = wanted.find((each) => LANGUAGES.includes(each)) ?? LANGUAGES[0];
+document.documentElement.lang = language;
+const catalogue = language === LANGUAGES[0] ? {} : await words();
+translatePage();
+
+async function words() {
+  // Without them the page still works, in its own language.
+  const answer = await fetch(`static/words.${language}.json`, { credentials: "same-origin" }).catch(() => null);
+  return answer?.ok ? answer.json() : {};
+}
+
+function translatePage() {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    const own = text.data.trim();
+    if (own && text.parentElement.translate) text.data = text.data.replace(own, () => said(own));
+  }
+  for (const name of ["aria-label", "placeholder", "title"]) {
+    for (const element of document.querySelectorAll(`[${name}]`)) element.setAttribute(name, said(element.getAttribute(name)));
+  }
+}
+
+function said(text) { return catalogue[text.replace(/\s+/g, " ")] || text; }
+
+/** Show the page in another language from now on, in this browser. */
+export function speak(chosen) {
+  localStorage.setItem(CHOSEN, chosen);
+  location.reload();
+}
+
 // Numbers and times as the reader's region writes them, where it speaks the page's language.
 const locale = navigator.languages?.find((each) => each.split("-")[0] === language) ?? language;
 
@@ -14,14 +49,17 @@ const days = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", t
 
 const shown = (value) => (typeof value === "number" ? numbers.format(value) : String(value));
 
+// Blanks at the ends belong to a sentence of the code's.
+function message(text) { return catalogue[text] || text; }
+
 /** A sentence with its fields filled in. */
 export function t(text, fields = {}) {
-  return text.replace(/\{(\w+)\}/g, (_, name) => shown(fields[name]));
+  return message(text).replace(/\{(\w+)\}/g, (_, name) => shown(fields[name]));
 }
 
 /** A sentence whose fields may be elements, as a list of texts and elements. */
 export function parts(text, fields) {
-  return text.split(/(\{\w+\})/).filter(Boolean).map((part) => {
+  return message(text).split(/(\{\w+\})/).filter(Boolean).map((part) => {
     const value = fields[/^\{(\w+)\}$/.exec(part)?.[1]];
     return value === undefined ? part : value instanceof Node ? value : shown(value);
   });

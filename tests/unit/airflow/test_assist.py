@@ -14,8 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Downstream
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.models import ImportState, Outcome, SecondaryTask
-from likepion_provider.operators import assist
-from likepion_provider.operators.assist import ASKED, DONE, NOT_NOW, AskPersonOperator, question
+from likepion_provider.operators.assist import ASKED, AskPersonOperator, question
 from likepion_provider.operators.likepion import (
     ClaimAccountsOperator,
     ImportRssOperator,
@@ -99,7 +98,9 @@ async def test_it_asks_for_exactly_those_that_need_it_as_long_as_a_claim_holds(
     assert parked.value.kwargs is None
     assert ask.response_timeout == timedelta(minutes=14)
     (told,) = asked
-    assert (told["options"], told["defaults"]) == ([DONE, NOT_NOW], None), "no default: it would be the main button"
+    assert (told["options"], told["defaults"]) == (["It is done", "Not now"], None), (
+        "no default: it would be the main button"
+    )
     assert told["subject"].startswith("1 account needs a person at ")
     assert "Open https://a.example" in told["body"]
     assert not [secret for secret in sandbox.credentials() if secret in repr(told)]
@@ -115,7 +116,7 @@ async def test_done_hands_on_what_is_still_claimed_and_is_tried_at_once(
     with pytest.raises(TaskAwaitingInput):
         await run(ask, context)
     await run(insert, context)
-    again = await answer(ask, context, DONE)
+    again = await answer(ask, context, "It is done")
     assert [task["account_id"] for task in again["tasks"]] == [batch["tasks"][0]["account_id"]]
     rows = await run(ImportRssOperator(task_id="again", batch=again), context)
     assert [row["outcome"] for row in rows] == ["collected"]
@@ -123,7 +124,7 @@ async def test_done_hands_on_what_is_still_claimed_and_is_tried_at_once(
 
 
 @pytest.mark.parametrize(
-    "said", [event(NOT_NOW), {"error": "the time is up", "error_type": "timeout"}], ids=["not now", "no answer"]
+    "said", [event("Not now"), {"error": "the time is up", "error_type": "timeout"}], ids=["not now", "no answer"]
 )
 async def test_not_now_lets_go(
     start: Start, context: Context, asked: list[dict[str, Any]], said: dict[str, Any]
@@ -234,7 +235,7 @@ def test_names_are_not_taken_for_markup() -> None:
     task = SecondaryTask("a", "p", "g", "a.example", username="`[x](https://evil.example)*b*")
     _, body = question([AccountReport(task, Outcome.NEEDS_PERSON, remedy="Do it.")])
     assert "- `[x](https://evil.example)*b*@a.example`: Do it." in body
-    assert assist.DONE in body
+    assert "It is done" in body
 
 
 def test_no_word_of_a_stranger_is_markup_in_the_question() -> None:

@@ -92,6 +92,7 @@ class Story:
         state: ImportState = ImportState.FAILED,
         *,
         back_off: timedelta | None = None,
+        remedy: str = "Mend it.",
     ) -> None:
         """The import ends badly; with ``back_off`` for good, and not to be tried before that is over."""
         self.journal.submissions.record(
@@ -100,7 +101,7 @@ class Story:
             self.now,
             state=state,
             message=message,
-            remedy="Mend it.",
+            remedy=remedy,
             permanent=back_off is not None,
             not_before=self.now.at + back_off if back_off is not None else None,
         )

@@ -1,0 +1,1 @@
+"""The catalogues of words: what they have to have, and how they are made (``make words``)."""
