@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow import sdk
 from airflow.sdk import log
 from airflow.sdk.bases.xcom import BaseXCom as BaseXCom
 
@@ -22,7 +21,11 @@ async def amask_secret(secret: str) -> None:
 
 def by_hand() -> Any:
     """The schedule of a DAG that runs only when told to. From 3.3 on, such a run may have a partition key."""
-    return sdk.PartitionedAtRuntime() if hasattr(sdk, "PartitionedAtRuntime") else None
+    try:
+        from airflow.sdk import PartitionedAtRuntime
+    except ImportError:
+        return None
+    return PartitionedAtRuntime()
 
 
 def is_without_supervisor(error: ImportError) -> bool:

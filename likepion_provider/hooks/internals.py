@@ -33,7 +33,7 @@ def ask_as_the_server() -> None:
 
 def load_as_the_server() -> None:
     """Load what looks connections up in the metadata database, and with it Airflow's logging."""
-    import airflow.models.connection  # noqa: F401
+    from airflow.models.connection import Connection  # noqa: F401
 
 
 def give_params(dag: Any, params: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 #: A Vietnamese page, and the English ones that have its commands.
 PAIRS = {
+    DOCS / "vi" / "glossary.md": (DOCS / "glossary.md",),
     ROOT / "README.vi.md": [ROOT / "README.md"],
     DOCS / "vi/tutorial.md": [DOCS / "tutorial.md"],
     DOCS / "vi/install.md": [DOCS / "guides/install.md", DOCS / "guides/tuning.md"],

@@ -13,7 +13,7 @@ import pytest
 from likepion_provider import DAG_ID
 from likepion_provider.dag import DEFAULT_ARGS, likepion_dag
 from likepion_provider.hooks.compat import by_hand
-from tests.versions import DagBag, DagSerialization
+from tests.versions import DagSerialization, dags_in
 
 DAG_FILE = Path(__file__).parents[3] / "dags" / "likepion_podcast_secondary.py"
 #: All that a user has to write.
@@ -43,7 +43,7 @@ def tasks_of(dag: Any) -> dict[str, dict[str, Any]]:
 
 def test_a_second_managers_dag_is_a_line(tmp_path: Path) -> None:
     (tmp_path / "second.py").write_text(SECOND, encoding="utf-8")
-    bag = DagBag(tmp_path, include_examples=False)
+    bag = dags_in(tmp_path)
     assert bag.import_errors == {}
     second, first = bag.dags["likepion_staging"], runpy.run_path(str(DAG_FILE))["secondary"]
     assert (second.schedule, second.tags) == (None, {"staging"})

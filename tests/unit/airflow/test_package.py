@@ -22,7 +22,7 @@ from likepion_provider.manager.protocol import LinkReport
 from likepion_provider.operators import ImportRssOperator
 from likepion_provider.platforms import Job, ListedEpisode, PlatformSettings, Progress, Rereads
 from likepion_provider.steps.importing import ImportBounds, ImportOptions, import_options
-from tests.versions import DagBag
+from tests.versions import dags_in
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,7 +50,7 @@ def test_the_readmes_dag_is_the_dags(tmp_path: Path) -> None:
 
 
 def test_the_dag_parses_into_the_tasks_that_are_documented() -> None:
-    bag = DagBag(ROOT / "dags", include_examples=False)
+    bag = dags_in(ROOT / "dags")
     assert bag.import_errors == {}
     dag = bag.dags["likepion_podcast_secondary"]
     assert set(dag.task_ids) == {

@@ -493,6 +493,7 @@ def test_what_ails_many_accounts_is_said_once() -> None:
     assert lines[1:] == [
         "- pod-0@tide.example, pod-1@tide.example, pod-2@tide.example and 7 more: the feed is locked. Ask.",
         "- pod-10@tide.example, pod-11@tide.example: wrong password. Correct it.",
+        f"Once that is done, trigger the DAG with {json.dumps({'account_ids': [task.account_id for task in tasks]})}",
     ]
 
 
