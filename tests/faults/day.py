@@ -226,7 +226,8 @@ class Day:
             self._at(tick, self._lose_pulls)
         for tick in range(0, self.ticks, max(1, self.ticks // 6)):
             self._at(tick, self._lose_insert)
-        for account_id in self.rng.sample(self.accounts, 3):
+        # Of the group that publishes first: its post lasts until a person has read the report.
+        for account_id in self.rng.sample(self.accounts[:: len(self.groups)], 3):
             self._at(self.rng.randrange(half), self._change_password, account_id)
         for account_id in self.rng.sample(self.accounts, 2):
             self.platform.unverified.add(account_id)

@@ -79,6 +79,8 @@ SLOW_INSERTS = [
 RUN_TIMEOUT_S = 900.0
 #: Where no task lives for this long although a run goes on, Airflow's scheduler is started again, as a person would.
 STANDSTILL_S = 90.0
+#: How long a service may take to end.
+STOP_S = 30.0
 FIRE_RUNS, HEALING_RUNS = 2, 6
 #: What is struck, and how often in comparison.
 TARGETS = {"task": 50, "supervisor": 15, "orphan": 8, "pause": 10, "triggerer": 8, "scheduler": 1}
@@ -141,6 +143,14 @@ class Services:
 
     def kill(self, name: str) -> None:
         _signal(self._running[name].pid, signal.SIGKILL)
+
+    def stop(self, name: str) -> None:
+        """End a service as an operator does, and leave it away."""
+        self._running[name].terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._running[name].wait(STOP_S)
+        self.kill(name)
+        self._running[name].wait(STOP_S)
 
     def attempts(self) -> list[Attempt]:
         """The task processes that live now, of this scheduler or orphaned."""
@@ -242,9 +252,9 @@ class Round:
         figures: Counter[str],
         pace_s: float,
     ) -> None:
-        self._airflow = airflow
-        self._services = services
-        self._world = world
+        self.airflow = airflow
+        self.services = services
+        self.world = world
         self._fire = fire
         self._rng = rng
         self._pace_s = pace_s
@@ -258,14 +268,14 @@ class Round:
 
     def burn(self) -> None:
         """Runs under fire, the first of them beside another one, and one post's feed set meanwhile."""
-        self._world.call("POST", "/sandbox/faults", {"seed": self._rng.randrange(10**6), "faults": SLOW_INSERTS})
+        self.world.call("POST", "/sandbox/faults", {"seed": self._rng.randrange(10**6), "faults": SLOW_INSERTS})
         for number in range(FIRE_RUNS):
             began_s = time.monotonic()
             limits = (8, 100) if number == 0 else (100,)
-            runs = [self._airflow.start(limit=limit, batch_size=BATCH) for limit in limits]
+            runs = [self.airflow.start(limit=limit, batch_size=BATCH) for limit in limits]
             # From so dense that nothing gets through to so thin that most does.
             pace_s = self._pace_s * self._rng.choice((1, 4, 10))
-            self._follow(runs, functools.partial(self._burn_once, began_s, pace_s))
+            self.follow(runs, functools.partial(self._burn_once, began_s, pace_s))
             self._fire.continue_due(all_of_them=True)
             print(f"kills     under fire: {told(self.figures)}", flush=True)
             self._let_claims_lapse()
@@ -274,18 +284,18 @@ class Round:
 
     def heal(self) -> None:
         """Runs that nothing happens to, until everything is delivered; at most six."""
-        self._world.call("DELETE", "/sandbox/faults")
+        self.world.call("DELETE", "/sandbox/faults")
         self._set_feeds()
         for _ in range(HEALING_RUNS):
             if not self.undelivered() and not self.parked():
                 return
-            self._follow([self._airflow.start()], lambda: time.sleep(0.4))
+            self.follow([self.airflow.start()], lambda: time.sleep(0.4))
             self._let_claims_lapse()
 
     def undelivered(self) -> list[str]:
         """The accounts that have not every episode's URL."""
-        stored: Counter[str] = Counter(self._world.rows()["accounts"])
-        return [each["account_id"] for each in self._world.state()["accounts"] if stored[each["account_id"]] < EPISODES]
+        stored: Counter[str] = Counter(self.world.rows()["accounts"])
+        return [each["account_id"] for each in self.world.state()["accounts"] if stored[each["account_id"]] < EPISODES]
 
     def parked(self) -> set[str]:
         """The accounts with links of an unknown outcome."""
@@ -293,7 +303,7 @@ class Round:
 
     def untrue(self) -> list[str]:
         """URLs that the journal takes for stored and the manager does not have."""
-        has = {(row["account_id"], row["link_post"]) for row in self._world.rows()["rows"]}
+        has = {(row["account_id"], row["link_post"]) for row in self.world.rows()["rows"]}
         known = self.journal.links.listed(state=LinkState.STORED, limit=1000)
         return [each.url for each in known if (each.key.account_id, each.url) not in has]
 
@@ -307,9 +317,9 @@ class Round:
     def _set_feeds(self) -> None:
         if not self._feeds_set:
             self._feeds_set = True
-            self._world.set_feeds()
+            self.world.set_feeds()
 
-    def _follow(self, runs: list[str], meanwhile: Callable[[], None]) -> None:
+    def follow(self, runs: list[str], meanwhile: Callable[[], None]) -> None:
         """Wait for runs to end; services that end are started again.
 
         :raises TimeoutError: they did not end.
@@ -319,26 +329,26 @@ class Round:
         deadline_s = lively_s + RUN_TIMEOUT_S
         while time.monotonic() < deadline_s:
             meanwhile()
-            self._services.start_missing()
-            if self._services.attempts():
+            self.services.start_missing()
+            if self.services.attempts():
                 lively_s = time.monotonic()
             elif time.monotonic() - lively_s > STANDSTILL_S:
                 lively_s = time.monotonic()
-                self._services.kill("scheduler")
+                self.services.kill("scheduler")
                 self.figures["schedulers that stood still"] += 1
             with contextlib.suppress(httpx.HTTPError):
-                runs = [each for each in runs if self._airflow.state(each) not in ("success", "failed")]
+                runs = [each for each in runs if self.airflow.state(each) not in ("success", "failed")]
             if not runs:
                 return
-        raise TimeoutError(f"{runs} did not end: {[self._airflow.task_states(each) for each in runs]}")
+        raise TimeoutError(f"{runs} did not end: {[self.airflow.task_states(each) for each in runs]}")
 
     def _let_claims_lapse(self) -> None:
         deadline_s = time.monotonic() + 60
-        while attempts := self._services.attempts():
+        while attempts := self.services.attempts():
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"orphans that do not end: {attempts}")
             time.sleep(0.2)
-        self._world.call("POST", "/sandbox/clock", {"advance_s": CLAIM_TTL_S + 1})
+        self.world.call("POST", "/sandbox/clock", {"advance_s": CLAIM_TTL_S + 1})
         put_back(self.journal, CLAIM_TTL_S + 1)
 
 
@@ -406,10 +416,10 @@ def campaign(home: Path, kills: int, seed: int, *, pace_s: float = 0.5, until_s:
 
 
 def _judge(one: Round, figures: Counter[str]) -> None:
-    rows = one._world.rows()
+    rows = one.world.rows()
     lost = set(one.undelivered()) - one.parked()
     figures["rounds"] += 1
-    figures["inserts"] += one._world.inserts()
+    figures["inserts"] += one.world.inserts()
     figures["rows"] += rows["count"]
     figures["duplicates"] += len(rows["duplicates"])
     figures["lost"] += len(lost)
