@@ -8,7 +8,20 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, time, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, and_, case, func, literal, or_, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 
 from likepion_provider.clock import Moment
 from likepion_provider.journal.database import Database
@@ -27,7 +40,7 @@ MOST_REASONS = 200
 OPEN = (Standing.WAITING, Standing.NEEDS_PERSON, Standing.UNKNOWN)
 BAD = (Standing.NEEDS_PERSON, Standing.FAILED)
 #: What accounts can be sorted by, as the table's columns are named.
-SORTS = ("label", "domain", "standing", "links", "attempts", "run_id", "noted_at", "updated_at")
+SORTS = ("label", "standing", "links", "attempts", "run_id", "noted_at", "updated_at")
 #: Upper ends of the steps in which times to delivery are counted, in seconds; the last has none.
 STEPS_S = (300, 900, 3600, 6 * 3600, 86400, 7 * 86400)
 
@@ -315,11 +328,19 @@ class Overview:
 
         :return: how many there are in all, and the page.
         """
-        page = self._parked(_UNKNOWN, which).order_by(link.c.sent_at, link.c.id)
-        number = self._parked(select(func.count()).select_from(link), which)
+        # Named and counted in one pass; only what is shown is read as a whole.
+        found = self._parked(select(link.c.id, func.count().over()).select_from(link), which)
+        found = found.order_by(link.c.sent_at, link.c.id).offset(offset).limit(limit)
         with self._database.reading() as connection:
-            total = connection.execute(number).scalar_one()
-            return total, read_rows(connection, page.offset(offset).limit(limit), UnknownRow)
+            ids = connection.execute(found).all()
+            rows = _UNKNOWN.outerjoin(submission, same_key(link, submission)).where(
+                link.c.id.in_([row[0] for row in ids])
+            )
+            page = rows.where(of_manager(link)).order_by(link.c.sent_at, link.c.id)
+            if not ids and offset:
+                number = self._parked(select(func.count()).select_from(link), which)
+                return connection.execute(number).scalar_one(), []
+            return (ids[0][1] if ids else 0), read_rows(connection, page, UnknownRow)
 
     def parked_links(self, which: Filter, limit: int) -> list[int]:
         """The ids of the parked links of a filter; as seen by the transaction of this thread, where it is in one.
@@ -400,13 +421,19 @@ class Overview:
             .where(of_manager(submission), day >= since.isoformat(), day == first)
             .group_by(day, submission.c.domain)
         )
-        its_day = self._day_of(link.c.updated_at)
+        is_stored = state_within_key(link) == LinkState.STORED
+        # PostgreSQL would rather read every link; the offset keeps it at those of each account. SQLite stays there.
+        each = select(link.c.updated_at).where(_LINKS_OF_EACH, is_stored).offset(0).lateral()
+        joined, at = (
+            (submission.join(link, and_(_LINKS_OF_EACH, is_stored)), link.c.updated_at)
+            if self._database.engine.dialect.name == "sqlite"
+            else (submission.join(each, true()), each.c.updated_at)
+        )
+        its_day = self._day_of(at)
         one_by_one = (
             select(its_day, submission.c.domain, func.count())
-            .select_from(submission)
-            .join(link, _LINKS_OF_EACH)
+            .select_from(joined)
             .where(of_manager(submission), day >= since.isoformat(), day != first)
-            .where(state_within_key(link) == LinkState.STORED)
             .where(its_day >= since.isoformat())
             .group_by(its_day, submission.c.domain)
         )
