@@ -131,6 +131,12 @@ def test_every_class_of_error_has_its_remedy_in_the_readers_language(error: type
             "Castopod lists 3 of 5 episodes so far; it cannot be asked to read the feed again",
             "Castopod mới liệt kê 3/5 tập; không thể yêu cầu nó đọc lại nguồn cấp",
         ),
+        (
+            "castopod: https://pod.example/cp-admin/imports answered 502",
+            "castopod: https://pod.example/cp-admin/imports trả lời 502",
+        ),
+        ("insert: answer lost (ServerDisconnectedError)", "insert: mất câu trả lời (ServerDisconnectedError)"),
+        ("insert: the answer has no results", "insert: câu trả lời không có results"),
         ("Our servers are on fire. Sorry", "Our servers are on fire. Sorry"),
         ("", ""),
     ],

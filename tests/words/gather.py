@@ -64,8 +64,10 @@ FRAMES = {
 FRAMES_OF = {
     "feed/process.py": {"_refused": "the feed {feed} %s (document)"},
     "platforms/importers/wordpress_ssp.py": {"words": "{title} %s"},
-    "web/http.py": {"words": "{platform}: {host} %s"},
+    "manager/protocol.py": {"_unclear": "%s", "Loss": "{endpoint}: %s ({detail})"},
+    "web/http.py": {"words": "{platform}: {host} %s", "kind": "%s"},
 }
+FEWEST_LETTERS = 6
 #: Words for logs, patterns and SQL.
 SILENT = re.compile(r"(^|\.)_?log(ger)?\.\w+$|^re\.\w+$|^text$")
 
@@ -176,7 +178,7 @@ class _Reader(ast.NodeVisitor):
         if SILENT.search(name):
             return
         if call.args and (last in ERRORS or last in self._frames or name == "super().__init__"):
-            self._take(call.args[0], self._frames.get(last, "%s"))
+            self._take(call.args[1 if last == "_unclear" else 0], self._frames.get(last, "%s"))
         self.generic_visit(call)
 
     def visit_keyword(self, keyword: ast.keyword) -> None:
@@ -214,6 +216,9 @@ class _Reader(ast.NodeVisitor):
         self.visit_FunctionDef(function)
 
     def visit_ClassDef(self, body: ast.ClassDef) -> None:
+        for row in body.body if body.name in self._frames else ():
+            if isinstance(row, ast.Assign):
+                self._take(row.value, self._frames[body.name])
         self._all(_undocumented(body.body))
 
     def visit_Module(self, module: ast.Module) -> None:
@@ -246,8 +251,9 @@ class _Reader(ast.NodeVisitor):
     def _add(self, line: int, text: str) -> None:
         text = _numbered(text)
         between = FIELD.split(text)[::2]
-        # Fields side by side cannot be told apart; and one word says too little of where it comes from.
-        if " " in text and "%s" not in text and len(_own_words(text)) > 1 and all(between[1:-1]):
+        # Fields side by side cannot be told apart; and too few letters say too little of where a text comes from.
+        letters = sum(map(len, _own_words(text)))
+        if " " in text and "%s" not in text and letters >= FEWEST_LETTERS and all(between[1:-1]):
             self.found.append((line, Message(text, context=MESSAGE)))
 
 
