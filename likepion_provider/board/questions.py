@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -19,6 +20,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     true,
     type_coerce,
 )
@@ -221,12 +223,20 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._database.reading() as connection:
+            if connection.dialect.name == "postgresql":
+                # Compiling a question of a tenth of a second costs more than that, and saves next to nothing.
+                connection.execute(text("SET LOCAL jit = off"))
+            yield connection
+
     def totals(self) -> dict[str, dict[Standing, int]]:
         """Accounts by domain, and in each by standing."""
         each = (submission.c.domain, submission.c.standing)
         query = select(*each, func.count()).where(of_manager(submission)).group_by(*each)
         by_domain: dict[str, dict[Standing, int]] = {}
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             for domain, standing, number in connection.execute(query.order_by(submission.c.domain)):
                 by_domain.setdefault(domain, {})[standing] = number
         return by_domain
@@ -267,7 +277,7 @@ class Overview:
             .group_by(each.c.group_id)
             .order_by(attention.desc(), counts[Standing.WAITING].desc(), each.c.group_id)
         )
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             rows = connection.execute(page.offset(offset).limit(limit)).all()
         return rows[0].total if rows else 0, [
             GroupRow(
@@ -293,7 +303,7 @@ class Overview:
         in_all = func.count().over() if which.text else literal(0)
         keys = select(*_KEY, in_all).where(*conditions).order_by(*_sorted(order or Order()))
         keys = keys.offset(offset).limit(limit)
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             found = connection.execute(keys).all()
             total = found[0][2] if which.text and found else connection.execute(number).scalar_one()
             page = [PostAccount(*row[:2]) for row in found]
@@ -310,7 +320,7 @@ class Overview:
                 query = query.where(
                     or_(post > last.request_id, and_(post == last.request_id, account > last.account_id))
                 )
-            with self._database.reading() as connection:
+            with self._reading() as connection:
                 rows = [_account(row) for row in connection.execute(query)]
             yield from rows
             if len(rows) < EXPORT_ROWS:
@@ -320,7 +330,7 @@ class Overview:
     def links(self, key: PostAccount, *, offset: int = 0, limit: int = 200) -> list[LinkRow]:
         """A page of an account's links, in the order in which they were found."""
         page = _LINKS.order_by(link.c.id).offset(offset).limit(limit)
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             return [LinkRow(*row) for row in connection.execute(page, named(key))]
 
     def unknown(self, which: Filter | None = None, *, offset: int = 0, limit: int = 50) -> tuple[int, list[UnknownRow]]:
@@ -331,7 +341,7 @@ class Overview:
         # Named and counted in one pass; only what is shown is read as a whole.
         found = self._parked(select(link.c.id, func.count().over()).select_from(link), which)
         found = found.order_by(link.c.sent_at, link.c.id).offset(offset).limit(limit)
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             ids = connection.execute(found).all()
             rows = _UNKNOWN.outerjoin(submission, same_key(link, submission)).where(
                 link.c.id.in_([row[0] for row in ids])
@@ -362,14 +372,14 @@ class Overview:
     def history(self, key: PostAccount) -> list[Change]:
         """What became of an account, the newest first."""
         query = select(*(history.c[field.name] for field in dataclasses.fields(Change))).where(of_key(history))
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             return [Change(*row) for row in connection.execute(query.order_by(history.c.id.desc()), named(key))]
 
     def waiting(self, which: Filter, limit: int) -> list[AccountRow]:
         """The accounts that are neither delivered nor failed, those first that a run took up first."""
         conditions = [*self._conditions(which), submission.c.standing.in_(OPEN)]
         query = _ACCOUNTS.where(*conditions).order_by(submission.c.noted_at, *_KEY).limit(limit)
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             return [_account(row) for row in connection.execute(query)]
 
     def reasons(self) -> list[ReasonRow]:
@@ -383,7 +393,7 @@ class Overview:
             .order_by(number.desc(), *each)
             .limit(MOST_REASONS)
         )
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             return [ReasonRow(*row) for row in connection.execute(query)]
 
     def failed(self, since: date) -> list[FailureDay]:
@@ -395,7 +405,7 @@ class Overview:
             .group_by(day, history.c.domain)
             .order_by(day, history.c.domain)
         )
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             return [FailureDay(*row) for row in connection.execute(query)]
 
     def delivery_times(self, since: date) -> list[DeliveryTimes]:
@@ -409,7 +419,7 @@ class Overview:
             .group_by(history.c.domain, step)
             .order_by(history.c.domain, step)
         )
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             return [DeliveryTimes(*row) for row in connection.execute(query)]
 
     def delivered(self, since: date) -> list[DeliveryDay]:
@@ -438,7 +448,7 @@ class Overview:
             .group_by(its_day, submission.c.domain)
         )
         found: Counter[tuple[str, str]] = Counter()
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             for query in (at_once, one_by_one):
                 for on, domain, number in connection.execute(query):
                     found[on, domain] += int(number)
