@@ -224,9 +224,9 @@ class PullSecondaryTasksOperator(LikepionOperator):
             instance_of(context).xcom_push(HANDED_OUT_AGAIN, rows)
         public = self._rows(result)
         if skipped := self._needless(result):
-            if public:
-                # A task that raises has no return value: it is pushed as Airflow would have done.
-                instance_of(context).xcom_push(BaseXCom.XCOM_RETURN_KEY, public)
+            # A task that raises has no return value. It is pushed as Airflow would have done, also where it is empty:
+            # a task below that is cleared then has nothing to do, rather than no pull to go by.
+            instance_of(context).xcom_push(BaseXCom.XCOM_RETURN_KEY, public)
             raise DownstreamTasksSkipped(tasks=skipped)  # type: ignore[no-untyped-call]
         return public
 

@@ -46,6 +46,17 @@ def test_clearing_tasks_of_a_run_does_what_it_says(airflow: Airflow, sandbox: Sa
     assert (world.rows()["count"], world.rows()["duplicates"]) == (4, [])
 
 
+def test_clearing_a_task_of_a_run_that_found_nothing_is_green(airflow: Airflow, sandbox: SandboxFactory) -> None:
+    airflow.use(sandbox("--world", "built", "--accounts", "0", "--posts", "1"))
+    run_id, state = airflow.run()
+    assert (state, airflow.tasks(run_id)["claim_accounts", -1]["state"]) == ("success", "skipped")
+    body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False, "task_ids": ["claim_accounts"]}
+    airflow.call("POST", f"/api/v2/dags/{DAG_ID}/clearTaskInstances", body | {"include_downstream": True})
+    wait_for(lambda: airflow.tasks(run_id)["claim_accounts", -1]["state"] not in ("skipped", None))
+    assert airflow.finish(run_id) == "success"
+    assert airflow.tasks(run_id)["claim_accounts", -1]["state"] == "success"
+
+
 def test_the_report_names_the_task_that_failed_with_its_error(airflow: Airflow, sandbox: SandboxFactory) -> None:
     world = sandbox("--world", "built", "--accounts", "1", "--posts", "1")
     airflow.use(world)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    DAG,
     AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
@@ -265,6 +266,17 @@ async def test_the_sensor_is_left_out_only_where_every_feed_is_set(
     else:
         pulled = await asyncio.to_thread(pull.execute, context)
     assert len(pulled) == 4
+
+
+async def test_a_pull_that_brings_nothing_is_told_from_one_that_was_ended(start: Start, context: Context) -> None:
+    await start(build_world(accounts=0, posts=1))
+    with DAG("d", schedule=None):
+        pull = PullSecondaryTasksOperator(task_id="pull_tasks")
+        pull >> ClaimAccountsOperator(task_id="claim_accounts", tasks=pull.output)
+    with pytest.raises(DownstreamTasksSkipped):
+        await asyncio.to_thread(pull.execute, context)
+    nothing = context["ti"].xcoms[None, "return_value", -1]
+    assert await asyncio.to_thread(ClaimAccountsOperator(task_id="c", tasks=nothing).execute, context) == []
 
 
 @pytest.mark.parametrize("waited", ["skipped", "success"])
