@@ -263,12 +263,13 @@ def test_a_runs_conf_takes_what_it_says_or_nothing(airflow: Airflow, sandbox: Sa
         assert airflow.tasks(run_id)["pull_tasks", -1]["try_number"] == 1, "it is not tried again"
     assert pulls(world) == []
 
-    # A group whose name looks like a number, with the platform's account of another.
-    world.call("POST", "/sandbox/groups", {"group_id": "123"})
+    # A group whose id looks like a number, as does its beginning, with the platform's account of another.
+    world.call("POST", "/sandbox/groups", {"group_id": "12345"})
     feed_url = world.addresses["feeds_url"] + known.posts[0].podcast.path()
-    world.call("POST", "/sandbox/posts", {"group_id": "123", "target": 2, "link_rss": feed_url})
+    world.call("POST", "/sandbox/posts", {"group_id": "12345", "target": 2, "link_rss": feed_url})
     account = known.accounts[0]
     signs_in = {name: getattr(account.credentials, name) for name in ("username", "email", "password", "twofa")}
-    new = world.call("POST", "/sandbox/accounts", {"group_id": "123", "domain": account.domain, **signs_in})
-    assert airflow.run(group_id="123")[1] == "success"
+    new = world.call("POST", "/sandbox/accounts", {"group_id": "12345", "domain": account.domain, **signs_in})
+    assert airflow.run(dry_run=True)[1] == "success", "the journal knows it now"
+    assert airflow.run(group_id="1234")[1] == "success"
     assert delivered(world) == {new["account_id"]: 2}

@@ -94,7 +94,11 @@ def test_a_group_that_was_never_seen_starts_no_run(airflow: Airflow, world: Sand
     before = runs(airflow)
     done = shell(airflow, f"likepion group backfill {groups(world)[0]} no-such-group")
     assert done.returncode == 1
-    assert "the journal has never seen group no-such-group; no run was started" in done.stderr
+    assert "'no-such-group' fits no group of the journal" in done.stderr
+    nobody = "00000000-0000-4000-8000-000000000000"
+    done = shell(airflow, f"likepion group backfill {groups(world)[0]} {nobody}")
+    assert done.returncode == 1
+    assert f"the journal has never seen group {nobody}" in done.stderr
     assert runs(airflow) == before
 
 

@@ -15,6 +15,8 @@ from tests.integration.conftest import Airflow, SandboxApi, wait_for
 
 pytestmark = pytest.mark.airflow
 
+#: The id of no account and of no group.
+NOBODY = "00000000-0000-4000-8000-000000000000"
 SandboxFactory = Callable[..., SandboxApi]
 
 
@@ -141,14 +143,21 @@ def test_wrong_key_unknown_account_and_missing_connection_say_what_to_do(
 ) -> None:
     world = sandbox("--world", "built", "--accounts", "1", "--posts", "1")
     airflow.use(world)
+    # What is no whole id is looked up in the journal; a whole one that it has never seen, at the manager.
     run_id, state = airflow.run(account_ids=["no-such-account"])
     assert state == "failed"
-    assert "account 'no-such-account' cannot be read" in airflow.log(run_id, "pull_tasks")
+    assert "'no-such-account' fits no account of the journal" in airflow.log(run_id, "pull_tasks")
+    run_id, state = airflow.run(account_ids=[NOBODY])
+    assert state == "failed"
+    assert f"account '{NOBODY}' cannot be read" in airflow.log(run_id, "pull_tasks")
     assert "Check account_ids against the manager" in airflow.log(run_id, "pull_tasks")
 
     run_id, state = airflow.run(group_id="no-such-group")
     assert state == "failed"
-    assert "the journal has never seen group 'no-such-group'" in airflow.log(run_id, "pull_tasks")
+    assert "'no-such-group' fits no group of the journal" in airflow.log(run_id, "pull_tasks")
+    run_id, state = airflow.run(group_id=NOBODY)
+    assert state == "failed"
+    assert f"the journal has never seen group '{NOBODY}'" in airflow.log(run_id, "pull_tasks")
 
     airflow.connect("likepion_default", "likepion", world.addresses["manager_url"], "wrong-key-of-a-test")
     run_id, state = airflow.run()
