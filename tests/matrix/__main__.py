@@ -1,6 +1,8 @@
-"""``python -m tests.matrix [AIRFLOW:PYTHON ...]``: unit tests and a run of the DAG, an environment a pair.
+"""``python -m tests.matrix [AIRFLOW:PYTHON ...]``: the package on several Airflows and Pythons, an environment a pair.
 
-Ends with status 0 only if every pair passes. A Python that is not installed is named, and left out.
+Airflow is installed with what there was on the day it was published, as its constraints of that day have it; then the
+wheel is put beside it, as a user does. Ends with status 0 only if every pair passes. A Python that is not installed is
+named, and left out.
 """
 
 from __future__ import annotations
@@ -17,10 +19,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 UV = str(Path(sys.executable).with_name("uv"))
-#: The lowest version that pyproject.toml allows; and whatever the registry has as the newest.
-AIRFLOWS = ("3.3.0", "newest")
+#: Versions of Airflow with the day after each was published: the lowest that pyproject.toml allows, the newest of each
+#: minor version and the first of the current one; and whatever the registry has as the newest.
+AIRFLOWS = {
+    "3.1.0": "2025-09-27",
+    "3.1.8": "2026-03-13",
+    "3.2.2": "2026-05-31",
+    "3.3.0": "2026-07-08",
+    "newest": "",
+}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-SMOKE = "tests/integration/test_dags_test.py"
+#: Beside the unit tests: runs of the DAG without a scheduler, and the board in a real Airflow.
+RUN = ("tests/integration/test_dags_test.py",)
+BOARD = ("tests/browser/test_board.py", "-k", "admin")
+DAG = "likepion_provider.example_dags.likepion_podcast_secondary"
 TIMEOUT_S = 1800
 
 
@@ -49,26 +61,38 @@ def main() -> int:
     :return: the exit status.
     """
     verdicts = []
-    for airflow, python in pairs(sys.argv[1:]):
-        with tempfile.TemporaryDirectory(prefix="likepion-matrix-") as folder:
-            verdicts.append(try_pair(Path(folder), airflow, python))
-        print(verdicts[-1], flush=True)
-        if verdicts[-1].failed:
-            print(verdicts[-1].failed, flush=True)
+    with tempfile.TemporaryDirectory(prefix="likepion-matrix-") as folder:
+        wheel = built(Path(folder))
+        for airflow, python in pairs(sys.argv[1:]):
+            own = Path(folder) / f"{airflow}-{python}"
+            verdicts.append(try_pair(own, wheel, airflow, python))
+            shutil.rmtree(own, ignore_errors=True)
+            print(verdicts[-1], flush=True)
+            if verdicts[-1].failed:
+                print(verdicts[-1].failed, flush=True)
     print(f"\n{'AIRFLOW':<10}{'PYTHON':<8}", *verdicts, sep="\n")
     return 1 if any(each.failed for each in verdicts) or not verdicts else 0
 
 
+def built(folder: Path) -> str:
+    """The wheel of this checkout."""
+    done = run(sys.executable, "-m", "build", "--wheel", "--installer", "uv", "--outdir", str(folder))
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return str(next(folder.glob("*.whl")))
+
+
 def pairs(named: list[str]) -> Iterator[tuple[str, str]]:
-    """The pairs to try: those that are named, or all."""
+    """The pairs to try: those that are named, or each Airflow on the oldest and the newest Python that is installed."""
     if named:
         yield from (tuple(each.split(":", 1)) for each in named)  # type: ignore[misc]
         return
+    there = [python for python in PYTHONS if interpreter(python)]
     for python in PYTHONS:
-        if not interpreter(python):
+        if python not in there:
             print(f"SKIPPED: Python {python} is not installed", flush=True)
-            continue
-        yield from ((airflow, python) for airflow in AIRFLOWS)
+    for airflow in AIRFLOWS:
+        yield from ((airflow, python) for python in dict.fromkeys((there[0], there[-1])))
 
 
 def interpreter(version: str) -> str:
@@ -79,16 +103,24 @@ def interpreter(version: str) -> str:
     return next((each for each in found if each and run(each, "-c", look).stdout.strip() == version), "")
 
 
-def try_pair(folder: Path, airflow: str, python: str) -> Verdict:
+def try_pair(folder: Path, wheel: str, airflow: str, python: str) -> Verdict:
     """Install a pair into an environment of its own, and test it."""
     began_s = time.monotonic()
     own = str(folder / "bin/python")
-    wanted = "apache-airflow>=3.3,<4" if airflow == "newest" else f"apache-airflow=={airflow}"
+    exact = "apache-airflow>=3.3,<4" if airflow == "newest" else f"apache-airflow=={airflow}"
+    day = AIRFLOWS.get(airflow, "")
+    install = (UV, "pip", "install", "--python", own)
+    # anyio's plugin wants an option of its own where pytest-asyncio is there; older Airflows have it.
+    test = (own, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:anyio")
     steps = {
         "environment": (UV, "venv", "--quiet", "--python", interpreter(python), str(folder)),
-        "install": (UV, "pip", "install", "--python", own, "-e", ".", "--group", "dev", wanted),
-        "unit tests": (own, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"),
-        "smoke": (own, "-m", "pytest", "-q", "-p", "no:cacheprovider", SMOKE),
+        "Airflow": (*install, exact, *(("--exclude-newer", day) if day else ())),
+        "the wheel": (*install, exact, wheel),
+        "its DAG": (own, "-c", f"import os; os.chdir({str(folder)!r}); import {DAG}"),
+        "what tests need": (*install, exact, "--group", "dev"),
+        "unit tests": (*test, "-n", "2", "--dist", "loadfile", "tests/unit"),
+        "a run": (*test, *RUN),
+        "the board": (*test, *BOARD),
     }
     said = []
     for name, command in steps.items():
