@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import log
 from airflow.sdk.bases.xcom import BaseXCom as BaseXCom
+from airflow.sdk.log import mask_secret as mask_secret
 
 
 async def amask_secret(secret: str) -> None:
@@ -16,7 +17,7 @@ async def amask_secret(secret: str) -> None:
     if hasattr(log, "amask_secret"):
         await log.amask_secret(secret)
     else:  # before 3.3, in this process only: in a triggerer, that is the one which writes the log
-        log.mask_secret(secret)
+        mask_secret(secret)
 
 
 def by_hand() -> Any:

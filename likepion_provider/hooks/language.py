@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.sdk.configuration import conf
+from airflow.providers.common.compat.sdk import conf
 
 from likepion_provider.words import ENGLISH, fitting
 

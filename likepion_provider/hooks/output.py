@@ -22,8 +22,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from airflow.sdk.log import mask_secret
-
+from likepion_provider.hooks.compat import mask_secret
 from likepion_provider.hooks.internals import has_process_of_its_own
 from likepion_provider.masking import hide, known, masked
 

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INTERNALS = ROOT / "likepion_provider" / "hooks" / "internals.py"
+COMPAT = INTERNALS.with_name("compat.py")
 MODULES = sorted(path for folder in ("likepion_provider", "dags", "plugins") for path in (ROOT / folder).rglob("*.py"))
 
 #: What Airflow promises to keep: the Task SDK, providers, and what triggers and plugins are made of.
@@ -42,6 +43,12 @@ INSIDE = sorted({each for each in imports(INTERNALS) if each[0].startswith("airf
 def test_airflows_inside_is_named_in_one_module(path: Path) -> None:
     named = {each for each in imports(path) if each[0].split(".")[0] == "airflow" and not is_public(*each)}
     assert path == INTERNALS or named == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_that_move_between_airflows_come_from_compat(path: Path) -> None:
+    named = {module for module, _ in imports(path) if module == "airflow.sdk" or module.startswith("airflow.sdk.")}
+    assert path in (INTERNALS, COMPAT) or named == set()
 
 
 @pytest.mark.parametrize(("module", "name"), INSIDE)
