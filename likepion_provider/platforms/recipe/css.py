@@ -259,4 +259,4 @@ _READERS: dict[type, Callable[..., Test]] = {
     Pseudo: _pseudo,
     Function: _function,
 }
-_UNKNOWN: dict[type, str] = {Relation: ":has()", CombinedSelector: "a combinator within :is()"}
+_UNKNOWN: dict[type, str] = {Relation: ":has()", CombinedSelector: "a combinator within :is() or :not()"}

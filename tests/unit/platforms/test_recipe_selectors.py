@@ -104,7 +104,7 @@ def test_what_a_pattern_cuts_out(pattern: str, text: str, value: str) -> None:
     [
         (css.compiled, "a:has(b)", ":has.. is not known"),
         (css.compiled, "a:hover", "there are :scope"),
-        (css.compiled, "a:not(b c)", "Expected"),
+        (css.compiled, "a:not(b c)", "combinator within|Expected"),  # cssselect before 1.6 does not read it
         (css.compiled, "svg|a", "namespaces"),
         (css.compiled, "a::before", "pseudo-element"),
         (css.compiled, "a " * 33, "more than 32 parts"),
