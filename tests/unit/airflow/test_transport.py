@@ -11,6 +11,7 @@ import select
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 import time
 import zlib
@@ -378,6 +379,8 @@ def test_nothing_but_a_clear_word_switches_the_check_off(insert: Insert, tls_man
     assert tls_manager.inserts == 0
 
 
+# Python 3.10's asyncio leaves the transport of a connection that the server ends in the middle of its handshake.
+@pytest.mark.filterwarnings(*(["ignore:.*_SSLProtocolTransport"] if sys.version_info < (3, 11) else []))
 def test_a_client_certificate_is_shown(insert: Insert, tmp_path: Path, certificate: tuple[str, str]) -> None:
     own = self_signed(tmp_path, "client")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pendulum
+
 from likepion_provider.board.questions import SORTS
 from likepion_provider.journal import Journal
 from likepion_provider.models import ImportState, SecondaryTask
@@ -36,7 +38,7 @@ def test_an_accounts_history_is_every_state_with_its_time_run_and_words(story: S
         ("failed", "failed", "the password is wrong", "run-1"),
         ("waiting", "submitting", "", "run-1"),
     ]
-    times = [datetime.fromisoformat(each["at"]) for each in rows]
+    times = [pendulum.parse(each["at"]) for each in rows]
     assert times[2] - times[3] == timedelta(minutes=1)
 
 
@@ -106,7 +108,7 @@ def test_who_waits_longest_comes_first_and_says_for_what(story: Story, journal: 
         ("old", "The primary site has not set link_rss yet"),
         ("ready", "Taken up, not begun yet"),
     ]
-    assert datetime.fromisoformat(rows[0]["noted_at"]) == first
+    assert pendulum.parse(rows[0]["noted_at"]) == first
 
 
 def test_accounts_are_sorted_by_any_column(story: Story, board: Client, get: Get) -> None:
