@@ -6,6 +6,7 @@ is here with any version. Imports are late: most processes that load this packag
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -84,7 +85,6 @@ def asked_of_people(dag_ids: Collection[str]) -> set[tuple[str, str, str, int]]:
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
-    from airflow.utils.state import TaskInstanceState
     from sqlalchemy import select
 
     names = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
@@ -92,7 +92,7 @@ def asked_of_people(dag_ids: Collection[str]) -> set[tuple[str, str, str, int]]:
         select(*names)
         .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
         .where(HITLDetail.responded_at.is_(None), TaskInstance.dag_id.in_(dag_ids))
-        .where(TaskInstance.state.in_((TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED)))
+        .where(TaskInstance.state.in_(("awaiting_input", "deferred")))  # before 3.3, there is only the latter
     )
     with create_session() as session:
         return {(dag_id, run_id, task_id, map_index) for dag_id, run_id, task_id, map_index in session.execute(query)}
@@ -103,9 +103,14 @@ async def signed_in(request: Request) -> Any:
 
     :raises HTTPException: 401 for somebody who has not signed in.
     """
+    from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
     from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 
-    return await get_user(request, None, await bearer_scheme(request))
+    bearer = await bearer_scheme(request)
+    if "request" in inspect.signature(get_user).parameters:
+        return await get_user(request, None, bearer)
+    # Airflow 3.1.0's own page reads its cookie, and sends it as a bearer token.
+    return await get_user(request.cookies.get(COOKIE_NAME_JWT_TOKEN), bearer)  # type: ignore[arg-type]
 
 
 def allowed_methods(user: Any, dag_id: str, methods: Collection[str]) -> set[str]:

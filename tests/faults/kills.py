@@ -278,7 +278,7 @@ class Round:
             self.follow(runs, functools.partial(self._burn_once, began_s, pace_s))
             self._fire.continue_due(all_of_them=True)
             print(f"kills     under fire: {told(self.figures)}", flush=True)
-            self._let_claims_lapse()
+            self.let_claims_lapse()
             if not self.undelivered() or not self._fire.kills_left:
                 return
 
@@ -290,7 +290,7 @@ class Round:
             if not self.undelivered() and not self.parked():
                 return
             self.follow([self.airflow.start()], lambda: time.sleep(0.4))
-            self._let_claims_lapse()
+            self.let_claims_lapse()
 
     def undelivered(self) -> list[str]:
         """The accounts that have not every episode's URL."""
@@ -342,7 +342,8 @@ class Round:
                 return
         raise TimeoutError(f"{runs} did not end: {[self.airflow.task_states(each) for each in runs]}")
 
-    def _let_claims_lapse(self) -> None:
+    def let_claims_lapse(self) -> None:
+        """Once no task works any more, let so much time pass that nobody holds an account."""
         deadline_s = time.monotonic() + 60
         while attempts := self.services.attempts():
             if time.monotonic() > deadline_s:

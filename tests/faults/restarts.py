@@ -1,4 +1,4 @@
-"""Restarts of a real Airflow's parts in the middle of runs, and what a person does to runs meanwhile.
+"""Restarts of a real Airflow's parts in the middle of runs, and what a person does to runs, DAG and pool meanwhile.
 
 The clock is compressed: a triggerer is away for as long as Airflow takes to notice, and claims lapse by the sandbox's
 clock. What the reports say is judged as those of the simulated day are.
@@ -6,6 +6,7 @@ clock. What the reports say is judged as those of the simulated day are.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections import Counter
@@ -24,7 +25,9 @@ AWAY_S = {"triggerer": 20.0}
 
 
 def campaign(home: Path, seed: int) -> Counter[str]:
-    """A run for each part that is restarted in the middle of it, and a person who clears and marks.
+    """A run for each part that is restarted, and for all that a person takes away in the middle of it.
+
+    After each, a person marks a run and clears it.
 
     :return: what happened.
     :raises AssertionError: a promise was broken, or a report misleads.
@@ -32,18 +35,20 @@ def campaign(home: Path, seed: int) -> Counter[str]:
     figures: Counter[str] = Counter()
     rng = random.Random(seed)
     with hardy_airflow(home) as (airflow, services):
-        for part in AIRFLOW_PARTS:
+        troubles = {f"restarted: {part}": functools.partial(_restart, part=part) for part in AIRFLOW_PARTS}
+        troubles |= {"deleted: run": _delete_run, "deleted: DAG": _delete_dag, "a pool of one slot": _one_slot}
+        for name, trouble in troubles.items():
             world_seed = rng.randrange(10**6)
             shape = {"accounts": ACCOUNTS, "posts": POSTS, "waiting-posts": 1, "seed": world_seed, "latency-s": 0.2}
             with sandbox_process(home, "--world=built", *(f"--{name}={value}" for name, value in shape.items())) as at:
                 one = Round(airflow, services, World(at, world_seed), Fire(services, rng, figures, 0), rng, figures, 1)
                 with closing(one.journal.database):
-                    _restart(one, part)
+                    trouble(one)
                     _interfere(one)
                     one.heal()
                     _judge(one, figures)
-            figures[f"restarted: {part}"] += 1
-            print(f"restarts  {part}: {dict(figures)}", flush=True)
+            figures[name] += 1
+            print(f"restarts  {name}: {dict(figures)}", flush=True)
     return figures
 
 
@@ -59,15 +64,46 @@ def _restart(one: Round, part: str) -> None:
     _read(one, run_id)
 
 
+def _delete_run(one: Round) -> None:
+    """A run is ended in the middle of its imports, and deleted; its claims stay, until they lapse."""
+    one.airflow.call("DELETE", f"/api/v2/dags/{DAG_ID}/dagRuns/{_ended(one)}")
+    one.let_claims_lapse()
+
+
+def _delete_dag(one: Round) -> None:
+    """The DAG is deleted with all of its runs; Airflow finds its file again."""
+    _ended(one)
+    one.let_claims_lapse()
+    one.airflow.call("DELETE", f"/api/v2/dags/{DAG_ID}")
+    one.airflow.shell("dags", "reserialize")
+    one.airflow.call("PATCH", f"/api/v2/dags/{DAG_ID}?update_mask=is_paused", {"is_paused": False})
+
+
+def _ended(one: Round) -> str:
+    """A run that a person marks failed in the middle of its imports: Airflow deletes none that still goes on."""
+    one.world.set_feeds()
+    run_id = one.airflow.start(batch_size=BATCH)
+    wait_for(lambda: _some(one.airflow, run_id, "running"))
+    one.airflow.call("PATCH", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}", {"state": "failed"})
+    return run_id
+
+
+def _one_slot(one: Round) -> None:
+    """Every task waits for the one before."""
+    pool, there = "/api/v2/pools/default_pool?update_mask=slots", {"pool": "default_pool", "slots": 128}
+    one.world.set_feeds()
+    one.airflow.call("PATCH", pool, there | {"slots": 1})
+    run_id = one.airflow.start(batch_size=BATCH)
+    one.follow([run_id], lambda: time.sleep(0.4))
+    _read(one, run_id)
+    one.airflow.call("PATCH", pool, there)
+
+
 def _interfere(one: Round) -> None:
     """Mark an import failed while it runs, and clear it; then clear what is done, from two tasks on."""
     run_id = one.airflow.start(batch_size=BATCH)
     wait_for(lambda: one.airflow.state(run_id) in ("success", "failed") or _some(one.airflow, run_id, "running"))
-    one.airflow.call(
-        "PATCH",
-        f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}",
-        {"state": "failed"},
-    )
+    one.airflow.call("PATCH", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}", {"state": "failed"})
     one.follow([run_id], lambda: time.sleep(0.4))
     for task_id in ("claim_accounts", IMPORT, INSERT):
         body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False, "reset_dag_runs": True}
