@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 
 from likepion_provider.sandbox.server import Sandbox, run_sandbox
 from likepion_provider.sandbox.site import SiteSettings
-from likepion_provider.sandbox.world import DOMAINS, World, build_world, demo_world, troubled_world
+from likepion_provider.sandbox.world import (
+    DOMAINS,
+    World,
+    build_world,
+    demo_world,
+    troubled_world,
+    walkthrough_world,
+)
+
+_WORLDS: Mapping[str, Callable[[int], World]] = {
+    "demo": demo_world,
+    "walkthrough": walkthrough_world,
+    "troubled": troubled_world,
+}
 
 
 def _whole(text: str) -> int:
@@ -37,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     :param parser: gets them; :func:`run` takes what it parses.
     """
     parser.description = "Run a manager, a podcast site and feeds on loopback, until Ctrl-C. Nothing is kept."
-    parser.add_argument("--world", choices=("demo", "troubled", "built"), default="demo", help="what is in it")
+    parser.add_argument("--world", choices=(*_WORLDS, "built"), default="demo", help="what is in it")
     parser.add_argument("--accounts", type=_whole, default=24, help="--world built: how many accounts (24)")
     parser.add_argument("--posts", type=_whole, default=3, help="--world built: how many posts, one per group (3)")
     parser.add_argument("--domains", nargs="+", default=list(DOMAINS), help="--world built: the platforms")
@@ -95,4 +109,4 @@ def _world(args: argparse.Namespace) -> World:
             waiting_posts=args.waiting_posts,
             seed=args.seed,
         )
-    return troubled_world(args.seed) if args.world == "troubled" else demo_world(args.seed)
+    return _WORLDS[args.world](args.seed)

@@ -10,7 +10,12 @@ Signing in (HTML)
         200, a form with hidden ``csrf`` and the inputs ``username`` and ``password``. Sets the cookie ``visit``.
     ``POST /login`` ``csrf, username, password`` (the user name or the e-mail address), with ``visit``
         303 to ``/login/totp``; 303 to ``/import`` with the cookie ``session`` where the account has no TOTP;
-        401 with the form again: wrong user name or password; 403: ``csrf`` or ``visit`` is missing or wrong.
+        401 with the form again: wrong user name or password; 403: ``csrf`` or ``visit`` is missing or wrong;
+        303 to ``/verify/{username}`` where the site waits for the account's owner.
+    ``GET /verify/{username}``
+        200, a form with hidden ``csrf`` and a button for the owner, who would be sent here by mail. Sets ``visit``.
+    ``POST /verify/{username}`` ``csrf``, with ``visit``
+        200: from now on the account can sign in; 403 as above.
     ``GET /login/totp``
         200, a form with hidden ``csrf`` and the input ``code``; 303 to ``/login`` where no password came before it.
     ``POST /login/totp`` ``csrf, code`` (6 digits, 30 s, SHA-1, one step early or late is accepted)
@@ -148,6 +153,8 @@ class SiteAccount:
     password: str = dataclasses.field(default="", repr=False)
     #: base32; empty: no second factor.
     twofa: str = dataclasses.field(default="", repr=False)
+    #: Whether the owner has said that a sign-in was theirs; without that, nobody gets in.
+    verified: bool = True
     imports: dict[str, Import] = dataclasses.field(default_factory=dict, repr=False)
 
 

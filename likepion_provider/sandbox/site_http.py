@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from html import escape
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -81,6 +82,10 @@ def _import_of(request: web.Request, session: Session) -> Import | None:
     return next((job for job in jobs if job.import_id == request.match_info["import_id"]), None)
 
 
+def _verify_path(account: SiteAccount) -> str:
+    return f"verify/{quote(account.username, safe='')}"
+
+
 def _is_web_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -106,6 +111,8 @@ class _Http:
         return [
             web.get(f"{at}/login", self._login_form),
             web.post(f"{at}/login", self._login, name="site.login"),
+            web.get(f"{at}/verify/{{username}}", self._verify_form),
+            web.post(f"{at}/verify/{{username}}", self._verify),
             web.get(f"{at}/login/totp", self._totp_form),
             web.post(f"{at}/login/totp", self._totp, name="site.totp"),
             web.get(f"{at}/import", self._import_form),
@@ -122,8 +129,14 @@ class _Http:
     # Signing in
 
     async def _login_form(self, request: web.Request) -> web.Response:
+        return self._visited(request, "Sign in", "login", _LOGIN)
+
+    async def _verify_form(self, request: web.Request) -> web.Response:
+        return self._visited(request, "It was me", _verify_path(self._owned(request)), ())
+
+    def _visited(self, request: web.Request, title: str, action: str, fields: tuple[pages.Field, ...]) -> web.Response:
         token, visit = self._site.new_visit()
-        answer = self._form(request, "Sign in", "login", visit.csrf, _LOGIN)
+        answer = self._form(request, title, action, visit.csrf, fields)
         answer.set_cookie("visit", token, path=f"/{_domain(request)}", httponly=True, samesite="Lax")
         return answer
 
@@ -139,12 +152,30 @@ class _Http:
         visit = self._site.visit(request.cookies.get("visit", ""))
         if visit is None or csrf != visit.csrf:
             return self._forged(request)
-        visit.account = self._site.check_login(_domain(request), name, password)
+        account = self._site.check_login(_domain(request), name, password)
+        if account and not account.verified:
+            return _see(request, _verify_path(account))
+        visit.account = account
         if visit.account is None:
             return self._form(request, "Sign in", "login", csrf, _LOGIN, "Wrong user name or password.")
         if visit.account.twofa:
             return _see(request, "login/totp")
         return self._welcome(request, visit.account)
+
+    async def _verify(self, request: web.Request) -> web.Response:
+        account = self._owned(request)
+        (csrf,) = await _posted(request, "csrf")
+        visit = self._site.visit(request.cookies.get("visit", ""))
+        if visit is None or csrf != visit.csrf:
+            return self._forged(request)
+        account.verified = True
+        return _html("Thank you", f"<p>{escape(account.username)} can sign in again.</p>", account.domain)
+
+    def _owned(self, request: web.Request) -> SiteAccount:
+        account = self._site.find_account(_domain(request), request.match_info["username"])
+        if account is None:
+            raise web.HTTPNotFound
+        return account
 
     async def _totp_form(self, request: web.Request) -> web.Response:
         visit = self._site.visit(request.cookies.get("visit", ""))

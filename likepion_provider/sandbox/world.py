@@ -32,6 +32,8 @@ class WorldPost:
     podcast: Podcast
     #: Whether the feed is set from the start.
     feed_ready: bool = True
+    #: The manager hands out accounts for it only while it is ``running``.
+    status: str = "running"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,8 @@ class WorldAccount:
     credentials: Credentials
     #: The password that its platform accepts; differs from ``credentials`` where the manager's is out of date.
     site_password: str = dataclasses.field(repr=False)
+    #: Whether its platform lets it in without a person.
+    verified: bool = True
 
 
 class World:
@@ -76,6 +80,7 @@ class World:
         locked: bool = False,
         private: bool = True,
         feed_ready: bool = True,
+        status: str = "running",
     ) -> WorldPost:
         """Add a post with a podcast of its own.
 
@@ -86,20 +91,24 @@ class World:
         :param locked: whether the feed says ``podcast:locked``.
         :param private: whether the feed's URL carries a token, which is a secret.
         :param feed_ready: whether ``link_rss`` is set from the start.
+        :param status: see :class:`WorldPost`.
         """
         number = len(self.posts) + 1
         token = f"canary-feed-{number:04d}-{self._hex()}" if private else ""
         podcast = Podcast(f"podcast-{number}", title or f"Podcast {number}", episodes, token, locked)
-        post = WorldPost(self._uuid(), group_id, target, podcast, feed_ready)
+        post = WorldPost(self._uuid(), group_id, target, podcast, feed_ready, status)
         self.posts.append(post)
         return post
 
-    def add_account(self, group_id: str, domain: str, *, wrong_password: bool = False) -> WorldAccount:
+    def add_account(
+        self, group_id: str, domain: str, *, wrong_password: bool = False, verified: bool = True
+    ) -> WorldAccount:
         """Add an account with credentials of its own.
 
         :param group_id: the group it belongs to.
         :param domain: its platform.
         :param wrong_password: whether the platform refuses the password that the manager knows.
+        :param verified: whether the platform lets the account in without a person.
         """
         number = len(self.accounts) + 1
         mark = f"{number:04d}-{self._hex()}"
@@ -113,7 +122,7 @@ class World:
             cookie=f"session=canary-cookie-{mark}",
         )
         site_password = f"canary-changed-{mark}" if wrong_password else credentials.password
-        account = WorldAccount(self._uuid(), group_id, domain, credentials, site_password)
+        account = WorldAccount(self._uuid(), group_id, domain, credentials, site_password, verified)
         self.accounts.append(account)
         return account
 
@@ -141,7 +150,13 @@ class World:
         for post in self.posts:
             feeds.add(post.podcast)
             link_rss = feeds_url + post.podcast.path() if post.feed_ready else ""
-            manager.add_post(post.group_id, target=post.target, link_rss=link_rss, request_id=post.request_id)
+            manager.add_post(
+                post.group_id,
+                target=post.target,
+                link_rss=link_rss,
+                status=post.status,
+                request_id=post.request_id,
+            )
         for account in self.accounts:
             put_account(account, manager, site)
 
@@ -161,7 +176,16 @@ def put_account(account: WorldAccount, manager: SandboxManager, site: Site) -> N
     """
     known = account.credentials
     manager.add_account(account.group_id, account.domain, dataclasses.asdict(known), account_id=account.account_id)
-    site.add_account(SiteAccount(account.domain, known.username, known.email, account.site_password, twofa=known.twofa))
+    site.add_account(
+        SiteAccount(
+            account.domain,
+            known.username,
+            known.email,
+            account.site_password,
+            twofa=known.twofa,
+            verified=account.verified,
+        )
+    )
 
 
 def demo_world(seed: int = 0) -> World:
@@ -177,6 +201,23 @@ def demo_world(seed: int = 0) -> World:
         world.add_post(group_id, title=title, target=target, episodes=episodes)
         for number in range(8):
             world.add_account(group_id, DOMAINS[number % len(DOMAINS)])
+    return world
+
+
+def walkthrough_world(seed: int = 0) -> World:
+    """The demo's world, and a post that is ``pending``, for whose three accounts somebody is needed once it runs.
+
+    The manager has one password wrong; one account's platform asks its owner; and one is well, for a lost answer to
+    strike.
+
+    :param seed: of every id and secret.
+    """
+    world = demo_world(seed)
+    group_id = world.add_group()
+    world.add_post(group_id, title="Rough Weather", target=3, episodes=3, status="pending")
+    world.add_account(group_id, DOMAINS[0], wrong_password=True)
+    world.add_account(group_id, DOMAINS[1], verified=False)
+    world.add_account(group_id, DOMAINS[2])
     return world
 
 

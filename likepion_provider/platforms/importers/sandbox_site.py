@@ -6,7 +6,9 @@ own would be.
 
 from __future__ import annotations
 
-from likepion_provider.errors import FeedLocked
+from urllib.parse import quote
+
+from likepion_provider.errors import FeedLocked, NeedsVerification
 from likepion_provider.models import ImportState, SecondaryTask
 from likepion_provider.platforms import (
     Job,
@@ -98,12 +100,22 @@ class SandboxSite(Platform):
 
     async def _login(self, job: Job) -> None:
         answer = await _post_form(job, "login", username=job.credentials.username, password=job.credentials.password)
+        if "/verify/" in answer.redirects_to:
+            raise self._held_up(job)
         if answer.redirects_to.endswith("/login/totp"):
             answer = await _post_form(job, "login/totp", code=totp_code(self, job))
         if answer.status == 401:
             raise self.refused_login(job)
         if not answer.redirects_to:
             raise answer.changed("a redirect after the login")
+
+    def _held_up(self, job: Job) -> NeedsVerification:
+        address = f"{job.http.base_url}verify/{quote(job.credentials.username, safe='')}"
+        return NeedsVerification(
+            f"{self.title} asks the owner of {job.task.label} whether the sign-in was theirs",
+            platform=self.name,
+            remedy=f"Open {address} and press 'It was me'; the next run imports the feed.",
+        )
 
 
 def _next_number(page: Page, number: int) -> int | None:

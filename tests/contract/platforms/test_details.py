@@ -16,7 +16,7 @@ from likepion_provider.platforms import PlatformSettings, match, registry
 from likepion_provider.platforms.match import same_feed
 from likepion_provider.testing.server import CANARY, Case, episodes, opened
 
-from . import apple, gpodder, listennotes, pocketcasts, podcastindex, spotify
+from . import apple, gpodder, listennotes, pocketcasts, podcastindex, sandbox_site, spotify
 
 FEED = Feed(url="https://Feeds.example/tide.xml?a=1", display_url="", title="", episodes=())
 
@@ -55,6 +55,18 @@ async def test_apple_fills_in_only_a_feed_that_may_be_shown() -> None:
             await case.platform.submit(dataclasses.replace(job, feed=shown))
     assert CANARY not in hidden.value.remedy
     assert "new-feed?submitfeed=https%3A%2F%2Ffeeds.example%2Fpodcast.xml " in filled.value.remedy
+
+
+async def test_the_sandbox_sites_owner_is_asked_and_what_they_did_lets_the_import_go_on() -> None:
+    async with opened(registry().platforms["sandbox_site"], sandbox_site) as case:
+        server = case.server
+        assert isinstance(server, sandbox_site.SandboxServer)
+        server.account.verified = False
+        with pytest.raises(NeedsVerification) as raised:
+            await case.platform.submit(case.job())
+        assert f"Open {server.url}/tide.example/verify/ada and press" in raised.value.remedy
+        server.account.verified = True
+        assert (await case.bring_in()).state is ImportState.LISTED
 
 
 async def test_apple_reads_403_as_too_many_calls() -> None:

@@ -23,7 +23,14 @@ import likepion_provider
 from likepion_provider.sandbox import command
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.site import SiteSettings
-from likepion_provider.sandbox.world import DOMAINS, World, build_world, demo_world, troubled_world
+from likepion_provider.sandbox.world import (
+    DOMAINS,
+    World,
+    build_world,
+    demo_world,
+    troubled_world,
+    walkthrough_world,
+)
 
 
 class TestWorlds:
@@ -91,6 +98,16 @@ class TestSandbox:
             assert "nobody.example" in {task["domain"] for task in tasks}
             locked = [post.request_id for post in sandbox.world.posts if post.podcast.locked]
             assert locked == [sandbox.world.posts[1].request_id]
+
+    async def test_the_walkthrough_is_the_demo_until_its_last_post_runs(self) -> None:
+        async with Sandbox(walkthrough_world()) as sandbox:
+            assert len(sandbox.manager.pull(1000)) == len(demo_world().accounts)
+            post = sandbox.world.posts[-1]
+            sandbox.manager.update_post(post.request_id, status="running")
+            tasks = sandbox.manager.pull(1000)
+            assert {task["request_id"] for task in tasks} == {post.request_id}
+            found = [sandbox.site.check_login(t["domain"], t["username"], t["password"]) for t in tasks]
+            assert [account and account.verified for account in found] == [None, False, True]
 
     async def test_its_end_stops_the_imports_that_run(self) -> None:
         async with Sandbox(settings=SiteSettings(import_latency_s=60)) as sandbox, aiohttp.ClientSession() as client:

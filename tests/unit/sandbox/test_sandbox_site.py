@@ -118,6 +118,21 @@ class TestSigningIn:
         code = pyotp.TOTP(browser.account.twofa).at(sandbox.site.clock.now() - timedelta(minutes=2))
         assert (await browser.send("/login/totp", code=code))[0] == 401
 
+    async def test_an_account_is_held_up_until_its_owner_says_that_it_was_them(self, browser: Browser) -> None:
+        account = browser.account
+        account.verified = False
+        status, location, _ = await browser.send("/login", username=account.username, password=account.password)
+        assert (status, location) == (303, path := f"/{account.domain}/verify/{account.username}")
+        assert (await browser("GET", "/login/totp"))[:2] == (303, f"/{account.domain}/login"), "no way around"
+        assert (await browser.send(path.removeprefix(f"/{account.domain}")))[0] == 200
+        await browser.sign_in()
+
+    async def test_nobody_answers_for_an_account_that_is_not_there_or_without_the_form(self, browser: Browser) -> None:
+        browser.account.verified = False
+        assert (await browser("GET", "/verify/nobody"))[0] == 404
+        assert (await browser("POST", f"/verify/{browser.account.username}", data={"csrf": "forged"}))[0] == 403
+        assert not browser.account.verified
+
     @pytest.mark.parametrize("path", ["/login", "/login/totp"])
     async def test_a_form_without_its_token_is_403(self, browser: Browser, path: str) -> None:
         fields = {"username": browser.account.username, "password": browser.account.password}
