@@ -219,12 +219,31 @@ class AirflowApi:
         token = self.call("POST", "/auth/token", {"username": "admin", "password": self.password})
         self._client.headers["Authorization"] = f"Bearer {token['access_token']}"
 
+    def _unpause(self) -> None:
+        self.call("PATCH", f"/api/v2/dags/{DAG_ID}?update_mask=is_paused", {"is_paused": False})
+
+    def switch_on(self) -> str:
+        """Switch the DAG on, whose schedule then begins a run.
+
+        :return: the run's id.
+        :raises Transient: it did not begin within :data:`START_TIMEOUT_S`.
+        """
+        self._unpause()
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            # A machine that is busy answers late: the next question is as good.
+            with contextlib.suppress(httpx.TransportError):
+                if runs := self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns?run_type=scheduled")["dag_runs"]:
+                    return str(runs[0]["dag_run_id"])
+            time.sleep(0.2)
+        raise Transient(f"the schedule began no run within {START_TIMEOUT_S:.0f} s: see {self._home}/airflow.log")
+
     def trigger(self, conf: Mapping[str, Any]) -> str:
         """Start a run by hand.
 
         :return: the run's id.
         """
-        self.call("PATCH", f"/api/v2/dags/{DAG_ID}?update_mask=is_paused", {"is_paused": False})
+        self._unpause()
         run = self.call("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", {"logical_date": None, "conf": dict(conf)})
         return str(run["dag_run_id"])
 
@@ -236,6 +255,12 @@ class AirflowApi:
         """How many task instances are in each state."""
         rows = self.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances?limit=100")
         return Counter(str(row["state"] or NO_STATE) for row in rows["task_instances"])
+
+    def summary(self, run_id: str) -> dict[str, Any]:
+        """What a run's report tells a notifier, see :func:`likepion_provider.operators.report.summarise`."""
+        entry = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/report/xcomEntries/summary"
+        summary: dict[str, Any] = self.call("GET", entry)["value"]
+        return summary
 
     def add_connections(self, environment: Mapping[str, str]) -> None:
         """Put connections that an environment names where people see them; the environment's are still those in use.

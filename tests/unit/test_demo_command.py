@@ -65,6 +65,96 @@ def test_an_answer_that_is_late_ends_nothing(
     assert capsys.readouterr().out == "Tasks     2 success\n"
 
 
+class Manager:
+    """A sandbox's door, with two accounts that are well and the three that were made for trouble."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.rows = {"accounts": {"a1": 22, "a2": 5, "a5": 3}, "duplicates": []}
+        self.client = httpx.Client(base_url="http://manager", transport=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(f"{request.method} {request.url.path} {request.content.decode()}".strip())
+        groups = {"a1": "well", "a2": "well", "a3": "rough", "a4": "rough", "a5": "rough"}
+        accounts = [
+            {"account_id": key, "group_id": group, "username": f"pod{key}", "domain": "tide.example"}
+            for key, group in groups.items()
+        ]
+        posts = [
+            {"request_id": "p1", "group_id": "well", "status": "running"},
+            {"request_id": "p2", "group_id": "rough", "status": "pending"},
+        ]
+        if request.url.path.endswith("/rows"):
+            return httpx.Response(200, json=self.rows)
+        return httpx.Response(200, json={"accounts": accounts, "posts": posts})
+
+
+class Airflow:
+    """Two runs that end at once."""
+
+    def __init__(self, manager: Manager, outcomes: dict[str, str], state: str = "success") -> None:
+        self._manager, self._outcomes, self._states = manager, outcomes, {"first": state, "second": "failed"}
+
+    def switch_on(self) -> str:
+        self._manager.asked.append("switched on")
+        return "first"
+
+    def trigger(self, _: object) -> str:
+        self._manager.asked.append("triggered")
+        return "second"
+
+    def state(self, run_id: str) -> str:
+        return self._states[run_id]
+
+    def task_states(self, _: str) -> Counter[str]:
+        return Counter(["success"])
+
+    def summary(self, _: str) -> dict[str, object]:
+        if not self._outcomes:
+            request = httpx.Request("GET", "http://airflow")
+            raise httpx.HTTPStatusError("404", request=request, response=httpx.Response(404, request=request))
+        told = {"group_id": "rough", "label": "", "message": "Words", "remedy": "Do this."}
+        return {"accounts": [told | {"account_id": each, "outcome": out} for each, out in self._outcomes.items()]}
+
+
+AS_MADE = {"a3": "failed", "a4": "needs_person", "a5": "unknown"}
+
+
+def test_the_accounts_that_were_made_for_trouble_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    manager = Manager()
+    assert demo._run_twice(Airflow(manager, AS_MADE), manager.client)  # type: ignore[arg-type]
+    out = capsys.readouterr().out
+    assert "2 of 2 accounts delivered, 27 links, 0 URLs stored twice." in out
+    assert "needs person   0\n          Words. Do this.\n" in out
+    assert [each.partition(" {")[0] for each in manager.asked][:5] == [
+        "GET /sandbox/state",
+        "switched on",
+        "PATCH /sandbox/posts/p2",
+        "POST /sandbox/faults",
+        "triggered",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcomes", "state"),
+    [
+        ({"accounts": {"a1": 22}}, AS_MADE, "success"),
+        ({"duplicates": [{}]}, AS_MADE, "success"),
+        ({}, AS_MADE, "failed"),
+        ({}, AS_MADE | {"a5": "failed"}, "success"),
+        ({}, AS_MADE | {"a1": "unknown"}, "success"),
+        ({}, {}, "success"),
+    ],
+)
+def test_what_did_not_come_out_as_it_must_is_no_success(
+    rows: dict[str, object], outcomes: dict[str, str], state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manager = Manager()
+    manager.rows |= rows  # type: ignore[arg-type]
+    assert not demo._run_twice(Airflow(manager, outcomes, state), manager.client)  # type: ignore[arg-type]
+    assert "of 2 accounts delivered" in capsys.readouterr().out
+
+
 def test_states_are_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"state": None}, {"state": "running"}, {"state": None}]
     airflow = AirflowApi("http://127.0.0.1:9", tmp_path)
