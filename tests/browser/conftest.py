@@ -36,17 +36,20 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def running_airflow(home: Path) -> Iterator[Airflow]:
-    """An Airflow with our DAG and our board, and an admin, an operator and a viewer."""
+def running_airflow(home: Path, **settings: str) -> Iterator[Airflow]:
+    """An Airflow with our DAG and our board, and an admin, an operator and a viewer.
+
+    :param settings: further variables of its environment.
+    """
     port = free_port()
     environment = airflow_environment(home, ROOT / "dags", port) | {
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{name}" for name in PEOPLE),
+        **settings,
     }
     with standalone(home, environment):
         api = Airflow(f"http://127.0.0.1:{port}", home, environment)
         api.wait_until_ready()
-        api.call("PATCH", "/api/v2/dags/likepion_podcast_secondary?update_mask=is_paused", {"is_paused": False})
         yield api
 
 
@@ -121,7 +124,8 @@ def opened(browser: Browser, url: str, person: str = "admin", **options: Any) ->
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     if chromium() is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
-    with running_airflow(tmp_path_factory.mktemp("airflow")) as api:
+    settings = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
+    with running_airflow(tmp_path_factory.mktemp("airflow"), **settings) as api:
         yield api
 
 
