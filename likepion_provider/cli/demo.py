@@ -100,21 +100,23 @@ def _show(stack: contextlib.ExitStack, home: Path, dags: Path, args: argparse.Na
 
 
 def _run_twice(airflow: AirflowApi, manager: httpx.Client) -> bool:
-    """A run of the accounts that are well, and one of those that were made for trouble.
+    """A run of the accounts that are well, and beside it one of those that were made for trouble.
 
     :return: whether both came out as they must.
     """
     posts = manager.get("/sandbox/state").json()["posts"]
     (rough,) = (post for post in posts if post["status"] == "pending")
     began_s = time.monotonic()
-    state = _follow(airflow, run_id := airflow.switch_on())
-    print(f"Run       {run_id}: {state} after {time.monotonic() - began_s:.1f} s", flush=True)
-
-    print("Trouble   a second run, of three accounts that somebody is needed for, so it ends red", flush=True)
+    run_id = airflow.switch_on()
+    _wait_for_pull(manager)
+    lost = {"endpoint": "insert", "kind": "lose_answer", "about": rough["request_id"]}
+    manager.post("/sandbox/faults", json=lost).raise_for_status()
     manager.patch(f"/sandbox/posts/{rough['request_id']}", json={"status": "running"}).raise_for_status()
-    manager.post("/sandbox/faults", json={"endpoint": "insert", "kind": "lose_answer"}).raise_for_status()
-    began_s = time.monotonic()
-    rough_state = _follow(airflow, rough_id := airflow.trigger({}))
+    rough_id = airflow.trigger({})
+    state = _follow(airflow, run_id)
+    print(f"Run       {run_id}: {state} after {time.monotonic() - began_s:.1f} s", flush=True)
+    print("Trouble   the second run has three accounts that somebody is needed for, so it ends red", flush=True)
+    rough_state = _follow(airflow, rough_id)
     print(f"Run       {rough_id}: {rough_state} after {time.monotonic() - began_s:.1f} s\n", flush=True)
 
     accounts = manager.get("/sandbox/state").json()["accounts"]
@@ -126,6 +128,16 @@ def _run_twice(airflow: AirflowApi, manager: httpx.Client) -> bool:
         troubles = airflow.summary(rough_id)["accounts"]
     explained = _print_troubles(troubles, rows["accounts"])
     return state == "success" and delivered and explained
+
+
+def _wait_for_pull(manager: httpx.Client) -> None:
+    """Until the first run has its accounts: what is handed out after that is the second's."""
+    deadline_s = time.monotonic() + RUN_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if manager.get("/sandbox/log").json()["events"]:
+            return
+        time.sleep(0.2)
+    raise Transient(f"the run pulled nothing within {RUN_TIMEOUT_S:.0f} s")
 
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from likepion_provider.errors import Transient
 #: Airflow on a fresh SQLite is healthy after about 25 s; a slow machine gets ten times that.
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 20.0
+#: Between tries of a write to Airflow: on SQLite, its parts keep each other waiting until one is told "database is
+#: locked", which is a 500.
+LOCKED_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 #: Said of a task instance that the scheduler has not looked at; the API has no word for it.
 NO_STATE = "not yet scheduled"
 #: What ``airflow standalone`` starts, with its options: without the servers of logs, which listen on every address,
@@ -220,7 +224,17 @@ class AirflowApi:
         self._client.headers["Authorization"] = f"Bearer {token['access_token']}"
 
     def _unpause(self) -> None:
-        self.call("PATCH", f"/api/v2/dags/{DAG_ID}?update_mask=is_paused", {"is_paused": False})
+        path = f"/api/v2/dags/{DAG_ID}?update_mask=is_paused"
+        self._write("PATCH", path, {"is_paused": False}).raise_for_status()
+
+    def _write(self, method: str, path: str, body: Any) -> httpx.Response:
+        """One request that does no harm twice, sent again where the database was locked."""
+        for wait_s in LOCKED_WAITS_S:
+            answer = self._client.request(method, path, json=body)
+            if answer.status_code < 500:
+                break
+            time.sleep(wait_s)
+        return answer
 
     def switch_on(self) -> str:
         """Switch the DAG on, whose schedule then begins a run.
@@ -244,8 +258,13 @@ class AirflowApi:
         :return: the run's id.
         """
         self._unpause()
-        run = self.call("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", {"logical_date": None, "conf": dict(conf)})
-        return str(run["dag_run_id"])
+        run_id = f"manual__{datetime.now(timezone.utc).isoformat()}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+        answer = self._write("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", body)
+        # 409: an earlier try has begun it.
+        if answer.status_code != 409:
+            answer.raise_for_status()
+        return run_id
 
     def state(self, run_id: str) -> str:
         """A run's state."""

@@ -121,6 +121,7 @@ class Fault:
     :param location: the ``Location`` header of ``redirect``; default: the sign-in page of an imaginary proxy.
     :param delay_s: how long to hold the request, in seconds. Default 0.
     :param after_effect: whether the request takes effect before the fault shows. Default false.
+    :param about: strikes only requests that have this in their body, e.g. an account's id; empty: all. Default empty.
     :raises ValueError: a field is out of its bounds.
     """
 
@@ -134,6 +135,7 @@ class Fault:
     location: str = "/sign-in"
     delay_s: float = 0.0
     after_effect: bool = False
+    about: str = ""
 
     def __post_init__(self) -> None:
         checks = {
@@ -158,13 +160,14 @@ class Fault:
             return False
         return self.after_effect or self.kind not in _INSTEAD
 
-    def strikes(self, endpoint: str, rng: random.Random) -> bool:
+    def strikes(self, endpoint: str, rng: random.Random, body: str = "") -> bool:
         """Whether this request is struck; counts it.
 
         :param endpoint: the request's name of :data:`ENDPOINTS`.
         :param rng: the generator that ``probability`` is drawn from.
+        :param body: the request's.
         """
-        if not fnmatchcase(endpoint, self.endpoint):
+        if not fnmatchcase(endpoint, self.endpoint) or self.about not in body:
             return False
         if self.skip:
             self.skip -= 1
@@ -213,13 +216,14 @@ class Faults:
         """Drop every fault that still waits."""
         self.waiting.clear()
 
-    def take(self, endpoint: str) -> Fault | None:
+    def take(self, endpoint: str, body: str = "") -> Fault | None:
         """The fault that strikes this request, if any.
 
         :param endpoint: the request's name of :data:`ENDPOINTS`.
+        :param body: the request's.
         """
         for fault in self.waiting:
-            if fault.strikes(endpoint, self._rng):
+            if fault.strikes(endpoint, self._rng, body):
                 if fault.times == 0:
                     self.waiting.remove(fault)
                 self.hits[endpoint, fault.kind] += 1
@@ -231,7 +235,8 @@ class Faults:
 
         @web.middleware
         async def strike(request: web.Request, handler: Handler) -> web.StreamResponse:
-            fault = self.take(request.match_info.route.name or "")
+            body = await request.text() if any(fault.about for fault in self.waiting) else ""
+            fault = self.take(request.match_info.route.name or "", body)
             return await handler(request) if fault is None else await _struck(fault, request, handler)
 
         return strike

@@ -84,6 +84,8 @@ class Manager:
             {"request_id": "p1", "group_id": "well", "status": "running"},
             {"request_id": "p2", "group_id": "rough", "status": "pending"},
         ]
+        if request.url.path.endswith("/log"):
+            return httpx.Response(200, json={"events": [{"kind": "pull"}]})
         if request.url.path.endswith("/rows"):
             return httpx.Response(200, json=self.rows)
         return httpx.Response(200, json={"accounts": accounts, "posts": posts})
@@ -126,11 +128,12 @@ def test_the_accounts_that_were_made_for_trouble_are_told_apart(capsys: pytest.C
     out = capsys.readouterr().out
     assert "2 of 2 accounts delivered, 27 links, 0 URLs stored twice." in out
     assert "needs person   0\n          Words. Do this.\n" in out
-    assert [each.partition(" {")[0] for each in manager.asked][:5] == [
+    assert [each.partition(" {")[0] for each in manager.asked][:6] == [
         "GET /sandbox/state",
         "switched on",
-        "PATCH /sandbox/posts/p2",
+        "GET /sandbox/log",
         "POST /sandbox/faults",
+        "PATCH /sandbox/posts/p2",
         "triggered",
     ]
 
@@ -160,6 +163,24 @@ def test_states_are_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     airflow = AirflowApi("http://127.0.0.1:9", tmp_path)
     monkeypatch.setattr(airflow, "call", lambda *_: {"task_instances": rows})
     assert airflow.task_states("run") == {"not yet scheduled": 2, "running": 1}
+
+
+@pytest.mark.parametrize("statuses", [[200], [500, 200], [500, 409]])
+def test_a_run_is_triggered_once_however_busy_airflows_database_is(
+    statuses: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    airflow, asked = AirflowApi("http://127.0.0.1:9", tmp_path), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            return httpx.Response(200, json={})
+        asked.append(json.loads(request.content)["dag_run_id"])
+        return httpx.Response(statuses[len(asked) - 1], json={})
+
+    monkeypatch.setattr(airflow, "_client", httpx.Client(base_url="http://a", transport=httpx.MockTransport(answer)))
+    run_id = airflow.trigger({})
+    assert asked == [run_id] * len(statuses)
 
 
 def test_a_second_ctrl_c_does_not_end_the_clean_up() -> None:

@@ -55,6 +55,15 @@ async def test_an_error_status_may_come_after_the_effect(sandbox: Sandbox) -> No
     assert len(sandbox.manager.rows) == 2
 
 
+async def test_a_fault_may_be_about_one_account(sandbox: Sandbox) -> None:
+    first, second = (account.account_id for account in sandbox.world.accounts[:2])
+    sandbox.faults.add("insert", "status", about=second)
+    assert (await insert(sandbox))[0] == 200, "it is about the other"
+    sandbox.faults.add("insert", "status", about=first, status=503)
+    assert (await insert(sandbox))[0] == 503
+    assert [fault.about for fault in sandbox.faults.waiting] == [second]
+
+
 async def test_success_false(sandbox: Sandbox) -> None:
     sandbox.faults.add("pull", "success_false")
     status, body, _ = await pull(sandbox)
