@@ -6,12 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink, TaskInstanceKey
+from airflow.providers.common.compat.sdk import BaseOperatorLink, TaskInstanceKey, conf
 
 from likepion_provider import DAG_ID
 
 #: Airflow's own page around the board; the rest is the board's path inside of it.
 BOARD_PAGE = "/plugin/likepion/likepion/"
+
+
+def board_path(dag_id: str, run_id: str, map_index: int | None = None) -> str:
+    """The board's path, filtered to what a run worked.
+
+    :param map_index: of a mapped task: only its batch; None or -1 for all of the run.
+    """
+    # The board shows the manager of the DAG that comes with the package, unless another one is named.
+    query: dict[str, Any] = {} if dag_id == DAG_ID else {"dag_id": dag_id}
+    query["run_id"] = run_id
+    if map_index is not None and map_index >= 0:
+        query["map_index"] = map_index
+    return f"{BOARD_PAGE}?{urlencode(query)}"
+
+
+def board_url(dag_id: str, run_id: str) -> str:
+    """The same as an address for a message; empty where ``[api] base_url`` does not say where Airflow is."""
+    base_url: str = conf.get("api", "base_url", fallback="") or ""
+    return base_url.rstrip("/") + board_path(dag_id, run_id) if base_url else ""
 
 
 class LikepionBoardLink(BaseOperatorLink):
@@ -21,12 +40,7 @@ class LikepionBoardLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """The run's accounts; a mapped task's are those of its batch."""
-        # The board shows the manager of the DAG that comes with the package, unless another one is named.
-        query: dict[str, Any] = {} if ti_key.dag_id == DAG_ID else {"dag_id": ti_key.dag_id}
-        query["run_id"] = ti_key.run_id
-        if (ti_key.map_index if ti_key.map_index is not None else -1) >= 0:
-            query["map_index"] = ti_key.map_index
-        return f"{BOARD_PAGE}?{urlencode(query)}"
+        return board_path(ti_key.dag_id, ti_key.run_id, ti_key.map_index)
 
 
 class LikepionFeedLink(BaseOperatorLink):

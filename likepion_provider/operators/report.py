@@ -21,7 +21,7 @@ from likepion_provider.journal.marks import REMEDY
 from likepion_provider.models import Outcome, SecondaryTask
 from likepion_provider.operators.assist import ASKED
 from likepion_provider.operators.context import ERROR, instance_of, is_cleared, left_by_all, state_of, states_of
-from likepion_provider.operators.extra_links import LikepionBoardLink
+from likepion_provider.operators.extra_links import LikepionBoardLink, board_url
 from likepion_provider.operators.likepion import DROPPED, HANDED_OUT_AGAIN, LATE, NOT_TAKEN, reports_of
 from likepion_provider.steps.batches import Batch
 from likepion_provider.steps.intake import MAX_CHOICE
@@ -56,7 +56,8 @@ class LikepionReportOperator(BaseOperator):
     :param likepion_conn_id: the connection of type ``likepion`` that the run worked with.
     :return: ``counts`` by outcome, ``links`` found, the ``accounts`` that need attention with their remedies, those
         that were asked for and ``not_taken`` with the reason, what is wrong with the ``journal`` and the ``manager``,
-        the ``tasks`` that failed, each with its error, and all of it as ``text`` for a message.
+        the ``tasks`` that failed, each with its error, the address of the ``board``, and all of it as ``text`` for a
+        message.
     """
 
     template_fields: Sequence[str] = ("assist", "likepion_conn_id")
@@ -109,11 +110,13 @@ class LikepionReportOperator(BaseOperator):
             journal=self._doubts(),
             manager=_lost_rows(ti.xcom_pull(self.pull_task_id, key=HANDED_OUT_AGAIN) or []),
             tasks=self._culprits(context),
+            board=board_url(context["dag_run"].dag_id, context["dag_run"].run_id),
         )
         self.log.info("%s\n%s", t("Accounts of this run"), table(reports))
         if attention := [each["account_id"] for each in summary["accounts"][:MAX_CHOICE]]:
             command = ["airflow", "dags", "trigger", context["dag_run"].dag_id, "--conf", conf_for(attention)]
-            self.log.info("%s\n%s", t("Once that is done, this runs them again:"), shlex.join(command))
+            again = [_on_the_board(summary["board"]), t("or run:"), shlex.join(command)]
+            self.log.info("%s", "\n".join(again))
         for each in not_taken:
             account_id = f" ({each['account_id']})" if each["account_id"] else ""
             self.log.info("%s", t("Not taken: {name}, {reason}", name=each["name"] + account_id, reason=each["reason"]))
@@ -303,7 +306,7 @@ def _alarms(summary: Mapping[str, Any]) -> list[str]:
                 "{count} accounts need attention: {named}. {again}",
                 len(attention),
                 named=named,
-                again=_again(attention[:NAMED]),
+                again=_again(attention[:NAMED], summary["board"]),
             )
         )
     return alarms
@@ -334,6 +337,7 @@ def summarise(
     journal: str = "",
     manager: str = "",
     tasks: Sequence[str] = (),
+    board: str = "",
 ) -> dict[str, Any]:
     """What a notifier needs: public fields only.
 
@@ -341,6 +345,7 @@ def summarise(
     :param journal: what is wrong with it, and what to do.
     :param manager: likewise.
     :param tasks: those that failed, each with its error.
+    :param board: the address of the board with the run's accounts; empty where it is not known.
     """
     reports = list(reports)
     counts = Counter(each.outcome.value for each in reports)
@@ -363,14 +368,22 @@ def summarise(
         "journal": journal,
         "manager": manager,
         "tasks": [*tasks],
+        "board": board,
     }
     return summary | {"text": _text(summary)}
 
 
-def _again(accounts: Sequence[Mapping[str, str]]) -> str:
+def _again(accounts: Sequence[Mapping[str, str]], board: str) -> str:
     """How some accounts are run again at once; a later run takes them up by itself in its time."""
-    ids = [each["account_id"] for each in accounts]
-    return t("Once that is done, trigger the DAG with {conf}", conf=conf_for(ids))
+    conf = conf_for(each["account_id"] for each in accounts)
+    return f"{_on_the_board(board)} ({t('or trigger the DAG with {conf}', conf=conf)})"
+
+
+def _on_the_board(board: str) -> str:
+    """The same without an id. It ends with the address: what follows close upon one is taken for a part of it."""
+    if not board:
+        return t('Once that is done, press "{button}" on the board', button=t("Run again"))
+    return t('Once that is done, press "{button}" on the board: {board}', button=t("Run again"), board=board)
 
 
 def _text(summary: Mapping[str, Any]) -> str:
@@ -384,7 +397,7 @@ def _text(summary: Mapping[str, Any]) -> str:
     lines += [f"- {each}" for each in sentences]
     if left:
         lines.append(t("and {left} more: see the report task's log.", left=left))
-    lines += [_again(attention[:NAMED_IN_TEXT])] if attention else []
+    lines += [_again(attention[:NAMED_IN_TEXT], summary["board"])] if attention else []
     refused = summary["not_taken"]
     lines += [
         "- " + t("not taken: {name}, {reason}", name=each["name"], reason=each["reason"])

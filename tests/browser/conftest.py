@@ -66,15 +66,20 @@ def running_browser(executable: str) -> Iterator[Browser]:
 
 def sign_in(browser: Browser, airflow: Airflow, name: str, **options: Any) -> Page:
     """A window of one person's own, signed in by the form."""
-    passwords = json.loads((airflow.home / "simple_auth_manager_passwords.json.generated").read_text(encoding="utf-8"))
     page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB"} | options).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{airflow.url}/")
+    fill_in_the_form(page, airflow, name)
+    return page
+
+
+def fill_in_the_form(page: Page, airflow: Airflow, name: str) -> None:
+    """Sign in where Airflow asks who is there."""
+    passwords = json.loads((airflow.home / "simple_auth_manager_passwords.json.generated").read_text(encoding="utf-8"))
     page.get_by_label("Username").fill(name)
     page.locator("input[type=password]").fill(passwords[name])
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(lambda url: "login" not in url, timeout=PATIENCE_MS)
-    return page
 
 
 def board_of(page: Page) -> FrameLocator:

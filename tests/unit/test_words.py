@@ -202,7 +202,7 @@ def test_a_report_in_vietnamese(vietnamese: None) -> None:
         "Likepion: 1 đã giao, 1 lỗi; đã giao 1.200 liên kết.",
         "- pod@tide.example: Castopod không chấp nhận thông tin đăng nhập của pod@tide.example. Hãy sửa mật khẩu, mã "
         "bí mật TOTP hoặc key của tài khoản trong manager, rồi chạy lại tài khoản.",
-        'Làm xong điều đó, hãy chạy DAG với {"account_ids": ["a-1"]}',
+        'Làm xong điều đó, hãy bấm "Chạy lại" trên bảng theo dõi (hoặc chạy DAG với {"account_ids": ["a-1"]})',
         "- không lấy: pod, một lượt chạy khác đang làm nó",
     ]
     rows = table([delivered, REFUSED]).splitlines()

@@ -6,6 +6,7 @@ import asyncio
 import html
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -35,6 +36,7 @@ from likepion_provider.journal.schema import claim
 from likepion_provider.manager.protocol import LinkReport
 from likepion_provider.models import ImportState, Outcome, SecondaryTask
 from likepion_provider.notifications.likepion import REPORT_TEXT
+from likepion_provider.operators.extra_links import board_url
 from likepion_provider.operators.likepion import (
     SEALED_COOKIES,
     ClaimAccountsOperator,
@@ -87,6 +89,7 @@ async def test_the_steps_deliver_every_account_and_public_values_only(start: Sta
         "journal": "",
         "manager": "",
         "tasks": [],
+        "board": "",
         "text": text,
     }
     secrets = list(sandbox.credentials())
@@ -396,7 +399,7 @@ async def test_the_report_names_accounts_whose_task_did_not_finish(
     ) as red:
         LikepionReportOperator(task_id="report").execute(context)
     conf = json.dumps({"account_ids": [task["account_id"] for batch in batches for task in batch["tasks"]]})
-    assert str(red.value).endswith(f"trigger the DAG with {conf}")
+    assert str(red.value).endswith(f"trigger the DAG with {conf})")
     assert f"airflow dags trigger dag --conf '{conf}'" in capsys.readouterr().out
 
 
@@ -492,9 +495,23 @@ def test_the_reports_text_says_what_a_message_must_and_no_more() -> None:
     assert lines[1] == "- pod@tide.example: wrong password 0. Correct it."
     assert len(lines) == 23
     assert lines[-2] == "and 2 more: see the report task's log."
-    before, _, conf = lines[-1].partition("{")
-    assert before == "Once that is done, trigger the DAG with "
+    before, _, conf = lines[-1].removesuffix(")").partition("{")
+    assert before == 'Once that is done, press "Run again" on the board (or trigger the DAG with '
     assert json.loads("{" + conf) == {"account_ids": ["a"] * 20}
+
+
+def test_a_message_leads_to_the_board_where_airflows_address_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/below/")
+    task = SecondaryTask("a", "post", "group", "tide.example", username="pod")
+    bad = AccountReport(task, Outcome.FAILED, message="wrong password", remedy="Correct it.")
+    board = board_url("staging", "manual__2026-01-01T00:00:00+00:00")
+    last = summarise([bad], board=board)["text"].splitlines()[-1]
+    found = re.search(r"on the board: (\S+) \(or", last)
+    assert found, last
+    assert found[1] == (
+        "https://airflow.example/below/plugin/likepion/likepion/"
+        "?dag_id=staging&run_id=manual__2026-01-01T00%3A00%3A00%2B00%3A00"
+    )
 
 
 def test_what_ails_many_accounts_is_said_once() -> None:
@@ -505,7 +522,8 @@ def test_what_ails_many_accounts_is_said_once() -> None:
     assert lines[1:] == [
         "- pod-0@tide.example, pod-1@tide.example, pod-2@tide.example and 7 more: the feed is locked. Ask.",
         "- pod-10@tide.example, pod-11@tide.example: wrong password. Correct it.",
-        f"Once that is done, trigger the DAG with {json.dumps({'account_ids': [task.account_id for task in tasks]})}",
+        'Once that is done, press "Run again" on the board (or trigger the DAG with '
+        f"{json.dumps({'account_ids': [task.account_id for task in tasks]})})",
     ]
 
 
