@@ -39,8 +39,8 @@ from likepion_provider.steps.intake import Intake
 from likepion_provider.steps.reports import AccountReport
 from likepion_provider.words import shown, spoken, t, tn
 
-#: XCom key of the accounts that a person was asked about.
-ASKED = "asked"
+#: XCom keys of the accounts that a person was asked about, and of the answers that there were to choose from.
+ASKED, OPTIONS = "asked", "options"
 
 
 class AskPersonOperator(HITLOperator):
@@ -104,12 +104,15 @@ class AskPersonOperator(HITLOperator):
         if not asked:
             raise AirflowSkipException("no account of this batch needs a person now")
         instance_of(context).xcom_push(ASKED, [report.task.account_id for report in asked])
+        instance_of(context).xcom_push(OPTIONS, self.options)
         with spoken(configured_language()):
             self.subject, self.body = question(asked)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Hand on what the person says is done; let go of everything else."""
+        # The language may be another one by now: an answer is one of those that were asked for.
+        self.options = [*left_by(context, self.task_id, OPTIONS)]
         try:
             done = self.options[0] in super().execute_complete(context, event)["chosen_options"]
         except HITLTimeoutError:

@@ -85,7 +85,8 @@ async def answer(operator: AskPersonOperator, context: Context, option: str) -> 
 
 async def hear(operator: AskPersonOperator, context: Context, said: dict[str, Any]) -> Any:
     ti = context["ti"]
-    ti.xcoms[ASK, ASKED, 0] = ti.xcoms.pop((None, ASKED, 0))
+    for _, key, index in [each for each in ti.xcoms if each[0] is None]:
+        ti.xcoms[ASK, key, index] = ti.xcoms.pop((None, key, index))
     return await asyncio.to_thread(operator.execute_complete, context, said)
 
 
@@ -138,6 +139,25 @@ async def test_not_now_lets_go(
     ids = [task["account_id"] for task in batch["tasks"]]
     live = await asyncio.to_thread(journal.claims.live, "dag/run", ids, Moment.read(SYSTEM_CLOCK))
     assert set(live) == set(ids[1:])
+
+
+@pytest.mark.parametrize("option", ["It is done", "Not now"])
+async def test_an_answer_counts_in_the_language_of_the_question(
+    start: Start, context: Context, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    _, batch, ask = await to_ask(start, context)
+    with pytest.raises(TaskAwaitingInput):
+        await run(ask, context)
+    # The task that hears the answer is made anew: the DAG says by now something else.
+    monkeypatch.setenv("AIRFLOW__LIKEPION__LANGUAGE", "vi")
+    later = AskPersonOperator(task_id=ASK, batch=batch, import_task_id=IMPORT)
+    assert option not in later.options
+    if option == "Not now":
+        with pytest.raises(AirflowSkipException, match="a later run takes them"):
+            await answer(later, context, option)
+        return
+    again = await answer(later, context, option)
+    assert [task["account_id"] for task in again["tasks"]] == [batch["tasks"][0]["account_id"]]
 
 
 async def test_a_claim_that_lapsed_is_not_taken_again(
