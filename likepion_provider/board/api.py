@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Collection
 from datetime import date, datetime, timedelta, timezone
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -239,6 +239,14 @@ def group(journal: Annotated[Journal, Depends(journal)], group_id: Word = "") ->
     return journal.names.group(group_id.strip())
 
 
+def account(journal: Annotated[Journal, Depends(journal)], account_id: Word = "") -> str:
+    """The id of the account that a request is about; empty where it is about any.
+
+    :raises BadRequest: the journal knows no one account that is called so.
+    """
+    return journal.names.account(account_id.strip())
+
+
 def chosen(
     group_id: Annotated[str, Depends(group)],
     domain: Word = "",
@@ -248,7 +256,7 @@ def chosen(
     text: Word = "",
     reason: Reason = "",
     request_id: Word = "",
-    account_id: Word = "",
+    account_id: Annotated[str, Depends(account)] = "",
 ) -> Filter:
     """The filter of a request."""
     return Filter(group_id, domain, standing or None, run_id, map_index, text.strip(), reason, request_id, account_id)
@@ -394,7 +402,7 @@ def history(_: Reader, asked: Asked, request_id: Word, account_id: Word) -> dict
 
 
 class ChosenInBody(BaseModel):
-    """A filter in a request's body; see :func:`chosen`."""
+    """A filter in a request's body; see :func:`chosen`, whose words for a group and an account it takes too."""
 
     group_id: BodyWord = ""
     domain: BodyWord = ""
@@ -405,6 +413,14 @@ class ChosenInBody(BaseModel):
     reason: BodyReason = ""
     request_id: BodyWord = ""
     account_id: BodyWord = ""
+
+    def meant(self, journal: Journal) -> ChosenInBody:
+        """The same with whole ids.
+
+        :raises BadRequest: the journal knows no one group, or account, that is called so.
+        """
+        ids = {"group_id": group(journal, self.group_id), "account_id": account(journal, self.account_id)}
+        return self.model_copy(update=ids)
 
     def filter(self) -> Filter:
         """The filter."""
@@ -433,9 +449,13 @@ class VerdictOnMany(Verdict, Action):
     """A person's word on all parked links of a filter."""
 
 
+AnAction = TypeVar("AnAction", bound=Action)
+
+
 @router.post("/api/run")
-def run(said: Action, view: Editor, asked: Asked, request: Request) -> dict[str, Any]:
+def run(said: Action, view: Editor, journal: TheJournal, asked: Asked, request: Request) -> dict[str, Any]:
     """Start a run for the accounts of a filter: by its group or platform where it names nothing else, else by ids."""
+    said = _meant(said, journal)
     which = said.which.filter()
     keys = asked.keys(which, MAX_ACTION)
     if len(keys) != min(said.number, MAX_ACTION):
@@ -461,6 +481,7 @@ def settle_all(
     said: VerdictOnMany, view: Editor, journal: TheJournal, asked: Asked, request: Request
 ) -> dict[str, Any]:
     """Take a person's word on all parked links of a filter."""
+    said = _meant(said, journal)
     _audit(request, view, "likepion_settle", said, {"verdict": said.verdict})
     with journal.database.writing():
         link_ids = asked.parked_links(said.which.filter(), MAX_ACTION)
@@ -473,6 +494,7 @@ def settle_all(
 @router.post("/api/set-aside")
 def set_aside(said: Action, view: Editor, journal: TheJournal, asked: Asked, request: Request) -> dict[str, Any]:
     """Have no run try the accounts of a filter by itself."""
+    said = _meant(said, journal)
     _audit(request, view, "likepion_set_aside", said, {})
     with journal.database.writing():
         keys = asked.keys(said.which.filter(), MAX_ACTION)
@@ -484,6 +506,7 @@ def set_aside(said: Action, view: Editor, journal: TheJournal, asked: Asked, req
 @router.post("/api/take-back")
 def take_back(said: Action, view: Editor, journal: TheJournal, asked: Asked, request: Request) -> dict[str, Any]:
     """Have runs try the accounts of a filter again, however often they failed."""
+    said = _meant(said, journal)
     _audit(request, view, "likepion_take_back", said, {})
     with journal.database.writing():
         keys = asked.keys(said.which.filter(), MAX_ACTION)
@@ -498,6 +521,14 @@ def settle(link_id: LinkId, said: Verdict, view: Editor, journal: TheJournal, re
     _audit(request, view, "likepion_settle", said, {"link_id": link_id, "verdict": said.verdict})
     link = journal.settling.settle(link_id, is_there=said.verdict == "is_there", **_by(view, said.note))
     return {"id": link.id, "state": link.state.value, "evidence": link.evidence}
+
+
+def _meant(said: AnAction, journal: Journal) -> AnAction:
+    """An action with whole ids, as it is audited and done.
+
+    :raises BadRequest: the journal knows no one group, or account, that is called so.
+    """
+    return said.model_copy(update={"which": said.which.meant(journal)})
 
 
 def _audit(request: Request, view: View, event: str, said: Action | Verdict, details: dict[str, Any]) -> None:

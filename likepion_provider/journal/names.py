@@ -41,6 +41,14 @@ class Names:
         """
         return tuple(dict.fromkeys(self._id("account", word) for word in words))
 
+    def account(self, word: str) -> str:
+        """The account id that is meant; empty where nothing is asked for.
+
+        :param word: as :meth:`accounts` takes it.
+        :raises BadRequest: it fits no account that the journal knows, or several.
+        """
+        return self._id("account", word) if word else ""
+
     def group(self, word: str) -> str:
         """The group id that is meant; empty where nothing is asked for.
 
@@ -90,20 +98,27 @@ def _plain(word: str) -> BindParameter[str]:
     return literal(word, Text())
 
 
+# Written out for each kind: other languages have no word for "{kind}s".
 def _several(kind: str, word: str, found: Mapping[str, str]) -> BadRequest:
-    number = len(found) if len(found) <= MOST_CANDIDATES else f"more than {MOST_CANDIDATES}"
-    message = f"{clean(word, NAME_CHARS)!r} fits {number} {kind}s: {_listed(found)}"
+    word, listed = clean(word, NAME_CHARS), _listed(found)
+    message = f"{word!r} fits several groups of the journal: {listed}"
+    if kind == "account":
+        message = f"{word!r} fits several accounts of the journal: {listed}"
     return BadRequest(message, remedy="Give more of the id, or all of it.")
 
 
 def _none(kind: str, word: str, newest: Mapping[str, str]) -> BadRequest:
-    known = f"; of those it knows, the newest are {_listed(newest)}" if newest else ", which knows none"
-    also = " or of its name" if kind == "account" else ""
-    return BadRequest(
-        f"{clean(word, NAME_CHARS)!r} fits no {kind} of the journal{known}",
-        remedy=f"Give the whole id, or {LEAST_CHARS} characters or more of its beginning{also}.",
-    )
+    word, listed = clean(word, NAME_CHARS), _listed(newest)
+    message = f"{word!r} fits no group of the journal, whose newest are {listed}"
+    remedy = f"Give the whole id, or {LEAST_CHARS} characters or more of its beginning."
+    if kind == "account":
+        message = f"{word!r} fits no account of the journal, whose newest are {listed}"
+        remedy = f"Give the whole id, or {LEAST_CHARS} characters or more of its beginning or of its name."
+    if not newest:
+        message = f"{word!r} fits nothing: the journal has no account yet"
+    return BadRequest(message, remedy=remedy)
 
 
 def _listed(found: Mapping[str, str]) -> str:
-    return ", ".join(f"{id_} ({clean(name, NAME_CHARS)})" for id_, name in [*found.items()][:MOST_CANDIDATES])
+    named = [f"{id_} ({clean(name, NAME_CHARS)})" for id_, name in found.items()]
+    return ", ".join(named[:MOST_CANDIDATES] + ["..."] * (len(named) > MOST_CANDIDATES))

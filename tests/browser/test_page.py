@@ -116,6 +116,32 @@ def test_why_accounts_fail_leads_to_these_accounts(browser: Browser, story: Stor
         expect(page.get_by_role("dialog").get_by_text("Run 1 account again?")).to_be_visible()
 
 
+def test_a_group_and_an_account_are_named_by_what_is_at_hand(browser: Browser, story: Story, url: str) -> None:
+    with opened(browser, url) as page:
+        account, group = (page.locator("#filters").get_by_label(name, exact=True) for name in ("Account", "Group"))
+        account.fill("bad@other")
+        account.press("Enter")
+        expect(page.locator("#rows tr")).to_have_count(1)
+        page.reload()
+        expect(account).to_have_value("bad@other")
+        group.fill("grou")
+        group.press("Enter")
+        expect(page.get_by_text("1 account matches.")).to_be_visible()
+        page.get_by_role("button", name="Run them again").click()
+        page.get_by_role("dialog").get_by_role("button", name="Run again").click()
+        expect(page.locator("#status")).to_contain_text("A run was started: board__")
+        for field, typed, said in (
+            (account, "lost", "'lost' fits several accounts of the journal: lost-0 (lost-0@tide.example), lost-1"),
+            (account, "nobody", "'nobody' fits no account of the journal, whose newest are "),
+            (group, "group-2", "'group-2' fits no group of the journal, whose newest are group-1"),
+        ):
+            page.get_by_role("button", name="Clear", exact=True).click()
+            expect(page.get_by_role("alert")).to_be_hidden()
+            field.fill(typed)
+            field.press("Enter")
+            expect(page.get_by_role("alert")).to_contain_text(said)
+
+
 def test_accounts_are_sorted_by_a_heads_button(browser: Browser, story: Story, url: str) -> None:
     with opened(browser, url) as page:
         head = page.locator("th[data-sort=label]")

@@ -17,7 +17,7 @@ function which(fields) {
 export const one = (row) => ({ request_id: row.request_id, account_id: row.account_id });
 
 function isAll(fields) {
-  return Object.keys(NONE).every((name) => !fields[name]) && !fields.account_id;
+  return Object.keys(NONE).every((name) => !fields[name]);
 }
 
 /** In words, what a filter names. */

@@ -1,6 +1,6 @@
 // What is shown stands in the address: of Airflow's own page, where the board is in its frame.
 
-const FILTERS = ["text", "standing", "domain", "group_id", "run_id", "map_index", "reason"];
+const FILTERS = ["text", "standing", "domain", "group_id", "account_id", "run_id", "map_index", "reason"];
 const STARTS = { sort: "updated_at", descending: "true", page: "1", days: "30", platform: "" };
 
 const top = window.parent === window ? window : window.parent;

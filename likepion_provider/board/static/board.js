@@ -8,7 +8,7 @@ import { $, complain, keepFocus, say } from "./tools.js";
 import { clockTime, language, speak, t } from "./words.js";
 
 const REFRESH_MS = 15000;
-const TYPED = ["text", "group_id"];
+const TYPED = ["text", "group_id", "account_id"];
 let asOf = "";
 
 function theme() {

@@ -196,7 +196,7 @@ export async function showWaiting() {
   render($("waiting"), told.rows.map((row) => make("li", {},
     make("span", { class: `number ${row.standing}` }, time(row.noted_at, lasting(since(row.noted_at)))),
     make("div", {},
-      button(`waiting ${row.request_id} ${row.account_id}`, theirs(row.account), () => choose({ text: row.account_id }, true),
+      button(`waiting ${row.request_id} ${row.account_id}`, theirs(row.account), () => choose({ account_id: row.account_id }, true),
         { class: "link", "aria-label": t("{account}: show the account", { account: row.account }) }),
       make("div", { class: "small" }, theirs(sentence(row.state)), " ", row.last_error && row.last_error !== row.state ? theirs(sentence(row.last_error)) : "",
         " ", t("Since {time}.", { time: when(row.noted_at) }))))));

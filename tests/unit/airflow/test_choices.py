@@ -67,9 +67,9 @@ async def test_accounts_and_groups_are_named_by_what_a_person_sees(start: Start,
     tasks = await pulled(context, group_id=first["group_id"][:8])
     assert {task["group_id"] for task in tasks} == {first["group_id"]}
     events = len(sandbox.manager.events)
-    with pytest.raises(AirflowFailException, match="fits no group of the journal; of those it knows"):
+    with pytest.raises(AirflowFailException, match="fits no group of the journal, whose newest are"):
         await pulled(context, group_id="nobody")
-    with pytest.raises(AirflowFailException, match="fits no account of the journal; of those it knows"):
+    with pytest.raises(AirflowFailException, match="fits no account of the journal, whose newest are"):
         await pulled(context, account_ids=[names[0], "nobody"])
     assert len(sandbox.manager.events) == events, "nothing was claimed"
 

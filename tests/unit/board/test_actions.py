@@ -19,6 +19,7 @@ from tests.unit.board.conftest import FakeAccess, Story
 
 Get = Callable[..., Any]
 Act = Callable[..., httpx.Response]
+LIMIT = {"limit": 1000}
 
 
 @pytest.fixture
@@ -59,6 +60,30 @@ def test_what_a_filter_names_is_run_again(
     ((who, event, details),) = access.audited
     assert (who, event, details["note"]) == ("admin", "likepion_run", "the password was corrected")
     assert (details["which"], details["number"], details["conf"]) == (which, number, started[3])
+
+
+@pytest.mark.parametrize(
+    ("path", "more"), [("run", {}), ("unknown", {"verdict": "is_there"}), ("set-aside", {}), ("take-back", {})]
+)
+def test_an_action_takes_a_group_and_an_account_by_their_beginnings(
+    story: Story, act: Act, access: FakeAccess, path: str, more: dict[str, Any]
+) -> None:
+    story.send(story.account("a-first", group="9f41-one"), None)
+    story.send(story.account("b-first", group="9f42-two"), None)
+    for which, meant in (
+        ({"group_id": "9f41"}, {"group_id": "9f41-one"}),
+        ({"account_id": "b-first@tide"}, {"account_id": "b-first"}),
+    ):
+        answer = act(path, which, 1, **more)
+        assert answer.status_code == 200, answer.text
+        assert access.audited.pop()[2]["which"] == meant
+    assert [each[3] for each in access.started] in (
+        [],
+        [{"group_id": "9f41-one"} | LIMIT, {"account_ids": ["b-first"]} | LIMIT],
+    )
+    answer = act(path, {"group_id": "no-such"}, 1, **more)
+    assert (answer.status_code, "fits no group" in answer.json()["detail"]) == (409, True)
+    assert access.audited == []
 
 
 def test_a_run_takes_a_thousand_and_says_how_many_are_left(story: Story, act: Act, access: FakeAccess) -> None:

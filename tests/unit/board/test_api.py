@@ -19,7 +19,7 @@ from likepion_provider.journal import Journal, TaskName
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import REFUSED_REMEDY
 from likepion_provider.journal.settling import BY_HAND
-from likepion_provider.models import ImportState, LinkState
+from likepion_provider.models import ImportState, LinkState, SecondaryTask
 from tests import MANAGER
 from tests.unit.board.client import Client
 from tests.unit.board.conftest import FakeAccess, Story
@@ -376,7 +376,34 @@ def test_a_group_is_named_by_how_its_id_begins(story: Story, board: Client, get:
     for path in ("accounts", "unknown"):
         assert [row["group_id"] for row in get(path, group_id="eb1167b3-o")["rows"]] == ["eb1167b3-one"], path
         assert get(path, group_id=str(uuid.uuid4()))["rows"] == []
-        for word, words in (("eb1167b3", "fits 2 groups: eb1167b3-one (anh@"), ("nobody", "fits no group")):
+        for word, words in (
+            ("eb1167b3", "fits several groups of the journal: eb1167b3-one (anh@"),
+            ("nobody", "fits no group"),
+        ):
             answer = board.get(f"/api/{path}", params={"group_id": word})
             assert (answer.status_code, words in answer.json()["detail"]) == (409, True), answer.text
     assert "anh@tide.example" in board.get("/api/accounts.csv", params={"group_id": " eb1167b3-o "}).text
+
+
+def test_an_account_is_named_by_its_name_or_how_its_id_begins(
+    story: Story, board: Client, get: Callable[..., Any]
+) -> None:
+    for account_id, name in (("5ab1-first", "anh"), ("5ab1-second", "bao"), ("77c0-third", "chi")):
+        task = SecondaryTask(account_id, "post", "group-1", "tide.example", username=name)
+        story.journal.submissions.note([task], "run-1", story.now.at, pulled=True)
+    for path in ("accounts", "waiting"):
+        for word in ("5ab1-first", "5ab1-f", " anh@tide.example ", "anh@"):
+            assert [row["account_id"] for row in get(path, account_id=word)["rows"]] == ["5ab1-first"], (path, word)
+    for path in ("accounts", "accounts.csv", "waiting", "unknown"):
+        for word, words in (
+            (
+                "5ab1",
+                "accounts of the journal: 5ab1-first (anh@tide.example), 5ab1-second (bao@tide.example). Give more",
+            ),
+            ("nobody", "fits no account of the journal, whose newest are "),
+        ):
+            answer = board.get(f"/api/{path}", params={"account_id": word})
+            assert (answer.status_code, words in answer.json()["detail"]) == (409, True), answer.text
+    vietnamese = board.get("/api/accounts", params={"account_id": "5ab1", "lang": "vi"}).json()["detail"]
+    assert "khớp" in vietnamese
+    assert "5ab1-second (bao@tide.example)" in vietnamese
