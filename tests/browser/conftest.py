@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 PEOPLE = ("admin", "op", "viewer")
 #: A loaded machine renders Airflow's page slowly.
 PATIENCE_MS = 60_000
+#: What the board promises: WCAG 2.2 at level AA, and what axe-core calls best practice.
+PROMISED = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
 def chromium() -> str | None:
@@ -123,6 +126,12 @@ def opened(browser: Browser, url: str, person: str = "admin", **options: Any) ->
     yield page
     context.close()
     assert faults == []
+
+
+def obstacles(page: Page) -> list[str]:
+    """What axe-core finds on a page."""
+    found = Axe().run(page, options=PROMISED).response["violations"]
+    return [f"{each['id']}: {node['target']} {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 
 @pytest.fixture(scope="package")

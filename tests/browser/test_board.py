@@ -9,12 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, Page, Route, expect
+from fastapi.routing import APIRoute
+from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from likepion_provider import DAG_ID
+from likepion_provider.board.api import router
 from likepion_provider.board.questions import Overview
 from likepion_provider.journal import Journal, open_journal
-from tests.browser.conftest import PATIENCE_MS, board_of, open_trigger_form
+from tests.browser.conftest import PATIENCE_MS, PEOPLE, board_of, obstacles, open_trigger_form
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
 from tests.unit.board.conftest import Story
 
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.browser
 Enter = Callable[..., Page]
 SandboxFactory = Callable[..., SandboxApi]
 HEADERS = {"X-Likepion-Board": "1"}
+#: The buttons that change something: of each account two, of the parked link two.
+ACTIONS = re.compile("^(Run again|Set aside|Take back|It is there|Send again): ")
 
 
 @pytest.fixture(autouse=True)
@@ -185,26 +189,76 @@ def test_a_dialog_that_is_cancelled_settles_nothing(story: Story, enter: Enter) 
     assert Overview(story.journal.database).unknown()[0] == 1
 
 
-def test_a_viewer_sees_everything_and_no_buttons(airflow: Airflow, story: Story, enter: Enter) -> None:
-    page = enter("viewer")
-    board = open_board(page)
-    expect(board.get_by_text("signed in as viewer (read only)")).to_be_visible()
-    expect(board.get_by_role("link", name="https://tide.example/lost/0")).to_be_visible()
-    expect(board.get_by_role("button", name="Run again")).to_have_count(0)
-    expect(board.get_by_role("button", name="It is there")).to_have_count(0)
-    for path, said in acts(story):
-        answer = page.request.post(f"{airflow.url}/likepion/api/{path}", data=said, headers=HEADERS)
-        assert answer.status == 403, path
-    assert Overview(story.journal.database).unknown()[0] == 1
+@pytest.mark.parametrize("person", PEOPLE)
+def test_everybody_reads_everything_and_who_may_edit_acts(
+    airflow: Airflow, story: Story, enter: Enter, person: str
+) -> None:
+    may_act = person != "viewer"
+    page = enter(person)
+    page.goto(f"{airflow.url}/likepion/")
+    rows, status = page.locator("#rows tr"), page.locator("#status")
+    expect(rows).to_have_count(3)
+    expect(page.locator("#summary")).to_have_text(
+        re.compile(f"signed in as {person}{'' if may_act else ' .read only.'}$")
+    )
+    expect(page.get_by_role("link", name="https://tide.example/lost/0")).to_be_visible()
+    # Why.
+    page.locator("#reasons").get_by_role("button").click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="Details of").click()
+    expect(page.get_by_role("list", name="History of")).to_contain_text("Failed")
+    # Ids.
+    page.get_by_role("button", name="Copy the group's id").click()
+    expect(status).to_contain_text("Copied: group-1")
+    page.get_by_role("button", name="Clear", exact=True).click()
+    page.locator("#filters").get_by_label("Account", exact=True).fill("fine@")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(1)
+    # The address.
+    page.reload()
+    expect(page.get_by_role("button", name="Details of fine@tide.example")).to_be_visible()
+    page.go_back()
+    expect(rows).to_have_count(3)
+    # Other senses, another language.
+    assert obstacles(page) == []
+    page.get_by_label("Language").select_option("vi")
+    expect(page.get_by_role("heading", name="Vì sao tài khoản lỗi")).to_be_visible()
+    page.get_by_label("Ngôn ngữ").select_option("en")
+    # What they do.
+    expect(page.get_by_role("heading", name="Why accounts fail")).to_be_visible()
+    expect(rows).to_have_count(3)
+    expect(page.get_by_role("button", name=ACTIONS)).to_have_count(8 if may_act else 0)
+    if not may_act:
+        for path, said in acts(story):
+            answer = page.request.post(f"{airflow.url}/likepion/api/{path}", data=said, headers=HEADERS)
+            assert answer.status == 403, path
+        assert Overview(story.journal.database).unknown()[0] == 1
+        return
+    for button, done in (("Set aside", "is set aside."), ("Take back", "is taken back.")):
+        page.get_by_role("button", name=f"{button}: fine@tide.example").click()
+        page.get_by_role("dialog").get_by_role("button", name=button).click()
+        expect(status).to_have_text(f"1 account {done}")
+    logs = airflow.call("GET", "/api/v2/eventLogs?order_by=-when&limit=2")["event_logs"]
+    assert [(each["owner"], each["event"]) for each in logs] == [
+        (person, "likepion_take_back"),
+        (person, "likepion_set_aside"),
+    ]
 
 
-def test_nobody_gets_in_without_signing_in(airflow: Airflow, story: Story, browser: Any) -> None:
+def test_nobody_gets_in_without_signing_in(airflow: Airflow, story: Story, browser: Browser) -> None:
     context = browser.new_context()
-    for path in ("", "static/board.js", "api/overview", "api/accounts.csv"):
-        assert context.request.get(f"{airflow.url}/likepion/{path}").status == 401, path
+    questions = [each.path for each in router.routes if isinstance(each, APIRoute) and "GET" in each.methods]
+    assert len(questions) >= 10
+    for path in questions:
+        answer = context.request.get(f"{airflow.url}/likepion{path.replace('{name}', 'board.js')}")
+        assert answer.status == 401, path
     for path, said in acts(story):
         answer = context.request.post(f"{airflow.url}/likepion/api/{path}", data=said, headers=HEADERS)
         assert answer.status == 401, path
+    page = context.new_page()
+    page.goto(f"{airflow.url}/plugin/likepion/likepion/?domain=tide.example")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    assert "tide.example" in page.url, "who signs in goes on to what was asked for"
     context.close()
 
 
