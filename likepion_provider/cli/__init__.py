@@ -23,7 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     :return: the exit status; 1 after a clear error, 2 for wrong arguments.
     """
     with spoken(_language()):
-        args = parser().parse_args(argv)
+        commands = parser()
+        if "_ARGCOMPLETE" in os.environ:
+            # A shell asks what could stand here; this answers and ends.
+            import argcomplete
+
+            argcomplete.autocomplete(commands)
+        args = commands.parse_args(argv)
         try:
             status: int = args.run(args)
         except LikepionError as error:
