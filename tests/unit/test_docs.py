@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "likepion_provider"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 
+#: The terms that the catalogue of the interface has.
+VIETNAMESE = ROOT / "docs/vi/glossary.md"
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`")
 #: A folder, or a file of a kind that the repository has.
@@ -63,6 +65,27 @@ def test_named_code_exists(page: Path) -> None:
     for code in CODE.findall(text_of(page)):
         if DOTTED.fullmatch(code) and is_ours(code):
             assert exists(code), f"{name_of(page)} names {code}, which is not in the code"
+
+
+def translated() -> dict[str, str]:
+    """English terms, each with the Vietnamese one: the rows of the list of words that have a word of their own."""
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", VIETNAMESE.read_text(encoding="utf-8"), re.MULTILINE)
+    terms = {term.strip(): said for terms, said in rows[2:] for term in re.split(r", | \([^)]*\)", terms)}
+    return {term: said for term, said in terms.items() if term and not re.search(rf"\b{term}\b", said, re.IGNORECASE)}
+
+
+@pytest.mark.parametrize(
+    "page", [each for each in PAGES if re.match(r"docs/vi/|.*\.vi\.md", name_of(each))], ids=name_of
+)
+def test_the_vietnamese_pages_have_the_terms_of_the_interface(page: Path) -> None:
+    terms = translated()
+    assert len(terms) > 30
+    if page == VIETNAMESE:
+        return
+    # Names of things in Airflow's interface stand in italics, or in tables' code.
+    prose = re.sub(r"`[^`]*`|\]\([^)]*\)|(?<!\*)\*(?!\*)[^*\n]+\*(?!\*)|\*\*", " ", text_of(page))
+    left = {term for term in terms if re.search(rf"(?<![\w-]){term}s?(?![\w-])", prose, re.IGNORECASE)}
+    assert left == set(), {term: terms[term] for term in left}
 
 
 def test_every_room_is_described() -> None:
