@@ -109,14 +109,16 @@ def _several(kind: str, word: str, found: Mapping[str, str]) -> BadRequest:
 
 def _none(kind: str, word: str, newest: Mapping[str, str]) -> BadRequest:
     word, listed = clean(word, NAME_CHARS), _listed(newest)
-    message = f"{word!r} fits no group of the journal, whose newest are {listed}"
-    remedy = f"Give the whole id, or {LEAST_CHARS} characters or more of its beginning."
     if kind == "account":
-        message = f"{word!r} fits no account of the journal, whose newest are {listed}"
+        message = f"{word!r} fits no account of the journal, which has none yet"
+        if newest:
+            message = f"{word!r} fits no account of the journal, whose newest are {listed}"
         remedy = f"Give the whole id, or {LEAST_CHARS} characters or more of its beginning or of its name."
-    if not newest:
-        message = f"{word!r} fits nothing: the journal has no account yet"
-    return BadRequest(message, remedy=remedy)
+        return BadRequest(message, remedy=remedy)
+    message = f"{word!r} fits no group of the journal, which has none yet"
+    if newest:
+        message = f"{word!r} fits no group of the journal, whose newest are {listed}"
+    return BadRequest(message, remedy=f"Give the whole id, or {LEAST_CHARS} characters or more of its beginning.")
 
 
 def _listed(found: Mapping[str, str]) -> str:

@@ -111,7 +111,7 @@ def test_what_fits_nothing_says_so_and_names_who_is_there(known: Journal, word: 
 
 
 def test_an_empty_journal_asks_for_the_whole_id(journal: Journal) -> None:
-    with pytest.raises(BadRequest, match="fits nothing: the journal has no account yet"):
+    with pytest.raises(BadRequest, match="of the journal, which has none yet"):
         journal.names.group("eb11")
 
 
@@ -135,7 +135,7 @@ def test_names_of_any_script_are_compared_character_by_character(journal: Journa
 
 def test_another_managers_accounts_are_nobody(known: Journal, journal_url: str) -> None:
     other = open_journal(journal_url, "https://other.example")
-    with pytest.raises(BadRequest, match="the journal has no account yet"):
+    with pytest.raises(BadRequest, match="which has none yet"):
         other.names.accounts(["f728"])
     put(other, "f7280000", "far")
     assert known.names.accounts(["f728"]) == (CHI,)
