@@ -128,7 +128,7 @@ def test_an_operator_runs_accounts_again_and_finds_the_run(
     assert (run["triggered_by"], run["triggering_user_name"]) == ("ui", "op")
     assert airflow.finish(run_id) == "success"
     assert [*world.rows()["accounts"]] == [account_id]
-    (entry,) = airflow.call("GET", "/api/v2/eventLogs?event=likepion_run&limit=5")["event_logs"]
+    (entry,) = airflow.call("GET", "/api/v2/eventLogs?event=likepion_run&order_by=-when&limit=1")["event_logs"]
     assert (entry["owner"], entry["dag_id"]) == ("op", DAG_ID)
     assert "the password was corrected" in entry["extra"]
     assert account_id in entry["extra"]
