@@ -58,8 +58,8 @@ cluster: venv ## the demo's job on two Celery workers, one of which dies; needs 
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group cluster
 	$(BIN)/python -m tests.cluster
 
-matrix: venv ## unit tests and a run on the oldest and newest Airflow and Python
-	$(BIN)/python -m tests.matrix
+matrix: venv ## the wheel beside five Airflows, on the oldest and the newest Python
+	$(BIN)/python -m tests.matrix $(ARGS)
 
 real: venv ## importers against the real servers that LIKEPION_REAL_... name; the others are skipped aloud
 	$(BIN)/pytest -rs -p no:randomly tests/real $(ARGS)

@@ -164,7 +164,8 @@ def _make_tasks(likepion_conn_id: str, pool: str, notifier: Any, known_conf: lis
 
     @task_group
     def import_batch(batch: dict[str, Any]) -> None:
-        name = "{{ task.batch['name'] }}"
+        # In Airflow 3.1.0, `task` is still the one whose fields are not rendered.
+        name = "{{ ti.task.batch['name'] }}"
         wait = LinkRssSensor(
             task_id="wait_for_link_rss", likepion_conn_id=likepion_conn_id, batch=batch, map_index_template=name
         )
