@@ -9,7 +9,7 @@ export UV_NO_CACHE ?= 1
 export PIP_NO_CACHE_DIR ?= 1
 
 .PHONY: help venv demo test check check-format check-lint check-types check-layers check-docker bench faults cluster \
-	matrix real docs screenshots words clean
+	matrix newcomer real docs screenshots words clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ cluster: venv ## the demo's job on two Celery workers, one of which dies; needs 
 
 matrix: venv ## the wheel beside five Airflows, on the oldest and the newest Python
 	$(BIN)/python -m tests.matrix $(ARGS)
+
+newcomer: venv ## README's commands alone, from a bare machine to a delivered run; before a release
+	$(BIN)/python -m tests.newcomer
 
 real: venv ## importers against the real servers that LIKEPION_REAL_... name; the others are skipped aloud
 	$(BIN)/pytest -rs -p no:randomly tests/real $(ARGS)

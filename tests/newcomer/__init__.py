@@ -1,0 +1,1 @@
+"""A newcomer's path, by README's commands alone."""
