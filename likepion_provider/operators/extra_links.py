@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, TaskInstanceKey, conf
 
@@ -29,8 +29,11 @@ def board_path(dag_id: str, run_id: str, map_index: int | None = None) -> str:
 
 def board_url(dag_id: str, run_id: str) -> str:
     """The same as an address for a message; empty where ``[api] base_url`` does not say where Airflow is."""
-    base_url: str = conf.get("api", "base_url", fallback="") or ""
-    return base_url.rstrip("/") + board_path(dag_id, run_id) if base_url else ""
+    return _base_url() + board_path(dag_id, run_id) if _base_url() else ""
+
+
+def _base_url() -> str:
+    return str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
 
 
 class LikepionBoardLink(BaseOperatorLink):
@@ -39,8 +42,8 @@ class LikepionBoardLink(BaseOperatorLink):
     name = "Board"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """The run's accounts; a mapped task's are those of its batch."""
-        return board_path(ti_key.dag_id, ti_key.run_id, ti_key.map_index)
+        """The run's accounts; a mapped task's are those of its batch. Below the path that Airflow is served at."""
+        return urlsplit(_base_url()).path + board_path(ti_key.dag_id, ti_key.run_id, ti_key.map_index)
 
 
 class LikepionFeedLink(BaseOperatorLink):

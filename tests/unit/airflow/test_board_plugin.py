@@ -76,6 +76,15 @@ def test_the_link_into_the_board_names_the_dag_and_the_batch(dag_id: str, map_in
     assert link == f"/plugin/likepion/likepion/?{query}"
 
 
+def test_the_link_into_the_board_begins_with_the_path_that_airflow_is_served_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://a.example/airflow/")
+    task = SimpleNamespace(dag_id=DAG_ID, run_id="r", map_index=-1)
+    link = LikepionBoardLink().get_link(None, ti_key=task)  # type: ignore[arg-type]
+    assert link == "/airflow/plugin/likepion/likepion/?run_id=r"
+
+
 def test_a_task_that_saw_no_feed_has_no_link_to_it() -> None:
     key: Any = None
     assert LikepionFeedLink().get_link(SimpleNamespace(), ti_key=key) == ""
