@@ -91,12 +91,13 @@ def main(*, quick: bool) -> None:
     posts = 200 if quick else 1000
     what = f"{posts:,} posts waiting"
     with _manager() as url:
-        cpu, grown_mb, rate = _measure(_HTTP, HTTP_POKE_S, url, posts)
-        row(f"{what}, as HttpSensor(deferrable)", f"{cpu:.1%} of a core, {grown_mb:.0f} MB, {rate:.1f} requests/s")
+        peer_cpu, peer_mb, rate = _measure(_HTTP, HTTP_POKE_S, url, posts)
+        row(f"{what}, as HttpSensor(deferrable)", f"{peer_cpu:.1%} of a core, {peer_mb:.0f} MB, {rate:.1f} requests/s")
         cpu, grown_mb, rate = _measure(_OURS, POKE_S, url, posts)
-    row(f"{what}, CPU", f"{cpu:.1%} of a core", "at most 5 %", met=cpu <= 0.05)
+    ratio = cpu / peer_cpu
+    row(f"{what}, CPU", f"{cpu:.1%} of a core, {ratio:.2f} x HttpSensor's", "at most 0.7 x", met=ratio <= 0.7)
     row(f"{what}, memory", f"{grown_mb:.0f} MB", "at most 50 MB", met=grown_mb <= 50)
-    row(f"{what}, requests", f"{rate:.1f}/s", "at most 40/s", met=0 < rate <= 40)
+    row(f"{what}, requests", f"{rate:.1f}/s", "at most 30/s", met=0 < rate <= 30)
 
 
 @contextlib.contextmanager
