@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Error, Page, Route, expect
 from likepion_provider import DAG_ID
 from likepion_provider.board.api import router
 from likepion_provider.board.questions import Overview
-from likepion_provider.journal import Journal, open_journal
+from likepion_provider.journal import Journal
 from tests.browser.conftest import PATIENCE_MS, PEOPLE, board_of, obstacles, open_trigger_form
 from tests.integration.conftest import Airflow, SandboxApi, wait_for
 from tests.unit.board.conftest import Story
@@ -40,7 +40,7 @@ def story(airflow: Airflow, sandbox: SandboxFactory) -> Story:
     world = sandbox("--world", "built", "--accounts", "6", "--posts", "2", "--target", "3")
     airflow.use(world)
     port = world.addresses["manager_url"].rsplit(":", 1)[1]
-    told = Story(open_journal(f"sqlite:///{airflow.home}/journal-{port}.db", world.addresses["manager_url"]))
+    told = Story(airflow.journal(world))
     told.send(told.account("fine"), True, True)
     bad = told.account("<b>bold</b>", domain="other.example")
     told.fail(bad, "<script>alert(1)</script>", back_off=timedelta(hours=1))

@@ -261,10 +261,7 @@ class Round:
         self.figures = figures
         self._feeds_set = False
         airflow.use(world)
-        port = world.addresses["manager_url"].rsplit(":", 1)[1]
-        self.journal = Journal(
-            Database(f"sqlite:///{airflow.home / f'journal-{port}.db'}").of(world.addresses["manager_url"])
-        )
+        self.journal = Journal(Database(f"sqlite:///{airflow.journal_path(world)}").of(world.addresses["manager_url"]))
 
     def burn(self) -> None:
         """Runs under fire, the first of them beside another one, and one post's feed set meanwhile."""

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ class SandboxApi:
 
     def __init__(self, addresses: dict[str, str]) -> None:
         self.addresses = addresses
+        #: Its port alone may be that of a sandbox which has ended.
+        self.name = uuid.uuid4().hex
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = requests.request(method, self.addresses["manager_url"] + path, json=body, timeout=30)
@@ -122,7 +125,7 @@ class Airflow(AirflowApi):
         return open_journal(f"sqlite:///{self.journal_path(sandbox)}", sandbox.addresses["manager_url"])
 
     def journal_path(self, sandbox: SandboxApi) -> Path:
-        return self.home / f"journal-{sandbox.addresses['manager_url'].rsplit(':', 1)[1]}.db"
+        return self.home / f"journal-{sandbox.name}.db"
 
     def start(self, dag_id: str = "likepion_podcast_secondary", **conf: Any) -> str:
         run = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
