@@ -32,7 +32,7 @@ AIRFLOWS = {
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: Runs of the DAG without a scheduler, and the board in a real Airflow.
 RUN = "tests/integration/test_dags_test.py"
-BOARD = ("tests/browser/test_board.py", "-k", "admin")
+BOARD = ("tests/browser/test_board.py", "-k", "an_admin")
 DAG = "likepion_provider.example_dags.likepion_podcast_secondary"
 TIMEOUT_S = 1800
 
