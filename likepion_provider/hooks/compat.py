@@ -30,5 +30,5 @@ def by_hand() -> Any:
 
 
 def is_without_supervisor(error: ImportError) -> bool:
-    """Whether a connection was found nowhere, in a process that has no supervisor to ask: so 3.1 says that."""
+    """Whether a connection was looked up in a process that has no supervisor to ask: so 3.1.0 says that."""
     return error.name == "airflow.sdk.execution_time.task_runner"

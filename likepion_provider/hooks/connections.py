@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import (
 from likepion_provider.errors import BadRequest, JournalUnusable, LikepionError
 from likepion_provider.hooks.address import address_of, base_url_of, url_of
 from likepion_provider.hooks.compat import amask_secret, is_without_supervisor
-from likepion_provider.hooks.internals import airflow_home
+from likepion_provider.hooks.internals import airflow_home, connection_of_the_server
 from likepion_provider.hooks.output import mask
 from likepion_provider.hooks.values import flag
 from likepion_provider.journal import Journal, open_journal
@@ -67,7 +67,7 @@ def find(conn_id: str) -> Any | None:
     except ImportError as error:
         if not is_without_supervisor(error):
             raise
-        return None
+        return connection_of_the_server(conn_id)
 
 
 async def afind(conn_id: str) -> Any | None:

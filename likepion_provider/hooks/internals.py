@@ -37,6 +37,17 @@ def load_as_the_server() -> None:
     from airflow.models.connection import Connection  # noqa: F401
 
 
+def connection_of_the_server(conn_id: str) -> Any | None:
+    """A connection as Airflow's server looks it up, or None: the SDK of 3.1.0 does so for tasks only. Blocks."""
+    from airflow.models.connection import Connection
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    try:
+        return Connection.get_connection_from_secrets(conn_id)
+    except AirflowNotFoundException:
+        return None
+
+
 def give_params(dag: Any, params: Mapping[str, Any]) -> None:
     """Give a DAG its params after its tasks were made.
 
@@ -103,14 +114,11 @@ async def signed_in(request: Request) -> Any:
 
     :raises HTTPException: 401 for somebody who has not signed in.
     """
-    from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
     from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 
-    bearer = await bearer_scheme(request)
-    if "request" in inspect.signature(get_user).parameters:
-        return await get_user(request, None, bearer)
-    # Airflow 3.1.0's own page reads its cookie, and sends it as a bearer token.
-    return await get_user(request.cookies.get(COOKIE_NAME_JWT_TOKEN), bearer)  # type: ignore[arg-type]
+    given: tuple[Any, ...] = (None, await bearer_scheme(request))
+    # Airflow 3.1.0 takes no request: it knows bearer tokens only.
+    return await get_user(*((request, *given) if "request" in inspect.signature(get_user).parameters else given))
 
 
 def allowed_methods(user: Any, dag_id: str, methods: Collection[str]) -> set[str]:
