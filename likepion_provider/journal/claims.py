@@ -42,7 +42,7 @@ from likepion_provider.journal.tally import state_within_key
 from likepion_provider.manager.lease import Lease
 from likepion_provider.models import LinkState, PostAccount
 
-#: The scope of claims that a pull brought and that no run was given: the next ordinary run adopts them.
+#: The scope of claims that no run works, though they are ours: the next ordinary run adopts them.
 HANDED_OVER = "handed over"
 #: Why a run may not work an account, where it came too late.
 LAPSED = "its claim has lapsed"
@@ -124,13 +124,16 @@ class Claims:
         now: Moment,
         *,
         confirmed_counts: bool = True,
+        handed_over_counts: bool = True,
     ) -> Reserved:
         """Take accounts under the claim rule, before they are claimed at the manager without a pull.
 
         :param lease: what a confirmed claim would give; until then, it only keeps our other runs away.
         :param confirmed_counts: False where a person says that the manager has lost its records, so that (b) does not
             hold.
+        :param handed_over_counts: False leaves what was handed over to the next run.
         """
+        free = {"", scope, *([HANDED_OVER] if handed_over_counts else [])}
         reserved = Reserved({}, set())
         over = Lease(now.at, now.boot_id, now.boot_s)
         with self._database.writing() as connection:
@@ -140,7 +143,7 @@ class Claims:
                 # A row that is not there cannot be locked: put one that is nobody's first.
                 connection.execute(put_absent(connection, claim), _row("", key, over))
                 row = lock(connection, key.account_id)
-                if row is None or (row.scope not in ("", HANDED_OVER, scope) and row.lease.remaining_s(now) > 0):
+                if row is None or (row.scope not in free and row.lease.remaining_s(now) > 0):
                     reserved.busy.add(key)
                 elif row.key == key and row.lease.holds(now) and not row.is_spent:
                     connection.execute(_TO_SCOPE, {"account": key.account_id, "run": scope})
@@ -151,12 +154,18 @@ class Claims:
                     reserved.taken[key] = lease
         return reserved
 
-    def take_up(self, scope: str, keys: Collection[PostAccount], now: Moment) -> dict[PostAccount, Lease]:
-        """Take accounts whose claim was let go, but still holds at the manager: (a) of the claim rule."""
-        return self.reserve(scope, keys, Lease.granted(now), now, confirmed_counts=False).taken
+    def take_up(
+        self, scope: str, keys: Collection[PostAccount], now: Moment, *, handed_over: bool = False
+    ) -> dict[PostAccount, Lease]:
+        """Take accounts whose claim was let go, but still holds at the manager: (a) of the claim rule.
+
+        :param handed_over: take what was handed over, too.
+        """
+        lease = Lease.granted(now)
+        return self.reserve(scope, keys, lease, now, confirmed_counts=False, handed_over_counts=handed_over).taken
 
     def adopt(self, scope: str, most: int, now: Moment, run_id: str = "") -> list[PostAccount]:
-        """Take up claims that were handed over by a run that had not asked for the accounts.
+        """Take up claims that were handed over: by a run that had not asked for the accounts, or could not go on.
 
         :param most: at most so many.
         :param run_id: take up, too, what this run itself had taken before; whether it has let it go or not.
@@ -262,12 +271,15 @@ class Claims:
 
         :param holder: the attempt that ends; what a later one took over stays as it is. None speaks for the scope.
         """
-        statement = update(claim).where(claim.c.scope == scope).values(scope="", holder="")
-        if holder is not None:
-            statement = statement.where(claim.c.holder == holder)
-        with self._database.writing() as connection:
-            for mine in _of_accounts(account_ids):
-                connection.execute(statement.where(mine))
+        which = () if holder is None else (claim.c.holder == holder,)
+        self._note(scope, account_ids, {"scope": "", "holder": ""}, *which)
+
+    def hand_over(self, scope: str, account_ids: Iterable[str], holder: str) -> None:
+        """Stop working accounts that the next ordinary run is to take up at once.
+
+        :param holder: the attempt that ends; what a later one took over stays as it is.
+        """
+        self._note(scope, account_ids, {"scope": HANDED_OVER, "holder": ""}, claim.c.holder == holder)
 
 
 def require(connection: Connection, key: PostAccount, holder: str, now: Moment) -> None:
@@ -376,6 +388,8 @@ def _reason(row: Claim | None, key: PostAccount, scope: str, now: Moment) -> str
         return "it was claimed for another post since"
     if row.scope not in ("", HANDED_OVER, scope) and row.lease.remaining_s(now) > 0:
         return "another run works it"
+    if row.scope == HANDED_OVER and row.lease.remaining_s(now) > 0:
+        return "it was left to the next run"
     return "an insert has ended its claim" if row.is_spent else LAPSED
 
 

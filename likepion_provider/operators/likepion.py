@@ -298,18 +298,8 @@ class ClaimAccountsOperator(LikepionOperator):
         feeds = {each["request_id"]: each[SEALED_FEED] for each in self.tasks if SEALED_FEED in each}
         intake = self.intake(context, manager)
         kept = await intake.reaffirm(tasks)
-        cut = batches(kept, size, feeds, most=conf.getint("core", "max_map_length", fallback=MOST_BATCHES))
-        in_batches = {task.account_id for batch in cut for task in batch.tasks}
-        left_out = [task for task in kept if task.account_id not in in_batches]
-        if left_out:
-            ids = [task.account_id for task in left_out]
-            await self._journal.commit(self._journal.claims.let_go, scope_of(context), ids)
-        message = "more posts wait for their feed than a run can map: see [core] max_map_length"
-        self._dropped = [
-            *intake.dropped,
-            *(AccountReport(task, Outcome.WAITING, message=message) for task in left_out),
-        ]
-        return cut
+        self._dropped = intake.dropped
+        return batches(kept, size, feeds, most=conf.getint("core", "max_map_length", fallback=MOST_BATCHES))
 
     def sum_up(self, result: list[Batch]) -> str:
         """How many accounts, in how many batches."""

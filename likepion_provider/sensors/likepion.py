@@ -37,10 +37,11 @@ LATE_S = 120.0
 
 
 class LinkRssSensor(BaseSensorOperator):
-    """Wait until a batch's post has its ``link_rss``, and keep the batch's claims meanwhile.
+    """Wait until a batch's posts have their ``link_rss``, and keep the batch's claims meanwhile.
 
-    A batch that does not wait passes at once. Not set in time: the task is skipped and the accounts are let go; a
-    later run takes them again.
+    A batch that does not wait passes at once. Where a run has more than 16 posts that wait, several share a batch: its
+    wait ends when all are set, or 30 seconds after the first was, and the next run waits for the rest. None set in
+    time: the task is skipped and the accounts are let go; a later run takes them again.
 
     .. code-block:: python
 
@@ -121,6 +122,6 @@ class LinkRssSensor(BaseSensorOperator):
 
     async def _wait(self, batch: Batch, scope: str, address: ManagerAddress, journal: Journal) -> bool:
         async with ManagerClient(address) as manager:
-            return await Waits(manager, journal, SYSTEM_CLOCK).feed_is_set(
+            return await Waits(manager, journal, SYSTEM_CLOCK).any_feed_set(
                 scope=scope, tasks=batch.tasks, poke_interval_s=self.poke_interval, timeout_s=self.timeout
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from likepion_provider.models import SecondaryTask
 #: and accounts that are worth a batch of their own.
 MAX_BATCHES = 8
 MIN_BATCH = 25
+#: Beyond so many, posts that wait share batches. Whenever Airflow 3.3's scheduler looks at a run, about twice a
+#: second, it asks the database three times for each mapped instance that has not begun.
+MAX_WAITING = 16
 #: What Airflow maps at most: its default of ``[core] max_map_length``.
 MOST_BATCHES = 1024
 
@@ -21,7 +25,7 @@ MOST_BATCHES = 1024
 class Batch:
     """Accounts that one mapped task instance works.
 
-    :param waits: whether their post's feed was not set yet; then all are of one post.
+    :param waits: whether their posts' feeds were not set yet.
     :param feeds: the ``link_rss`` of its posts as the pull told them, sealed, by post.
     """
 
@@ -51,13 +55,12 @@ def batches(
 ) -> list[Batch]:
     """Cut a run's accounts into what its mapped tasks work.
 
-    A post that still waits for its feed has batches of its own, so that it holds nobody else up. Ready posts keep
-    to themselves while that makes few enough batches, and share them otherwise.
+    Posts that still wait for their feed have batches of their own, so that they hold nobody else up. Of either kind,
+    posts keep to themselves while that makes few enough batches, and share them otherwise.
 
     :param batch_size: accounts per batch; by default as many as keep ready posts to about 8 batches.
     :param feeds: the sealed ``link_rss`` of posts, by post.
-    :param most: batches in all. Larger ones are made where there would be more; where that does not do, since too many
-        posts wait, the last of these are left out.
+    :param most: batches in all, at least 2; larger ones are made where there would be more.
     """
     size = batch_size or max(MIN_BATCH, math.ceil(len(tasks) / MAX_BATCHES))
     by_post: dict[tuple[bool, str], list[SecondaryTask]] = {}
@@ -66,14 +69,15 @@ def batches(
     ready_posts = [each for (ready, _), each in by_post.items() if ready]
     waiting_posts = [each for (ready, _), each in by_post.items() if not ready]
     waiting = _all_pieces(waiting_posts, size)
-    if len(waiting) + bool(ready_posts) > most:
-        waiting = waiting_posts[: most - bool(ready_posts)]
-    ready_pieces = _all_pieces(ready_posts, size)
-    if (len(ready_pieces) > MAX_BATCHES and not batch_size) or len(ready_pieces) + len(waiting) > most:
+    room = max(1, most - bool(ready_posts))
+    if len(waiting) > (may_wait := room if batch_size else min(room, MAX_WAITING)):
+        waiting = _together(waiting_posts, may_wait)
+    ready = _all_pieces(ready_posts, size)
+    if (len(ready) > MAX_BATCHES and not batch_size) or len(ready) + len(waiting) > most:
         together = [task for each in ready_posts for task in each]
-        ready_pieces = _pieces(together, max(size, math.ceil(len(together) / (most - len(waiting)))))
+        ready = _pieces(together, max(size, math.ceil(len(together) / max(1, most - len(waiting)))))
     known = feeds or {}
-    return [_batch(piece, known, waits=False) for piece in ready_pieces] + [
+    return [_batch(piece, known, waits=False) for piece in ready] + [
         _batch(piece, known, waits=True) for piece in waiting
     ]
 
@@ -84,6 +88,12 @@ def _all_pieces(posts: Sequence[list[SecondaryTask]], size: int) -> list[list[Se
 
 def _pieces(tasks: list[SecondaryTask], size: int) -> list[list[SecondaryTask]]:
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+
+def _together(posts: Sequence[list[SecondaryTask]], most: int) -> list[list[SecondaryTask]]:
+    """Posts in at most so many batches, about as many in each; none is cut."""
+    each = math.ceil(len(posts) / most)
+    return [[*itertools.chain(*posts[start : start + each])] for start in range(0, len(posts), each)]
 
 
 def _batch(tasks: Sequence[SecondaryTask], feeds: Mapping[str, str], *, waits: bool) -> Batch:

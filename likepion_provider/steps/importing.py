@@ -341,10 +341,11 @@ class BatchImport:
         if account.task.request_id == task.request_id:
             link_rss = account.link_rss or link_rss
         if not link_rss:
-            message = "the primary site has not set link_rss yet"
             if account.task.request_id != task.request_id:
                 message = "another post of its group is newer, so only a pull tells this one's link_rss"
-            return AccountReport(task, Outcome.WAITING, message=message)
+                return AccountReport(task, Outcome.WAITING, message=message)
+            await self._hand_over(task.key)
+            return AccountReport(task, Outcome.WAITING, message="the primary site has not set link_rss yet")
         settings = self._settings.get(task.domain, PlatformSettings())
         platform = self._registry.for_domain(task.domain, str(settings.extra.get("platform", "")))
         feed = await self._feed(link_rss, task.target or DEFAULT_TARGET)
@@ -355,6 +356,12 @@ class BatchImport:
         report = await self._deliverable(platform, job)
         # What the site has not set anew is not handed on: the manager has it.
         return dataclasses.replace(report, cookie="") if report.cookie == account.credentials.cookie else report
+
+    async def _hand_over(self, key: PostAccount) -> None:
+        """Have the next run wait on."""
+        if not self._options.dry_run:
+            hand_over, keeper = self._journal.claims.hand_over, self._keeper
+            await self._journal.commit(hand_over, keeper.scope, [key.account_id], keeper.holder)
 
     def _left_alone(self, task: SecondaryTask) -> AccountReport | None:
         """Why an account is not tried now: a person, or time, comes first."""

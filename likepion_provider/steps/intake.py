@@ -168,7 +168,7 @@ class Intake:
         leases = {account_id: row.lease for account_id, row in rows.items() if not row.is_spent}
         others = [task.key for task in tasks if task.account_id not in rows]
         if others:
-            taken_up = await self._journal.commit(claims.take_up, self._scope, others, asked)
+            taken_up = await self._journal.commit(claims.take_up, self._scope, others, asked, handed_over=True)
             leases |= {key.account_id: lease for key, lease in taken_up.items()}
         claimed = await self._confirm(leases)
         left = [task for task in tasks if task.account_id not in claimed]

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
-from likepion_provider.aio import Gate, Shared, beside
+from likepion_provider.aio import Gate, Shared, all_of, beside
 from likepion_provider.clock import SYSTEM_CLOCK, Clock
 from likepion_provider.errors import LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
@@ -27,8 +27,15 @@ log = logging.getLogger(__name__)
 GIVE_UP_AFTER_S = 300.0
 #: The least time between two polls, in seconds: where very many posts wait, each is asked for less often.
 PACE_S = 1 / 30
+#: Polls leave in groups of as many as that makes of this, in seconds.
+BURST_S = 0.5
 #: Polls that may be under way at once; the client's other connections are left to renewals.
 MAX_POLLS = 32
+#: Where posts wait together: how long after the first feed was set the others' are waited for, in seconds. What is not
+#: set by then is left to the next run, which waits on.
+TOGETHER_S = 30.0
+
+_Post = list[SecondaryTask]
 
 
 class Waits:
@@ -46,40 +53,85 @@ class Waits:
         #: How many waits keep each of a scope's accounts.
         self._waited_for: Counter[tuple[str, PostAccount]] = Counter()
         self._polls: Shared[str, _Poll] = Shared(self._poll, _Poll.stop)
-        self._gate = Gate(MAX_POLLS, clock=clock, apart_s=PACE_S, max_pause_s=GIVE_UP_AFTER_S)
+        self._gate = Gate(MAX_POLLS, clock=clock, apart_s=PACE_S, together_s=BURST_S, max_pause_s=GIVE_UP_AFTER_S)
 
-    async def feed_is_set(
+    async def any_feed_set(
         self, *, scope: str, tasks: Sequence[SecondaryTask], poke_interval_s: float, timeout_s: float
     ) -> bool:
-        """Poll the post until its feed is set.
+        """Poll the posts until the feeds of all are set, or :data:`TOGETHER_S` after the first was.
+
+        What fails for one post only ends that one's wait.
 
         :param scope: the run that holds the claims.
-        :param tasks: at least one, all of the same post.
-        :param poke_interval_s: between polls; at least 0.1.
+        :param tasks: at least one.
+        :param poke_interval_s: between polls of a post; at least 0.1.
         :param timeout_s: from now on; then the accounts are let go.
-        :return: whether the feed is set. False: the time is up, another post runs, or no claim is left.
+        :return: whether any feed is set. False: the time is up, other posts run, or no claim is left.
         :raises NotAuthorised: the manager refuses the key.
-        :raises Transient: the manager failed for :data:`GIVE_UP_AFTER_S`.
+        :raises LikepionError: the manager failed for :data:`GIVE_UP_AFTER_S`, or refused to speak of any of the posts.
         """
-        give_up_s = self._clock.boot_s() + timeout_s
-        keys = [task.key for task in tasks]
-        first = tasks[0]
-        async with self._keeping(scope, keys) as keeper, self._polls.use(first.request_id) as poll:
+        ends_s = self._clock.boot_s() + timeout_s
+        posts: dict[str, _Post] = {}
+        for task in tasks:
+            posts.setdefault(task.request_id, []).append(task)
+        async with self._keeping(scope, [task.key for task in tasks]) as keeper:
+            any_set = await self._any(lambda post: self._is_set(keeper, post, poke_interval_s, ends_s), posts.values())
+        if not any_set:
+            await self._journal.commit(self._journal.claims.let_go, scope, [task.account_id for task in tasks])
+        return any_set
+
+    async def _any(self, is_set: Callable[[_Post], Awaitable[bool]], posts: Iterable[_Post]) -> bool:
+        """Whether any feed is set, once all are or those of the others have had their time."""
+        first = asyncio.Event()
+
+        async def waited(post: _Post) -> bool | LikepionError:
+            try:
+                if found := await is_set(post):
+                    first.set()
+            except NotAuthorised:
+                raise
+            except LikepionError as error:
+                log.warning("Post %s: %s", post[0].request_id, error.advice)
+                return error
+            return found
+
+        async def time_of_others() -> None:
+            await first.wait()
+            await self._clock.sleep(TOGETHER_S)
+
+        every, enough = asyncio.ensure_future(all_of(map(waited, posts))), asyncio.ensure_future(time_of_others())
+        try:
+            await asyncio.wait([every, enough], return_when=asyncio.FIRST_COMPLETED)
+            if not every.done():
+                return True
+            ended = every.result()
+        finally:
+            every.cancel()
+            enough.cancel()
+            await asyncio.gather(every, enough, return_exceptions=True)
+        failures = [each for each in ended if isinstance(each, LikepionError)]
+        if len(failures) == len(ended):
+            raise failures[0]
+        return True in ended
+
+    async def _is_set(self, keeper: Keeper, post: _Post, poke_interval_s: float, ends_s: float) -> bool:
+        """Poll one post until its feed is set; False where the time is up, another post runs or no claim is left."""
+        first, keys = post[0], [task.key for task in post]
+        async with self._polls.use(first.request_id) as poll:
             while keeper.any_left(keys):
                 account = await poll.account(first, poke_interval_s)
                 if account and account.task.request_id != first.request_id:
                     log.warning(
                         "Post %s is not its group's newest: the next pull tells how it stands", first.request_id
                     )
-                    break
+                    return False
                 if account and account.task.feed_ready:
                     return True
                 pause_s = poll.pause_s(poke_interval_s)
-                if self._clock.boot_s() + pause_s > give_up_s:
-                    log.warning("link_rss was not set within %.0f s", timeout_s)
-                    break
+                if self._clock.boot_s() + pause_s > ends_s:
+                    log.warning("link_rss was not set in time")
+                    return False
                 await self._clock.sleep(pause_s)
-        await self._journal.commit(self._journal.claims.let_go, scope, [task.account_id for task in tasks])
         return False
 
     @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from likepion_provider.steps.waiting import shared_waits
 
 
 class LinkRssTrigger(BaseTrigger):
-    """Ends its task by itself: success once ``link_rss`` is set, skipped where it is not set in time.
+    """Ends its task by itself: success once a ``link_rss`` is set, skipped where none is in time.
 
     It only polls and renews claims, so it may run in two triggerers at once. All triggers of a triggerer share one
     client, one poll per post and the renewals.
@@ -52,7 +52,7 @@ class LinkRssTrigger(BaseTrigger):
             connection = await afind(JOURNAL_CONN_ID)
             journal = await asyncio.to_thread(journal_of, connection, address.site)
             async with shared_waits(address, journal) as waits:
-                is_set = await waits.feed_is_set(
+                is_set = await waits.any_feed_set(
                     scope=self.scope,
                     tasks=Batch.from_public(self.batch).tasks,
                     poke_interval_s=self.poke_interval_s,

@@ -262,3 +262,20 @@ def test_what_was_handed_over_may_be_asked_for(scene: Scene) -> None:
     scene.claims.grant(HANDED_OVER, {KEY: scene.lease()})
     assert scene.reserved("by hand") == TAKEN
     assert scene.claims.adopt("run", 10, scene.now()) == []
+
+
+def test_who_hands_an_account_over_does_not_take_it_back(scene: Scene) -> None:
+    scene.pulled()
+    scene.claims.hand_over("run", [KEY.account_id], "an earlier attempt")
+    assert scene.claims.live("run", [KEY.account_id], scene.now()), "a later attempt has it"
+    scene.claims.hand_over("run", [KEY.account_id], "holder")
+    assert scene.claims.refusals([KEY], "holder", scene.now()) != [None]
+    assert scene.claims.take_up("run", [KEY], scene.now()) == {}
+    assert scene.claims.reasons("run", [KEY], scene.now()) == {KEY: "it was left to the next run"}
+    assert scene.claims.adopt("the next run", 10, scene.now()) == [KEY]
+
+
+def test_a_run_that_begins_anew_takes_back_what_it_handed_over(scene: Scene) -> None:
+    scene.pulled()
+    scene.claims.hand_over("run", [KEY.account_id], "holder")
+    assert scene.claims.take_up("run", [KEY], scene.now(), handed_over=True).keys() == {KEY}

@@ -437,15 +437,42 @@ async def test_the_wait_ends_when_the_feed_is_set_and_keeps_the_claims(tmp_path:
     world = World(tmp_path, ready=False)
     tasks = await world.worker.intake("run-1").pull(10)
     waits = Waits(world.worker.client, world.worker.journal, world.clock)
-    assert not await waits.feed_is_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=100)
+    assert not await waits.any_feed_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=100)
     assert world.worker.journal.claims.live("run-1", ["account-0"], Moment.read(world.clock)) == {}, "let go"
     world.clock.advance(901)
     tasks = await world.worker.intake("run-1").pull(10)
     world.manager.set_link_rss("post-0", "https://feeds.example/0")
-    assert await waits.feed_is_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=100)
+    assert await waits.any_feed_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=100)
 
 
-def test_batches_keep_posts_apart_while_they_are_few_and_waiting_ones_always() -> None:
+async def test_what_waited_together_and_is_not_set_is_the_next_runs_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path, 4, 2, ready=False)
+    tasks = await world.worker.intake("run-1").pull(10)
+    world.manager.set_link_rss("post-1", "https://feeds.example/1")
+    assert await world.work(tasks, "run-1") == {
+        "account-0": Outcome.WAITING,
+        "account-1": Outcome.DELIVERED,
+        "account-2": Outcome.WAITING,
+        "account-3": Outcome.DELIVERED,
+    }
+    calls = len(world.worker.client.sent)
+    world.manager.set_link_rss("post-0", "https://feeds.example/0")
+    again = await world.worker.intake("run-2").pull(2)
+    assert [task.account_id for task in again] == ["account-0", "account-2"]
+    sent = {each.endpoint for each in world.worker.client.sent[calls:]}
+    assert sent == {Endpoint.ACCOUNT}, "nothing is pulled, nothing is claimed: the claims are ours"
+    assert set((await world.work(again, "run-2")).values()) == {Outcome.DELIVERED}
+    assert world.stored() == dict.fromkeys([f"account-{number}" for number in range(4)], 3)
+
+
+async def test_a_dry_run_hands_nothing_over(tmp_path: Path) -> None:
+    world = World(tmp_path, ready=False)
+    tasks = await world.worker.intake("run-1").pull(10)
+    assert set((await world.work(tasks, "run-1", dry_run=True)).values()) == {Outcome.WAITING}
+    assert world.worker.journal.claims.adopt("run-2", 10, Moment.read(world.clock)) == []
+
+
+def test_batches_keep_posts_apart_while_they_are_few_and_ready_ones_from_waiting_ones() -> None:
     def tasks(post: int, count: int, *, ready: bool = True) -> list[SecondaryTask]:
         return [
             SecondaryTask(f"{post}-{n}", f"post-{post}", f"group-{post}", "d", feed_ready=ready) for n in range(count)
@@ -456,6 +483,11 @@ def test_batches_keep_posts_apart_while_they_are_few_and_waiting_ones_always() -
     many = batches([task for post in range(100) for task in tasks(post, 10)])
     assert len(many) == 8
     assert sum(len(each.tasks) for each in many) == 1000
+    waiting = batches([task for post in range(16) for task in tasks(post, 10, ready=False)])
+    assert [len(each.tasks) for each in waiting] == [10] * 16
+    waiting = batches([task for post in range(50) for task in tasks(post, 10, ready=post == 49)])
+    assert [(len(each.tasks), each.waits) for each in waiting] == [(10, False)] + [(40, True)] * 12 + [(10, True)]
+    assert [len({task.request_id for task in each.tasks}) for each in waiting[1:]] == [4] * 12 + [1], "no post is cut"
     assert [len(each.tasks) for each in batches(tasks(1, 5), 2)] == [2, 2, 1]
     assert Batch.from_public(few[0].to_public()) == few[0]
     assert batches([]) == []
@@ -560,7 +592,11 @@ def test_as_few_batches_as_airflow_maps_whatever_size_was_asked_for() -> None:
     waiting = [SecondaryTask(f"w{n}", f"post-{n // 2}", "g", "d.example") for n in range(8)]
     assert [len(each.tasks) for each in batches(waiting, 1, most=4)] == [2] * 4
     cut = batches([*ready[:10], *waiting], 1, most=4)
-    assert [(each.waits, len(each.tasks)) for each in cut] == [(False, 10), (True, 2), (True, 2), (True, 2)]
+    assert [(each.waits, len(each.tasks)) for each in cut] == [(False, 5), (False, 5), (True, 4), (True, 4)]
+    assert [(each.waits, len(each.tasks)) for each in batches([*ready, *waiting], 1, most=2)] == [
+        (False, 1100),
+        (True, 8),
+    ]
 
 
 async def test_a_platform_that_does_not_answer_is_red_after_a_day(world: World) -> None:

@@ -337,7 +337,7 @@ async def test_a_wait_for_the_running_posts_feed_ends_and_lets_go(beside: World)
     beside.manager.set_link_rss("post-0", "")
     tasks = await beside.pull()
     waits = Waits(beside.worker.client, beside.worker.journal, beside.clock)
-    assert not await waits.feed_is_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=3000)
+    assert not await waits.any_feed_set(scope="run-1", tasks=tasks, poke_interval_s=30, timeout_s=3000)
     assert beside.worker.journal.claims.live("run-1", ids(tasks), Moment.read(beside.clock)) == {}
     beside.manager.set_link_rss("post-0", "https://feeds.example/0")
     beside.clock.advance(901)

@@ -310,7 +310,7 @@ async def test_a_wait_keeps_its_claims_for_as_long_as_it_takes(tmp_path: Path) -
     scene = Scene(tmp_path, ready=False)
     await scene.held()
     waiting = asyncio.create_task(
-        scene.waits().feed_is_set(scope="run", tasks=scene.tasks, poke_interval_s=70, timeout_s=5000)
+        scene.waits().any_feed_set(scope="run", tasks=scene.tasks, poke_interval_s=70, timeout_s=5000)
     )
     await settled()
     await scene.pass_time(3000)
@@ -339,5 +339,5 @@ async def test_a_wait_asks_no_sooner_than_it_was_told(tmp_path: Path) -> None:
         return await exchange(request)
 
     scene.client._exchange = busy  # type: ignore[method-assign]
-    assert await scene.waits().feed_is_set(scope="run", tasks=scene.tasks, poke_interval_s=5, timeout_s=100)
+    assert await scene.waits().any_feed_set(scope="run", tasks=scene.tasks, poke_interval_s=5, timeout_s=100)
     assert asked_at[1] - asked_at[0] >= 45

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Scene:
         return tasks
 
     def begin(self, tasks: Sequence[SecondaryTask], run: str = "run", timeout_s: float = 5000) -> asyncio.Task[bool]:
-        call = self.waits.feed_is_set(scope=run, tasks=tasks, poke_interval_s=INTERVAL_S, timeout_s=timeout_s)
+        call = self.waits.any_feed_set(scope=run, tasks=tasks, poke_interval_s=INTERVAL_S, timeout_s=timeout_s)
         return asyncio.create_task(call)
 
     def answering(self) -> asyncio.Event:
@@ -180,6 +181,50 @@ async def test_an_account_that_is_gone_does_not_end_the_wait_of_its_posts_others
     assert await second
 
 
+async def test_posts_that_wait_together_end_as_soon_as_all_are_set(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, accounts=6, posts=3)
+    waiting = scene.begin(await scene.pulled())
+    await settled()
+    for post in range(3):
+        scene.manager.set_link_rss(f"post-{post}", "https://feeds.example/0")
+    await scene.pass_time(INTERVAL_S)
+    assert waiting.done()
+    assert await waiting
+
+
+async def test_the_first_of_posts_that_wait_together_does_not_wait_long_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "TOGETHER_S", 100.0)
+    scene = Scene(tmp_path, accounts=6, posts=3)
+    tasks = await scene.pulled()
+    waiting = scene.begin(tasks)
+    await settled()
+    await scene.pass_time(INTERVAL_S)
+    scene.manager.set_link_rss("post-1", "https://feeds.example/0")
+    await scene.pass_time(INTERVAL_S + 20)
+    assert not waiting.done()
+    await scene.pass_time(110)
+    assert waiting.done()
+    assert await waiting
+    assert scene.live(tasks) == {task.account_id for task in tasks}, "all are still held"
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_fails_for_one_of_posts_that_wait_together_is_no_matter_of_the_others(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, accounts=3, posts=3)
+    tasks = await scene.pulled()
+    for task in tasks[:2]:
+        del scene.manager.accounts[task.account_id]
+    waiting, in_vain = scene.begin(tasks), scene.begin(tasks[:2])
+    await settled()
+    assert isinstance(in_vain.exception(), Rejected), "there are no others"
+    assert not waiting.done()
+    scene.manager.set_link_rss(tasks[2].request_id, "https://feeds.example/0")
+    await scene.pass_time(INTERVAL_S)
+    assert await waiting
+
+
 async def test_a_wait_that_is_cancelled_while_it_asks_leaves_the_answer_to_the_others(tmp_path: Path) -> None:
     scene = Scene(tmp_path, accounts=2, posts=1)
     tasks = await scene.pulled()
@@ -231,7 +276,8 @@ async def test_polls_of_many_posts_keep_their_distance(tmp_path: Path) -> None:
     await asyncio.sleep(0.3)
     await settled()
     assert len(asked_s) == 70
-    assert max(asked_s) - min(asked_s) == pytest.approx(69 / 30, rel=0.01), "30 requests a second"
+    assert max(asked_s) - min(asked_s) == pytest.approx(69 * room.PACE_S, abs=room.BURST_S)
+    assert max(Counter(asked_s).values()) == math.floor(room.BURST_S / room.PACE_S) + 1, "in groups"
     await ended(*waiting)
 
 
