@@ -79,10 +79,7 @@ class Credentials:
 
     def secrets(self) -> Iterator[str]:
         """Every non-empty value that must never be shown: all but ``email`` and ``username``."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value and field.name not in ("email", "username"):
-                yield value
+        return filter(None, (self.password, self.pass_mail, self.twofa, self.app_password, self.cookie))
 
     def __repr__(self) -> str:
         present = [field.name for field in dataclasses.fields(self) if getattr(self, field.name)]

@@ -29,6 +29,7 @@ WARM = (
     "aiohttp",
     "cryptography.fernet",
     "cryptography.hazmat.primitives.kdf.hkdf",
+    "jinja2.ext",
     "likepion_provider.web.fetch",
     "likepion_provider.feed.read",
     "packaging.requirements",

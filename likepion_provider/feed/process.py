@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: What a Python needs of its environment to start.
 _KEPT = ("LD_LIBRARY_PATH", "PATH", "LC_ALL", "LANG")
 #: Feeds that one event loop reads at a time.
-_MOST = 4
+_MOST = 2
 _REMEDY = "Check that the address serves a podcast feed; if it does, ask its host for a leaner one."
 
 

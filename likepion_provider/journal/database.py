@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, and_, bindparam, select, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal.engine import make_engine, named_failures
@@ -178,9 +179,15 @@ def _insert(dialect: str) -> Any:
 
 
 def _schema_version(connection: Connection) -> str | None:
-    if not connection.dialect.has_table(connection, "likepion_journal_version"):
+    query = text("SELECT version_num FROM likepion_journal_version")
+    try:
+        version: str | None = connection.execute(query).scalar()
+    except (OperationalError, ProgrammingError):
+        # Asked only now: every task opens the journal, and once in its life the table is not there.
+        connection.rollback()
+        if connection.dialect.has_table(connection, "likepion_journal_version"):
+            raise
         return None
-    version: str | None = connection.execute(text("SELECT version_num FROM likepion_journal_version")).scalar()
     return version
 
 

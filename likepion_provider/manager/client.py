@@ -44,6 +44,8 @@ if TYPE_CHECKING:  # aiohttp takes longer to import than all of this package: on
 
 T = TypeVar("T")
 
+#: Accounts that one client reads at a time: more would open connections, and be answered no sooner.
+READS = 32
 #: Whether links are stored whose insert ended with an error, by what it makes of them.
 _STORED_AFTER = {LinkState.UNKNOWN: None, LinkState.REFUSED: False, LinkState.PREPARED: False}
 
@@ -120,6 +122,7 @@ class ManagerClient:
         self._address = address
         self._trust = _trust(address)
         self._session: aiohttp.ClientSession | None = None
+        self._reads = asyncio.Semaphore(READS)
 
     def open(self) -> None:
         """Make the session, in the running event loop; nothing is sent."""
@@ -152,8 +155,9 @@ class ManagerClient:
         return await self.send(protocol.pull(limit, kind=kind))
 
     async def account(self, account_id: str) -> Account:
-        """Read one account without claiming it."""
-        return await self.send(protocol.account(account_id))
+        """Read one account without claiming it; of very many, :data:`READS` at a time."""
+        async with self._reads:
+            return await self.send(protocol.account(account_id))
 
     async def claim(self, account_ids: str | Iterable[str]) -> Claimed:
         """Claim, or extend, one account or any number of them; the parts of a long list are sent side by side.

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from likepion_provider.aio import Gate, all_of, patiently
+from likepion_provider.aio import all_of, patiently
 from likepion_provider.clock import Clock, Moment
 from likepion_provider.errors import BadRequest, LeaseLost, LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
@@ -30,8 +30,6 @@ from likepion_provider.steps.unclaimed import unclaimed
 
 log = logging.getLogger(__name__)
 
-#: Accounts read side by side.
-READS = 16
 #: Accounts, or domains, that a person may choose for one run.
 MAX_CHOICE = 1000
 #: Accounts of posts that did not run, and accounts of unknown outcomes, that one run asks about.
@@ -269,20 +267,17 @@ class Intake:
             log.warning("Not taken: %s, %s", task.label, reason)
 
     async def _read(self, account_ids: Iterable[str], *, strict: bool) -> list[Account]:
-        gate = Gate(READS, clock=self._clock)
-
         async def read(account_id: str) -> Account | None:
-            async with gate.passage():
-                try:
-                    return await patiently(lambda: self._manager.account(account_id), self._clock)
-                except NotAuthorised:
-                    raise
-                except Rejected as error:
-                    if strict:
-                        message = f"account {account_id!r} cannot be read: {error.message}"
-                        raise BadRequest(message, remedy="Check account_ids against the manager.") from error
-                    log.warning("Left alone: account %s, %s", account_id, error)
-                    return None
+            try:
+                return await patiently(lambda: self._manager.account(account_id), self._clock)
+            except NotAuthorised:
+                raise
+            except Rejected as error:
+                if strict:
+                    message = f"account {account_id!r} cannot be read: {error.message}"
+                    raise BadRequest(message, remedy="Check account_ids against the manager.") from error
+                log.warning("Left alone: account %s, %s", account_id, error)
+                return None
 
         return [each for each in await all_of(map(read, account_ids)) if each]
 

@@ -17,7 +17,7 @@ from likepion_provider.clock import SYSTEM_CLOCK, Clock
 from likepion_provider.errors import LikepionError, NotAuthorised, Rejected
 from likepion_provider.journal import Journal
 from likepion_provider.journal.database import Database
-from likepion_provider.manager.client import Manager, ManagerAddress, ManagerClient
+from likepion_provider.manager.client import READS, Manager, ManagerAddress, ManagerClient
 from likepion_provider.models import Account, PostAccount, SecondaryTask
 from likepion_provider.steps.keeper import Keeper
 
@@ -29,8 +29,6 @@ GIVE_UP_AFTER_S = 300.0
 PACE_S = 1 / 30
 #: Polls leave in groups of as many as that makes of this, in seconds.
 BURST_S = 0.5
-#: Polls that may be under way at once; the client's other connections are left to renewals.
-MAX_POLLS = 32
 #: Where posts wait together: how long after the first feed was set the others' are waited for, in seconds. What is not
 #: set by then is left to the next run, which waits on.
 TOGETHER_S = 30.0
@@ -53,7 +51,7 @@ class Waits:
         #: How many waits keep each of a scope's accounts.
         self._waited_for: Counter[tuple[str, PostAccount]] = Counter()
         self._polls: Shared[str, _Poll] = Shared(self._poll, _Poll.stop)
-        self._gate = Gate(MAX_POLLS, clock=clock, apart_s=PACE_S, together_s=BURST_S, max_pause_s=GIVE_UP_AFTER_S)
+        self._gate = Gate(READS, clock=clock, apart_s=PACE_S, together_s=BURST_S, max_pause_s=GIVE_UP_AFTER_S)
 
     async def any_feed_set(
         self, *, scope: str, tasks: Sequence[SecondaryTask], poke_interval_s: float, timeout_s: float

@@ -131,6 +131,7 @@ PLAYS: dict[str, Callable[[Journal, Times], Any]] = {
     "claims.extend": lambda j, t: j.claims.extend("run", [k.account_id for k in KEYS], Lease.granted(t.later)),
     "claims.confirm": lambda j, t: j.claims.confirm("run", [k.account_id for k in KEYS], Lease.granted(t.later)),
     "claims.claim_anew": lambda j, t: j.claims.claim_anew("run", "holder", KEYS[0].account_id, Lease.granted(t.later)),
+    "claims.hand_over": lambda j, t: j.claims.hand_over("run", [key.account_id for key in KEYS], "holder"),
     "claims.let_go": lambda j, t: j.claims.let_go("run", [key.account_id for key in KEYS]),
     "submissions.note": lambda j, t: j.submissions.note(
         [SecondaryTask(key.account_id, key.request_id, "moved", "moved.example") for key in KEYS], "next", t.later.at
