@@ -112,7 +112,7 @@ class AskPersonOperator(HITLOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Hand on what the person says is done; let go of everything else."""
         # The language may be another one by now: an answer is one of those that were asked for.
-        self.options = [*left_by(context, self.task_id, OPTIONS)]
+        self.options = [*left_by(context, self.task_id, OPTIONS)] or self.options
         try:
             done = self.options[0] in super().execute_complete(context, event)["chosen_options"]
         except HITLTimeoutError:

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Downstream
 from likepion_provider.clock import SYSTEM_CLOCK, Moment
 from likepion_provider.hooks.connections import LIKEPION_CONN_ID, journal_for
 from likepion_provider.models import ImportState, Outcome, SecondaryTask
-from likepion_provider.operators.assist import ASKED, AskPersonOperator, question
+from likepion_provider.operators.assist import ASKED, OPTIONS, AskPersonOperator, question
 from likepion_provider.operators.likepion import (
     ClaimAccountsOperator,
     ImportRssOperator,
@@ -157,6 +157,18 @@ async def test_an_answer_counts_in_the_language_of_the_question(
             await answer(later, context, option)
         return
     again = await answer(later, context, option)
+    assert [task["account_id"] for task in again["tasks"]] == [batch["tasks"][0]["account_id"]]
+
+
+async def test_an_answer_to_a_question_that_kept_no_options_counts(
+    start: Start, context: Context, asked: list[dict[str, Any]]
+) -> None:
+    _, batch, ask = await to_ask(start, context)
+    with pytest.raises(TaskAwaitingInput):
+        await run(ask, context)
+    # As an earlier version asked it.
+    del context["ti"].xcoms[None, OPTIONS, 0]
+    again = await answer(ask, context, "It is done")
     assert [task["account_id"] for task in again["tasks"]] == [batch["tasks"][0]["account_id"]]
 
 
