@@ -152,14 +152,18 @@ class Gate:
         """
         came_s = self._clock.boot_s()
         async with self._slots:
-            async with self._entrance:
-                while (pause_s := max(self.closed_for_s, self._early_s())) > 0:
-                    leaves_s = self._clock.boot_s() + self.closed_for_s
-                    if self.closed_for_s > 0 and leaves_s - came_s > self._max_pause_s:
-                        raise Transient("the other side keeps asking for a pause", retry_after_s=self.closed_for_s)
-                    await self._clock.sleep(pause_s)
-                self._next_s = max(self._next_s, self._clock.boot_s()) + self._apart_s
+            if self._apart_s or self.closed_for_s > 0:
+                await self._turn(came_s)
             yield
+
+    async def _turn(self, came_s: float) -> None:
+        async with self._entrance:
+            while (pause_s := max(self.closed_for_s, self._early_s())) > 0:
+                leaves_s = self._clock.boot_s() + self.closed_for_s
+                if self.closed_for_s > 0 and leaves_s - came_s > self._max_pause_s:
+                    raise Transient("the other side keeps asking for a pause", retry_after_s=self.closed_for_s)
+                await self._clock.sleep(pause_s)
+            self._next_s = max(self._next_s, self._clock.boot_s()) + self._apart_s
 
     def _early_s(self) -> float:
         """How much too early one comes, in seconds; a whole group's time, so that the next one can be a group too."""

@@ -8,7 +8,20 @@ import time
 from tests.benchmarks import report
 from tests.benchmarks.alone import alone, stop_children_too
 
-NAMES = ("feed", "journal", "batch", "board", "growth", "imports", "waiting", "pace", "fleet", "runs", "cluster")
+NAMES = (
+    "feed",
+    "journal",
+    "batch",
+    "board",
+    "growth",
+    "imports",
+    "prices",
+    "waiting",
+    "pace",
+    "fleet",
+    "runs",
+    "cluster",
+)
 
 
 def main() -> None:
