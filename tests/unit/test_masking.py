@@ -17,6 +17,8 @@ from likepion_provider.errors import FeedInvalid, LikepionError, PlatformChanged
 from likepion_provider.masking import LEAST_CHARS, MOST_CHARS, Secrets, clean, hide, hide_account, hide_url, masked
 from likepion_provider.models import Credentials
 
+pytestmark = pytest.mark.usefixtures("own_heap")
+
 PASSWORD = "pä ss'w\"örd/&<+1234>\\"
 
 

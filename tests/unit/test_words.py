@@ -23,6 +23,8 @@ from likepion_provider.words import ENGLISH, FIELD, LANGUAGES, MOST_CHARS, fitti
 from tests.words.__main__ import compiled, stored, updated
 from tests.words.gather import PACKAGE, gathered
 
+pytestmark = pytest.mark.usefixtures("own_heap")
+
 OTHERS = [each for each in LANGUAGES if each != ENGLISH]
 ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, LikepionError)]
 

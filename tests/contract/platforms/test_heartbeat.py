@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,8 @@ from likepion_provider.testing.server import Case, episodes, opened
 from tests.recipes import FOLDER
 
 from . import module_of
+
+pytestmark = pytest.mark.usefixtures("own_heap")
 
 MB = 1024 * 1024
 #: The loop's thread works for so long at most between two beats; waiting for a busy machine does not count.
@@ -42,8 +43,6 @@ HUGE = {"32 MB": b"<a b='" + b"x" * (32 * MB - 6), "more than is read": b'{"a": 
 async def heartbeat() -> AsyncIterator[list[float]]:
     """How long the loop's thread worked between two beats, in seconds; kept sorted, the longest last."""
     beats = [0.0]
-    # The collector goes through what a worker has, not through all that thousands of tests have left.
-    gc.freeze()
 
     async def beat() -> None:
         while True:
@@ -56,7 +55,6 @@ async def heartbeat() -> AsyncIterator[list[float]]:
         yield beats
         await asyncio.sleep(0.01)
     finally:
-        gc.unfreeze()
         task.cancel()
 
 

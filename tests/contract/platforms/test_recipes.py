@@ -19,6 +19,8 @@ from tests.recipes import FOLDER
 
 from . import analyzer, letters
 
+pytestmark = pytest.mark.usefixtures("own_heap")
+
 GOOD = (FOLDER / "letters.yaml").read_text()
 
 

@@ -15,6 +15,8 @@ from likepion_provider.platforms.recipe.shape import Selector
 from likepion_provider.web.html import Html
 from likepion_provider.web.work import TooMuch, Work
 
+pytestmark = pytest.mark.usefixtures("own_heap")
+
 HTML = """<div id=top class="a b"><ul><li class=a><a href=/1 rel=nofollow>one</a><em>x</em>
 <li><a href="/2?en-GB" lang=en-GB>two</a><li class=c><p><em></em><em>y</em></ul></div><p class=a>end"""
 

@@ -14,6 +14,8 @@ from likepion_provider.platforms import Page
 from likepion_provider.web.html import MAX_DEPTH, MAX_ELEMENTS, MAX_HTML_CHARS
 from likepion_provider.web.page import MAX_JSON_BYTES, MAX_JSON_CONTAINERS, MAX_ROWS
 
+pytestmark = pytest.mark.usefixtures("own_heap")
+
 MB = 1024 * 1024
 #: A page is read on the event loop: every account of the batch waits meanwhile.
 MOST_S = 1.0
