@@ -39,8 +39,8 @@ LATE_S = 120.0
 class LinkRssSensor(BaseSensorOperator):
     """Wait until a batch's posts have their ``link_rss``, and keep the batch's claims meanwhile.
 
-    A batch that does not wait passes at once. Where a run has more than 16 posts that wait, several share a batch: its
-    wait ends when all are set, or 30 seconds after the first was, and the next run waits for the rest. None set in
+    A batch that does not wait passes at once. Where a run has more than eight posts that wait, several share a batch:
+    its wait ends when all are set, or 30 seconds after the first was, and the next run waits for the rest. None set in
     time: the task is skipped and the accounts are let go; a later run takes them again.
 
     .. code-block:: python

@@ -10,13 +10,11 @@ from typing import Any
 
 from likepion_provider.models import SecondaryTask
 
-#: A batch costs Airflow two task instances, each some 0.4 s of CPU whatever it does: as few as fill the usual slots;
-#: and accounts that are worth a batch of their own.
+#: Of either kind, ready or waiting. A batch costs Airflow two task instances, each some 0.4 s of CPU whatever it does,
+#: and its scheduler three questions to the database for each that has not begun, twice a second: as few as fill the
+#: usual slots; and accounts that are worth a batch of their own.
 MAX_BATCHES = 8
 MIN_BATCH = 25
-#: Beyond so many, posts that wait share batches. Whenever Airflow 3.3's scheduler looks at a run, about twice a
-#: second, it asks the database three times for each mapped instance that has not begun.
-MAX_WAITING = 16
 #: What Airflow maps at most: its default of ``[core] max_map_length``.
 MOST_BATCHES = 1024
 
@@ -70,7 +68,7 @@ def batches(
     waiting_posts = [each for (ready, _), each in by_post.items() if not ready]
     waiting = _all_pieces(waiting_posts, size)
     room = max(1, most - bool(ready_posts))
-    if len(waiting) > (may_wait := room if batch_size else min(room, MAX_WAITING)):
+    if len(waiting) > (may_wait := room if batch_size else min(room, MAX_BATCHES)):
         waiting = _together(waiting_posts, may_wait)
     ready = _all_pieces(ready_posts, size)
     if (len(ready) > MAX_BATCHES and not batch_size) or len(ready) + len(waiting) > most:

@@ -483,11 +483,11 @@ def test_batches_keep_posts_apart_while_they_are_few_and_ready_ones_from_waiting
     many = batches([task for post in range(100) for task in tasks(post, 10)])
     assert len(many) == 8
     assert sum(len(each.tasks) for each in many) == 1000
-    waiting = batches([task for post in range(16) for task in tasks(post, 10, ready=False)])
-    assert [len(each.tasks) for each in waiting] == [10] * 16
+    waiting = batches([task for post in range(8) for task in tasks(post, 10, ready=False)])
+    assert [len(each.tasks) for each in waiting] == [10] * 8
     waiting = batches([task for post in range(50) for task in tasks(post, 10, ready=post == 49)])
-    assert [(len(each.tasks), each.waits) for each in waiting] == [(10, False)] + [(40, True)] * 12 + [(10, True)]
-    assert [len({task.request_id for task in each.tasks}) for each in waiting[1:]] == [4] * 12 + [1], "no post is cut"
+    assert [(len(each.tasks), each.waits) for each in waiting] == [(10, False)] + [(70, True)] * 7
+    assert [len({task.request_id for task in each.tasks}) for each in waiting[1:]] == [7] * 7, "no post is cut"
     assert [len(each.tasks) for each in batches(tasks(1, 5), 2)] == [2, 2, 1]
     assert Batch.from_public(few[0].to_public()) == few[0]
     assert batches([]) == []
