@@ -43,10 +43,6 @@ class Secrets:
         self._most = most
         self.clear()
 
-    def __contains__(self, secret: str) -> bool:
-        """Whether it is masked already."""
-        return secret in self._known
-
     def clear(self) -> None:
         """Forget all."""
         self._known: dict[str, bool] = {}
@@ -185,7 +181,7 @@ def hide(secrets: Iterable[str]) -> None:
 
 def hide_url(url: str) -> None:
     """Mask an address that can hold a secret: all of it, and every part that looks like a token."""
-    if url not in known and redact(url) != url:
+    if redact(url) != url:
         known.add(url, whole=True)
         hide(tokens(url))
 

@@ -79,7 +79,7 @@ class Credentials:
 
     def secrets(self) -> Iterator[str]:
         """Every non-empty value that must never be shown: all but ``email`` and ``username``."""
-        return filter(None, (self.password, self.pass_mail, self.twofa, self.app_password, self.cookie))
+        return filter(None, (getattr(self, name) for name in _SECRETS))
 
     def __repr__(self) -> str:
         present = [field.name for field in dataclasses.fields(self) if getattr(self, field.name)]
@@ -87,6 +87,10 @@ class Credentials:
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("credentials stay in memory; they cannot be pickled")
+
+
+#: Every field that is not named here is a secret, a new one too.
+_SECRETS = tuple(each.name for each in dataclasses.fields(Credentials) if each.name not in ("email", "username"))
 
 
 @dataclasses.dataclass(frozen=True)

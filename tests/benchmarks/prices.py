@@ -29,7 +29,7 @@ SAMPLE_S = 0.001
 ROOMS = {
     "masks": ("/masking.py", "/redact.py", "/hooks/output.py"),
     "claim rule": ("/journal/claims.py", "/steps/keeper.py", "/manager/lease.py"),
-    "gate and visits": ("/web/visit.py", "/steps/turns.py", "/aio.py:Gate", "/aio.py:passage", "/aio.py:_early_s"),
+    "gate and visits": ("/web/visit.py", "/steps/turns.py", "/aio.py:passage", "/aio.py:_turn", "/aio.py:_early_s"),
     "feed reader": ("/feed/",),
     "rest of the journal": ("/journal/",),
     "HTTP": ("/aiohttp/", "/web/", "/wire.py"),
