@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import socket
 import struct
+import weakref
 from collections.abc import Collection, Coroutine, Iterator
 from typing import Any
 
@@ -54,6 +55,7 @@ class GuardedProxy:
         self._allow_private = allow_private
         self._max_carried_bytes = max_carried_bytes
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self._server: asyncio.Server | None = None
 
     @property
@@ -72,11 +74,16 @@ class GuardedProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            # Closed, it would wait for a side that does not read what was sent.
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._tasks) >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
+        self._writers.add(writer)
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -92,6 +99,7 @@ class GuardedProxy:
                     self.refused_host = host
                 _reply(writer, _NOT_ALLOWED if isinstance(error, _NotPublicError) else _FAILED)
                 return
+            self._writers.add(far_writer)
             with contextlib.closing(far_writer):
                 _reply(writer, _DONE)
                 await _until_one_ends(self._carry(reader, far_writer), self._carry(far_reader, writer))

@@ -26,6 +26,7 @@ from likepion_provider.platforms.recipe.browser import browser_engine
 from likepion_provider.platforms.recipe.engine import Engine, SiteRequest
 from likepion_provider.testing.server import Case, PlatformServer, opened
 from likepion_provider.web import socks
+from tests.sockets import listening
 
 from . import letters
 from .test_browser import RECIPE, SANDBOX
@@ -175,12 +176,11 @@ class Inner(asyncio.DatagramProtocol):
 async def inside(server: PlatformServer, host: str = "127.0.0.2") -> AsyncIterator[Inner]:
     assert isinstance(server, HostileServer)
     inner = Inner()
-    tcp = await asyncio.start_server(inner.answer, host, 0)
-    server.inner = f"{host}:{tcp.sockets[0].getsockname()[1]}"
     udp, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: inner, local_addr=(host, 0))
     server.udp = f"{host}:{udp.get_extra_info('sockname')[1]}"
     try:
-        async with tcp:
+        async with listening(inner.answer, host) as port:
+            server.inner = f"{host}:{port}"
             yield inner
     finally:
         udp.close()

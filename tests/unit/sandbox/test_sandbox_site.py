@@ -16,6 +16,7 @@ from yarl import URL
 from likepion_provider.sandbox.feeds import Podcast
 from likepion_provider.sandbox.server import Sandbox
 from likepion_provider.sandbox.site import Site, SiteAccount
+from tests.sockets import listening
 
 
 class Browser:
@@ -374,8 +375,7 @@ class TestPublicPages:
             writer.close()
             await writer.wait_closed()
 
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
+        async with listening(serve) as port:
             _, _, job = await signed_in.send("/import", feed_url=f"http://127.0.0.1:{port}/")
         _, _, page = await signed_in("GET", f"/api/shows/{job['show_id']}/episodes")
         assert page["episodes"][0]["published"] is None

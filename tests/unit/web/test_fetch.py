@@ -19,6 +19,7 @@ from likepion_provider.feed import read_feed
 from likepion_provider.web.fetch import Fetcher, Limits
 from likepion_provider.web.inflate import STEP, inflater
 from likepion_provider.web.sockets import is_public
+from tests.sockets import listening
 
 from ..site import Site, rss
 
@@ -205,9 +206,8 @@ async def test_a_length_that_does_not_fit(said: str, read: bool) -> None:
         writer.write(body[length:])
         writer.close()
 
-    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        feed = await read_feed(url, target=3, allow_private=True, timeout_s=5)
+    async with listening(talk) as port:
+        feed = await read_feed(f"http://127.0.0.1:{port}/", target=3, allow_private=True, timeout_s=5)
     assert [each.guid for each in feed.episodes] == ["g20", "g19", "g18"]
     assert feed.newest_certain == read
 
@@ -300,8 +300,7 @@ async def test_what_is_not_http_is_refused() -> None:
         await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(talk) as port:
         with pytest.raises(FeedInvalid, match="does not answer in HTTP"):
             await fetch(f"http://127.0.0.1:{port}/")
 

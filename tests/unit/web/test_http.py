@@ -25,6 +25,7 @@ from likepion_provider.platforms import PlatformHttp
 from likepion_provider.web.fetch import Fetcher
 from likepion_provider.web.http import connections
 from likepion_provider.web.visit import VisitLimits
+from tests.sockets import listening
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -58,12 +59,12 @@ class RawSite:
         self.url = ""
 
     async def __aenter__(self) -> RawSite:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
+        self._listening = listening(self._serve)
+        self.url = f"http://127.0.0.1:{await self._listening.__aenter__()}/"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await self._listening.__aexit__(None, None, None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -312,24 +313,16 @@ async def test_the_time_behind_other_accounts_is_not_the_sites() -> None:
 
 
 async def test_a_byte_now_and_then_ends_with_the_visit() -> None:
-    slow = asyncio.Event()
-
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        while not slow.is_set():
+        while True:
             writer.write(b"x")
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(slow.wait(), 0.05)
-        writer.close()
+            await asyncio.sleep(0.05)
 
-    server = await asyncio.start_server(drip, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with client(url) as http:
+    async with listening(drip) as port, client(f"http://127.0.0.1:{port}/") as http:
         http.begin_visit(VisitLimits(seconds=0.4))
         with pytest.raises(VisitTooLong):
             await asyncio.wait_for(http.get("page"), 5)
-    slow.set()
-    server.close()
 
 
 @pytest.mark.parametrize("value", ["a\r\nX: 1", "a\x00"])

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from likepion_provider.web import socks
 from likepion_provider.web.socks import GuardedProxy
+from tests.sockets import listening
 
 CONNECT, BIND, UDP_ASSOCIATE = 1, 2, 3
 
@@ -37,9 +39,7 @@ class Server:
 @contextlib.asynccontextmanager
 async def server(host: str = "127.0.0.1") -> AsyncIterator[Server]:
     served = Server()
-    listening = await asyncio.start_server(served.serve, host, 0)
-    served.port = listening.sockets[0].getsockname()[1]
-    async with listening:
+    async with listening(served.serve, host) as served.port:
         yield served
 
 
@@ -180,3 +180,22 @@ async def test_nothing_is_left_when_it_ends() -> None:
         writer.close()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", urlsplit(proxy.url).port)
+
+
+async def test_a_side_that_does_not_read_keeps_no_connection_open() -> None:
+    async def waits(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    async with listening(waits) as port:
+        async with GuardedProxy([f"http://127.0.0.1:{port}"]) as proxy:
+            _, _, writer = await ask(proxy, "127.0.0.1", port)
+            writer.write(bytes(50_000_000))
+            await asyncio.sleep(0.5)
+            assert ends_of(port)
+        assert not ends_of(port)
+        writer.transport.abort()
+
+
+def ends_of(port: int) -> list[Any]:
+    """The connections that this process has made to a port."""
+    return [each for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port]
