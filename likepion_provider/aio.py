@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from typing import Any, Generic, TypeVar
 
@@ -61,17 +62,30 @@ class Shared(Generic[K, V]):
 
 
 class Together(Generic[Question, Answer]):
-    """Gathers what coroutines ask while an answer is under way, and answers all of it at once, in a thread.
+    """Gathers what coroutines ask while answers are under way, and answers many questions at once, in a thread.
 
     :param answer: takes questions and returns, in their order, an answer or an exception for each.
     :param most: questions of one call.
+    :param side_by_side: calls at a time, among which what waits is shared.
+    :param least: questions that are not shared, but answered by one call.
     """
 
-    def __init__(self, answer: Callable[[list[Question]], list[Answer | Exception]], most: int = 256) -> None:
+    def __init__(
+        self,
+        answer: Callable[[list[Question]], list[Answer | Exception]],
+        most: int = 256,
+        *,
+        side_by_side: int = 1,
+        least: int = 1,
+    ) -> None:
         self._answer = answer
         self._most = most
+        self._side_by_side = side_by_side
+        self._least = least
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
-        self._answering: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[Any] | None] = set()
+        #: Those of them whose call is under way.
+        self._calling: set[asyncio.Task[Any] | None] = set()
 
     async def ask(self, question: Question) -> Answer:
         """The answer; what it rests on is read after this was called.
@@ -80,25 +94,34 @@ class Together(Generic[Question, Answer]):
         """
         done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, done))
-        # A loop that was closed in the middle, without ending its tasks, will not go on.
-        if self._answering is None or self._answering.get_loop().is_closed():
-            self._answering = asyncio.create_task(self._answer_all())
+        for tasks in (self._answering, self._calling):
+            # A loop that was closed in the middle, without ending its tasks, will not go on.
+            tasks.difference_update([each for each in tasks if each and each.get_loop().is_closed()])
+        if len(self._answering) < self._side_by_side:
+            self._answering.add(asyncio.create_task(self._answer_all()))
         return await done
 
     async def _answer_all(self) -> None:
+        task = asyncio.current_task()
         try:
             while self._waiting:
-                # A caller that has ended, perhaps with its event loop, is not there to use what it asked for.
-                self._waiting = [
-                    each for each in self._waiting if not (each[1].done() or each[1].get_loop().is_closed())
-                ]
-                group = self._waiting[: self._most]
-                del self._waiting[: self._most]
-                answers = await asyncio.to_thread(self._answer_safely, [question for question, _ in group])
-                for (_, done), answer in zip(group, answers, strict=True):
-                    _settle(done, answer)
+                await self._answer_some(task)
         finally:
-            self._answering = None
+            self._answering.discard(task)
+
+    async def _answer_some(self, task: asyncio.Task[Any] | None) -> None:
+        # A caller that has ended, perhaps with its event loop, is not there to use what it asked for.
+        self._waiting = [each for each in self._waiting if not (each[1].done() or each[1].get_loop().is_closed())]
+        share = max(self._least, math.ceil(len(self._waiting) / (self._side_by_side - len(self._calling))))
+        group = self._waiting[: min(self._most, share)]
+        del self._waiting[: len(group)]
+        self._calling.add(task)
+        try:
+            answers = await asyncio.to_thread(self._answer_safely, [question for question, _ in group])
+        finally:
+            self._calling.discard(task)
+        for (_, done), answer in zip(group, answers, strict=True):
+            _settle(done, answer)
 
     def _answer_safely(self, questions: list[Question]) -> list[Answer | Exception]:
         try:

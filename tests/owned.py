@@ -13,7 +13,9 @@ from likepion_provider.journal.schema import metadata
 
 OWNED = [table.name for table in metadata.sorted_tables if "manager_id" in table.c]
 _VERBS = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
-_BOUND = re.compile(r"\bmanager_id = (\?|%\()")
+_IS = "(?:=|IS|IS NOT DISTINCT FROM)"
+# The parameter, or the column of it in a statement that is run for many rows.
+_BOUND = re.compile(rf"\bmanager_id {_IS} (\?|%\(|anon_\d+\.manager\b)")
 
 
 def nameless(statement: str) -> list[str]:
@@ -25,10 +27,10 @@ def nameless(statement: str) -> list[str]:
 
 
 def _is_bound(statement: str, table: str) -> bool:
-    if re.match(rf"\s*INSERT INTO {table} \(", statement):
-        return re.match(rf"\s*INSERT INTO {table} \([^)]*\bmanager_id\b", statement) is not None
+    if re.search(rf"\bINSERT INTO {table} \(", statement):
+        return re.search(rf"\bINSERT INTO {table} \([^)]*\bmanager_id\b", statement) is not None
     # By the manager itself, or by another table that is.
-    own = re.search(rf"\b{table}\.manager_id = |= {table}\.manager_id\b", statement)
+    own = re.search(rf"\b{table}\.manager_id {_IS} |= {table}\.manager_id\b", statement)
     return own is not None and _BOUND.search(statement) is not None
 
 

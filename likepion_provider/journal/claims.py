@@ -34,9 +34,11 @@ from sqlalchemy import (
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.database import Database, put_absent, put_fresh
-from likepion_provider.journal.keys import among, in_parts, key_columns, read_keys, same_key
+from likepion_provider.journal.engine import PLANNED_ANEW
+from likepion_provider.journal.keys import among, in_parts, key_columns, one_of, read_keys, same_key
+from likepion_provider.journal.many import run_each
 from likepion_provider.journal.marks import is_unaccepted
-from likepion_provider.journal.owner import of_manager
+from likepion_provider.journal.owner import of_manager_too
 from likepion_provider.journal.schema import claim, failure, link, submission
 from likepion_provider.journal.tally import state_within_key
 from likepion_provider.manager.lease import Lease
@@ -178,8 +180,7 @@ class Claims:
         query = _CLAIMS.where(which).order_by(claim.c.account_id).with_for_update()
         with self._database.writing() as connection:
             live = [row.key for row in _read(connection, query) if row.lease.holds(now) and not row.is_spent][:most]
-            if live:
-                connection.execute(_TO_SCOPE, [{"account": key.account_id, "run": scope} for key in live])
+            run_each(connection, _TO_SCOPE, [{"account": key.account_id, "run": scope} for key in live])
         return live
 
     def ours(self, account_ids: Collection[str], now: Moment) -> list[PostAccount]:
@@ -302,8 +303,7 @@ def spend(connection: Connection, inserts: Mapping[str, str]) -> None:
 
     :param inserts: their names, by account id.
     """
-    if inserts:
-        connection.execute(_SPEND, [{"account": each, "insert": inserts[each]} for each in sorted(inserts)])
+    run_each(connection, _SPEND, [{"account": each, "insert": inserts[each]} for each in sorted(inserts)])
 
 
 def unspend(connection: Connection, account_id: str, insert_id: str) -> None:
@@ -319,9 +319,12 @@ def lock(connection: Connection, account_id: str) -> Claim | None:
 
 def lock_all(connection: Connection, account_ids: Iterable[str]) -> dict[str, Claim]:
     """The claims of some accounts, by account id, which no other transaction changes meanwhile."""
-    # As _in_order() has them.
-    query = _CLAIMS.order_by(claim.c.account_id).with_for_update()
-    return {row.account_id: row for row in _read_of(connection, query, account_ids)}
+    ids = sorted({*account_ids})
+    if len(ids) == 1:
+        row = lock(connection, ids[0])
+        return {} if row is None else {ids[0]: row}
+    found = connection.execute(_LOCKED_ALL, {"accounts": ids}, execution_options=PLANNED_ANEW)
+    return {row.account_id: row for row in (Claim(*each) for each in found)}
 
 
 def claimed(connection: Connection, account_ids: Collection[str], at: datetime) -> set[str]:
@@ -337,12 +340,14 @@ def claimed(connection: Connection, account_ids: Collection[str], at: datetime) 
 
 
 _CHANGING = tuple(column.name for column in claim.c if not column.primary_key)
-_CLAIMS = select(*(claim.c[name] for name in Claim._fields)).where(of_manager(claim))
+_CLAIMS = select(*(claim.c[name] for name in Claim._fields)).where(of_manager_too(claim))
 #: In place of an insert's name: it was reserved and not claimed yet, so nothing may rest on it.
 _NOT_CLAIMED = "not claimed"
 # Made once, as keys.of_key() says why.
-_OF_ACCOUNT = and_(of_manager(claim), claim.c.account_id == bindparam("account"))
+_OF_ACCOUNT = and_(of_manager_too(claim), claim.c.account_id == bindparam("account"))
 _LOCKED = _CLAIMS.where(_OF_ACCOUNT).with_for_update()
+# As _in_order() has them.
+_LOCKED_ALL = _CLAIMS.where(one_of(claim.c.account_id, "accounts")).order_by(claim.c.account_id).with_for_update()
 _TO_SCOPE = update(claim).where(_OF_ACCOUNT).values(scope=bindparam("run"), holder="")
 _SPEND = update(claim).where(_OF_ACCOUNT).values(insert_id=bindparam("insert"))
 _UNSPEND = update(claim).where(_OF_ACCOUNT, claim.c.insert_id == bindparam("insert")).values(insert_id="")
@@ -364,7 +369,7 @@ def _read(connection: Connection, query: Executable) -> list[Claim]:
 def _of_accounts(account_ids: Iterable[str]) -> Iterator[ColumnElement[bool]]:
     """Conditions, one per statement, that together name the claims of some accounts, in the order of all writers."""
     parts = in_parts(sorted({*account_ids}))
-    return (and_(of_manager(claim), claim.c.account_id.in_(part)) for part in parts)
+    return (and_(of_manager_too(claim), claim.c.account_id.in_(part)) for part in parts)
 
 
 def _read_of(connection: Connection, query: Select[Any], account_ids: Iterable[str]) -> list[Claim]:

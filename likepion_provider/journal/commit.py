@@ -19,6 +19,10 @@ from likepion_provider.journal.database import Database
 
 #: Operations of one transaction; a limit to how long it holds SQLite's lock.
 MAX_OPERATIONS = 256
+#: Transactions at a time on PostgreSQL, which works one while the worker makes the other; SQLite has one writer.
+SIDE_BY_SIDE = 2
+#: Operations that are worth a transaction of their own where others are under way.
+MIN_OPERATIONS = 16
 #: How often a transaction is tried that PostgreSQL ended because it and another waited for each other.
 DEADLOCK_TRIES = 5
 
@@ -35,7 +39,10 @@ class SharedCommit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Together[Operation, Any] = Together(self._answer, MAX_OPERATIONS)
+        side_by_side = SIDE_BY_SIDE if database.engine.dialect.name == "postgresql" else 1
+        self._together: Together[Operation, Any] = Together(
+            self._answer, MAX_OPERATIONS, side_by_side=side_by_side, least=MIN_OPERATIONS
+        )
 
     async def run(self, operation: Operation) -> Any:
         """The operation's result, once it is committed. A caller that is cancelled once it began undoes nothing.

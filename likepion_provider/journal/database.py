@@ -9,7 +9,6 @@ import contextlib
 import copy
 import functools
 import threading
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ from likepion_provider.journal.engine import make_engine, named_failures
 from likepion_provider.journal.owner import NOBODY, rows_of
 from likepion_provider.journal.schema import manager, setting
 from likepion_provider.manager.urls import site_address
-from likepion_provider.models import PostAccount
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -121,27 +119,6 @@ def put_absent(connection: Connection, table: Table) -> Any:
     return _put_absent(connection.dialect.name, table)
 
 
-def put_each_absent(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> Counter[PostAccount]:
-    """Put the rows that are not there, in as few statements as the database takes.
-
-    :return: how many were put, by post and account.
-    """
-    if not rows:
-        return Counter()
-    statement = put_absent(connection, table)
-    if connection.dialect.name == "postgresql":
-        keys = connection.execute(_returning(statement, table), rows)
-        return Counter(PostAccount(request_id, account_id) for request_id, account_id in keys)
-    # It is in the process: a statement for each row costs no round trip.
-    by_key: defaultdict[PostAccount, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by_key[PostAccount(row["request_id"], row["account_id"])].append(row)
-    counted = {"preserve_rowcount": True}
-    return Counter(
-        {key: connection.execute(statement, of, execution_options=counted).rowcount for key, of in by_key.items()}
-    )
-
-
 def put_fresh(connection: Connection, table: Table, *columns: str) -> Any:
     """An INSERT that, where the primary key is there already, changes only some columns."""
     return _put_fresh(connection.dialect.name, table, columns)
@@ -161,11 +138,6 @@ def _put_fresh(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
     statement = _insert(dialect)(table)
     fresh = {name: statement.excluded[name] for name in columns}
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=fresh)
-
-
-@functools.cache
-def _returning(statement: Any, table: Table) -> Any:
-    return statement.returning(table.c.request_id, table.c.account_id)
 
 
 def _insert(dialect: str) -> Any:

@@ -26,6 +26,10 @@ CONNECT_TIMEOUT_S = 10
 #: Parameters of psycopg's own, beside those of PostgreSQL's client library.
 PREPARE_THRESHOLD = "prepare_threshold"
 
+#: Execution options of a statement over as many rows as it is given: PostgreSQL plans it for their number, and for the
+#: tables as they are now. A prepared one keeps the plan that it had when the tables were small.
+PLANNED_ANEW = {"likepion_planned_anew": True}
+
 _LET_WRITE = (
     "Let the user that runs Airflow make and write what it needs there: the file's folder, the database's schema."
 )
@@ -117,7 +121,19 @@ def _postgres(url: URL) -> Engine:
     if PREPARE_THRESHOLD in given:
         arguments[PREPARE_THRESHOLD] = _threshold(str(given[PREPARE_THRESHOLD]))
         url = url.difference_update_query([PREPARE_THRESHOLD])
-    return create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    event.listen(engine, "do_execute", _plan_anew)
+    return engine
+
+
+def _plan_anew(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    """Run a statement that must not be prepared.
+
+    :return: whether it was one.
+    """
+    if is_one := "likepion_planned_anew" in context.execution_options:
+        cursor.execute(statement, parameters, prepare=False)
+    return is_one
 
 
 def _threshold(text: str) -> int | None:
@@ -205,16 +221,21 @@ def named_failures() -> Iterator[None]:
     except StatementError as error:
         words = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
         if isinstance(error, DataError | IntegrityError) or not isinstance(error, DBAPIError):
-            raise NotJournaled(f"the journal does not take a value: {words}") from error
+            raise not_taken(words) from error
         raise JournalUnusable(f"the journal's database failed: {words}", remedy=remedy_of(str(error.orig))) from error
     except (UnicodeError, OverflowError) as error:
         # From the driver, about a value.
-        raise NotJournaled(f"the journal does not take a value: {error}") from error
+        raise not_taken(error) from error
     except NoConnectionLeft as error:
         raise JournalUnusable(
             "the journal's database gave no connection in time",
             remedy="Nothing to do if it passes; else work fewer accounts at a time.",
         ) from error
+
+
+def not_taken(words: object) -> NotJournaled:
+    """That the database does not take a value."""
+    return NotJournaled(f"the journal does not take a value: {words}")
 
 
 def remedy_of(words: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -25,13 +25,13 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.visitors import InternalTraversal
 
-from likepion_provider.journal.owner import of_manager
+from likepion_provider.journal.owner import of_manager_too
 from likepion_provider.models import PostAccount
 
 #: SQLite takes 32,766 variables per statement, PostgreSQL 65,535.
 IDS_PER_QUERY = 10_000
 
-_Id = TypeVar("_Id", str, int)
+_Item = TypeVar("_Item")
 _Row = TypeVar("_Row")
 
 
@@ -46,7 +46,7 @@ def of_key(table: Table) -> ColumnElement[bool]:
     For statements that are made once: to build one costs more than to run it.
     """
     key = (table.c.request_id == bindparam("request"), table.c.account_id == bindparam("account"))
-    return and_(of_manager(table), *key)
+    return and_(of_manager_too(table), *key)
 
 
 def named(key: PostAccount) -> dict[str, Any]:
@@ -85,12 +85,12 @@ def among(table: Table, keys: Iterable[PostAccount]) -> Iterator[ColumnElement[b
         by_post[key.request_id].append(key.account_id)
     for request_id, ids in by_post.items():
         for part in in_parts(ids):
-            yield and_(of_manager(table), table.c.request_id == request_id, table.c.account_id.in_(part))
+            yield and_(of_manager_too(table), table.c.request_id == request_id, table.c.account_id.in_(part))
 
 
-def in_parts(ids: list[_Id]) -> Iterable[list[_Id]]:
+def in_parts(items: Sequence[_Item]) -> Iterable[Sequence[_Item]]:
     """Pieces that fit into one statement's variables."""
-    return (ids[start : start + IDS_PER_QUERY] for start in range(0, len(ids), IDS_PER_QUERY))
+    return (items[start : start + IDS_PER_QUERY] for start in range(0, len(items), IDS_PER_QUERY))
 
 
 class _Texts(TypeDecorator[Any]):

@@ -15,13 +15,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
 from likepion_provider.journal.bulk import bulk
 from likepion_provider.journal.claims import lock_all, refusals, spend, unspend
-from likepion_provider.journal.database import Database, put_each_absent
+from likepion_provider.journal.database import Database
 from likepion_provider.journal.episodes import Known, Page, Plan, plan
 from likepion_provider.journal.keys import (
     among,
@@ -37,8 +37,9 @@ from likepion_provider.journal.keys import (
     row_columns,
     same_key,
 )
+from likepion_provider.journal.many import put_each_absent, run_each
 from likepion_provider.journal.marks import EVIDENCE
-from likepion_provider.journal.owner import of_manager
+from likepion_provider.journal.owner import of_manager, of_manager_too
 from likepion_provider.journal.schema import LONG_AGO, link, submission
 from likepion_provider.journal.tally import state_within_key, tally
 from likepion_provider.manager.protocol import Record, normal_url
@@ -193,7 +194,7 @@ class Links:
             may_send = [call for call, refusal in zip(calls, lost, strict=True) if refusal is None]
             sendings = {call.key: Sending(uuid.uuid4().hex, tuple(call.urls)) for call in may_send}
             begun = each_with({call.key: call.begun(sendings[call.key].send_id) for call in may_send})
-            if _execute_many(connection, _BEGIN_SEND, begun) != sum(len(each["hashes"]) for each in begun):
+            if run_each(connection, _BEGIN_SEND, begun) != sum(len(each["hashes"]) for each in begun):
                 sendings = _still_ours(connection, sendings)
             spend(connection, {key.account_id: each.send_id for key, each in sendings.items() if each.urls})
         return [refusal or sendings[call.key] for call, refusal in zip(calls, lost, strict=True)]
@@ -205,7 +206,7 @@ class Links:
         An answer that arrives late is noted too, unless the URL went out in another insert meanwhile.
         """
         with self._database.writing() as connection:
-            _execute_many(connection, _END_SOME, [ended for call in sorted(calls) for ended in call.ended()])
+            run_each(connection, _END_SOME, [ended for call in sorted(calls) for ended in call.ended()])
             for at, keys in _by_time(calls).items():
                 tally(connection, keys, at)
         return [None] * len(calls)
@@ -313,6 +314,12 @@ class Links:
             return read_rows(connection, select(*LINK).where(_OF_KEY).order_by(link.c.id), Link, named(key))
 
 
+def unsettled() -> ColumnElement[bool]:
+    """The links of a key whose insert began and whose outcome is not known."""
+    state = state_within_key(link)
+    return or_(state == LinkState.SENDING, state == LinkState.UNKNOWN)
+
+
 def park(connection: Connection, keys: Collection[PostAccount], which: ColumnElement[bool], at: datetime) -> int:
     """File links of some accounts as unknown whose task ended before the answer to their insert came.
 
@@ -337,17 +344,17 @@ def _known(connection: Connection, calls: Sequence[Prepare]) -> dict[PostAccount
             found[known.key].append(known)
     of_account = {call.key.account_id: call.key for call in calls if call.once_per_account}
     for ids in in_parts(list(of_account)):
-        for row in connection.execute(_KNOWN.where(of_manager(link), link.c.account_id.in_(ids))):
+        for row in connection.execute(_KNOWN.where(of_manager_too(link), link.c.account_id.in_(ids))):
             known = Known(*row)
             found[of_account[known.account_id]].append(known)
     return found
 
 
 def _supersede(connection: Connection, plans: Mapping[PostAccount, Plan], at: Mapping[PostAccount, datetime]) -> None:
-    _execute_many(connection, _DROP, [{"row": each.id} for todo in plans.values() for each in todo.gone])
+    run_each(connection, _DROP, [{"row": each.id} for todo in plans.values() for each in todo.gone])
     moved = [(old, page) for todo in plans.values() for old, page in todo.moved]
     # Two links may take each other's URL: first, neither has one.
-    _execute_many(connection, _NO_URL, [{"row": old.id, "nothing": str(old.id)} for old, _ in moved])
+    run_each(connection, _NO_URL, [{"row": old.id, "nothing": str(old.id)} for old, _ in moved])
     takes = [
         {
             "row": old.id,
@@ -358,7 +365,7 @@ def _supersede(connection: Connection, plans: Mapping[PostAccount, Plan], at: Ma
         }
         for old, page in moved
     ]
-    _execute_many(connection, _TAKE_URL, takes)
+    run_each(connection, _TAKE_URL, takes)
 
 
 def _doubted(connection: Connection, keys: Collection[PostAccount]) -> set[PostAccount]:
@@ -380,7 +387,7 @@ def _count(
             tally(connection, {key, *(each.key for each in todo.gone)}, at[key])
         elif new[key]:
             more[key] = {"new": new[key]}
-    _execute_many(connection, _MORE_LINKS, each_with(more))
+    run_each(connection, _MORE_LINKS, each_with(more))
 
 
 def _prepared(key: PostAccount, known: Sequence[Known], todo: Plan, new: int) -> Prepared:
@@ -403,13 +410,6 @@ def _by_time(calls: Iterable[EndSend]) -> dict[datetime, list[PostAccount]]:
     for call in calls:
         keys[call.at].append(call.key)
     return keys
-
-
-def _execute_many(connection: Connection, statement: Executable, rows: list[dict[str, Any]]) -> int:
-    """Run a statement for each row; how many rows of the table that changed."""
-    if not rows:
-        return 0
-    return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def _row(key: PostAccount, episode: str, page: Page, at: datetime, *, doubted: bool) -> dict[str, Any]:
@@ -441,8 +441,6 @@ def _sha256(text: str) -> str:
 _KEY = key_columns(link)
 _OF_KEY = of_key(link)
 LINK = row_columns(link, Link)
-#: Links whose insert began and whose outcome is not known.
-UNSETTLED = or_(link.c.state == LinkState.SENDING, link.c.state == LinkState.UNKNOWN)
 
 
 def _may_be_sent(state: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -458,7 +456,7 @@ _MORE_LINKS = (
     update(submission).where(of_key(submission)).values(links=submission.c.links + bindparam("new"), ask_after=LONG_AGO)
 )
 _KNOWN = select(*(link.c[name] for name in Known._fields))
-_IS_ROW = and_(of_manager(link), link.c.id == bindparam("row"))
+_IS_ROW = and_(of_manager_too(link), link.c.id == bindparam("row"))
 _DROP = delete(link).where(_IS_ROW)
 _NO_URL = update(link).where(_IS_ROW).values(url_sha256=bindparam("nothing"))
 _TAKE_URL = (
@@ -474,7 +472,7 @@ _TAKE_URL = (
 )
 _BEGIN_SEND = (
     update(link)
-    .where(_OF_KEY, one_of(link.c.url_sha256, "hashes"), _may_be_sent(link.c.state))
+    .where(_OF_KEY, one_of(link.c.url_sha256, "hashes"), _may_be_sent(state_within_key(link)))
     .values(
         state=LinkState.SENDING,
         send_id=bindparam("send"),
@@ -485,7 +483,7 @@ _BEGIN_SEND = (
 )
 _END_SEND = (
     update(link)
-    .where(_OF_KEY, link.c.send_id == bindparam("send"), UNSETTLED)
+    .where(_OF_KEY, link.c.send_id == bindparam("send"), unsettled())
     .values(
         state=bindparam("to"),
         sends=link.c.sends - bindparam("not_sent"),

@@ -46,10 +46,21 @@ def rows_of(manager: int | None) -> Iterator[None]:
         _current.manager_id = before
 
 
+#: The statements' parameter for it.
+MANAGER = "manager"
 #: Asked anew whenever a statement is run, so statements are made once for all managers.
-_MANAGER = bindparam("manager", callable_=manager_id, type_=SmallInteger())
+_MANAGER = bindparam(MANAGER, callable_=manager_id, type_=SmallInteger())
 
 
 def of_manager(table: FromClause) -> ColumnElement[bool]:
     """The rows of the manager whose transaction it is; every statement has this for every table that it names."""
     return table.c.manager_id == _MANAGER
+
+
+def of_manager_too(table: FromClause) -> ColumnElement[bool]:
+    """The same, in a statement that names its rows by keys: no index of PostgreSQL's answers it.
+
+    In a table that it has no statistics of yet, PostgreSQL takes a manager to have a row or two, and would read all the
+    manager's rows by whatever index has the manager, where the keys would find the few.
+    """
+    return table.c.manager_id.is_not_distinct_from(_MANAGER)

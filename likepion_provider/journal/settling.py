@@ -31,7 +31,7 @@ from likepion_provider.journal.keys import (
     read_rows,
     row_columns,
 )
-from likepion_provider.journal.links import LINK, UNSETTLED, Link, park
+from likepion_provider.journal.links import LINK, Link, park, unsettled
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import link, submission
 from likepion_provider.journal.settings import get, put
@@ -141,7 +141,7 @@ class Settling:
         evidence = f"not handed out any more at {_shown(at)}: taken for stored"
         stored = _filed(LinkState.STORED, evidence, at, presumed=True)
         with self._database.writing() as connection:
-            connection.execute(update(link).where(_OF_KEY, UNSETTLED).values(stored), named(key))
+            connection.execute(update(link).where(_OF_KEY, unsettled()).values(stored), named(key))
             tally(connection, [key], at)
 
     # --- by a person ---

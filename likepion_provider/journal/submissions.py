@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Executable, and_, bindparam, case, func, select, update
+from sqlalchemy import Executable, Update, and_, bindparam, case, func, select, update
 
 from likepion_provider.clock import Moment
 from likepion_provider.errors import LeaseLost
@@ -27,6 +27,7 @@ from likepion_provider.journal.keys import (
     read_rows,
     row_columns,
 )
+from likepion_provider.journal.many import run_each
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import Words, submission
 from likepion_provider.masking import clean
@@ -186,14 +187,13 @@ class Submissions:
         return self._write(calls, _RECORD, Say.values)
 
     def _write(
-        self, calls: Sequence[_Writing], statement: Executable, values: Callable[[_Writing], dict[str, Any]]
+        self, calls: Sequence[_Writing], statement: Update, values: Callable[[_Writing], dict[str, Any]]
     ) -> list[LeaseLost | None]:
         with self._database.writing() as connection:
             lost = refusals(connection, calls)
             may_write = [call for call, refusal in zip(calls, lost, strict=True) if refusal is None]
-            if may_write:
-                rows = each_with({call.key: {"at": call.now.at} | values(call) for call in may_write})
-                connection.execute(statement, rows)
+            rows = each_with({call.key: {"at": call.now.at} | values(call) for call in may_write})
+            run_each(connection, statement, rows)
         return list(lost)
 
     def trouble(self, key: PostAccount, holder: str, now: Moment) -> datetime:

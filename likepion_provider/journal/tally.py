@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from likepion_provider.journal.keys import each_named, of_key, same_key
+from likepion_provider.journal.many import run_each
 from likepion_provider.journal.owner import of_manager
 from likepion_provider.journal.schema import LONG_AGO, link, submission
 from likepion_provider.models import LinkState, PostAccount
@@ -28,9 +29,8 @@ from likepion_provider.models import LinkState, PostAccount
 
 def tally(connection: Connection, keys: Iterable[PostAccount], at: datetime) -> None:
     """File the numbers of some accounts; to be called by whatever changes a link's state."""
-    rows = each_named(keys, {"at": at, "day": at.astimezone(timezone.utc).date().isoformat()})
-    if rows:
-        connection.execute(_TALLY, rows)
+    day = at.astimezone(timezone.utc).date().isoformat()
+    run_each(connection, _TALLY, each_named(keys, {"at": at, "day": day}))
 
 
 def retally(connection: Connection, which: ColumnElement[bool]) -> None:
@@ -56,6 +56,7 @@ _state = state_within_key(link)
 _STORED = _number(_state == LinkState.STORED)
 _PARKED = _number(_state == LinkState.UNKNOWN)
 _REFUSED = _number(_state == LinkState.REFUSED)
+_day = bindparam("day", type_=submission.c.delivered_on.type)
 #: Made once, as :func:`~likepion_provider.journal.keys.of_key` says why.
 _TALLY = (
     update(submission)
@@ -66,10 +67,10 @@ _TALLY = (
         parked=_PARKED,
         refused=_REFUSED,
         delivered_first=case(
-            (and_(submission.c.stored < _STORED, submission.c.delivered_first == ""), bindparam("day")),
+            (and_(submission.c.stored < _STORED, submission.c.delivered_first == ""), _day),
             else_=submission.c.delivered_first,
         ),
-        delivered_on=case((submission.c.stored < _STORED, bindparam("day")), else_=submission.c.delivered_on),
+        delivered_on=case((submission.c.stored < _STORED, _day), else_=submission.c.delivered_on),
         updated_at=bindparam("at"),
         # It has changed, so a run may have something to do.
         ask_after=LONG_AGO,

@@ -116,3 +116,31 @@ def test_a_url_that_went_out_is_in_no_other_accounts_way(journal: Journal) -> No
     first, *others = asyncio.run(all_three())
     assert first.urls == tuple(URLS[5:])
     assert [each.urls for each in others] == [tuple(URLS)] * 2
+
+
+def test_a_table_that_was_never_counted_is_read_by_the_keys(journal: Journal) -> None:
+    """On a journal's first day PostgreSQL has no statistics, and takes its tables to be as good as empty."""
+    if journal.database.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite plans without statistics: see tests/contract/test_journal_names.py")
+    tables = ("likepion_submission", "likepion_link")
+    with journal.database.writing() as connection:
+        for table in tables:
+            connection.exec_driver_sql(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    now = Moment.read(SYSTEM_CLOCK)
+    for day in range(12):
+        asyncio.run(worked(journal, [PostAccount(f"post-{day}", f"{day}-{key.account_id}") for key in KEYS], now))
+    claim(journal, KEYS, now)
+    links, submissions = journal.links, journal.submissions
+    with journal.database.writing() as connection:
+        submissions.begin.all([submissions.begin.call(key, "holder", now) for key in KEYS])
+        links.prepare.all([links.prepare.call(key, [(url, url) for url in URLS], now.at) for key in KEYS])
+        sendings = links.begin_send.all([links.begin_send.call(key, "holder", URLS, now) for key in KEYS])
+        ends = [links.end_send.call(key, sent, [], now.at) for key, sent in zip(KEYS, sendings, strict=True)]
+        links.end_send.all(ends)
+        counts = connection.exec_driver_sql("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables").all()
+    assert {table: count for table, count in counts if table in tables} == dict.fromkeys(tables, 0)
+
+
+async def worked(journal: Journal, keys: list[PostAccount], now: Moment) -> None:
+    claim(journal, keys, now)
+    await asyncio.gather(*(work(journal, key, now, URLS[:5]) for key in keys))

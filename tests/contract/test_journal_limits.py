@@ -14,6 +14,7 @@ from sqlalchemy import event
 from likepion_provider.clock import Moment
 from likepion_provider.errors import JournalUnusable
 from likepion_provider.journal import Journal, open_journal
+from likepion_provider.journal.commit import SIDE_BY_SIDE
 from likepion_provider.journal.database import Database
 from likepion_provider.journal.links import MAX_SENDS
 from likepion_provider.journal.owner import of_manager
@@ -138,12 +139,14 @@ async def test_attempts_that_lock_in_a_circle_are_disentangled(
 async def test_what_nobody_waits_for_any_more_is_not_begun(journal: Journal, clock: VirtualClock) -> None:
     now = hold(journal, clock)
     journal.links.prepare(KEY, episodes(URLS), now.at)
-    first = asyncio.create_task(journal.commit(time.sleep, 0.2))
-    await asyncio.sleep(0.05)
+    others = []
+    for _ in range(SIDE_BY_SIDE):
+        others.append(asyncio.create_task(journal.commit(time.sleep, 0.3)))
+        await asyncio.sleep(0.05)
     second = asyncio.create_task(journal.commit(journal.links.begin_send, KEY, "holder", URLS, now))
     await asyncio.sleep(0.05)
     second.cancel()
-    await first
+    await asyncio.gather(*others)
     await journal.commit(time.sleep, 0)
     assert [link.state for link in journal.links.of_key(KEY)] == [LinkState.PREPARED] * 2
 

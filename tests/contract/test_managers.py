@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -245,7 +246,7 @@ NOT_PLAYED = {"managers.listed", "managers.counts", "managers.rename"}
 def methods() -> Iterator[str]:
     tables = ("claims", "submissions", "links", "failures", "unfinished", "settling", "settings", "managers")
     journal = Journal.__new__(Journal)
-    Journal.__init__(journal, None)  # type: ignore[arg-type]
+    Journal.__init__(journal, SimpleNamespace(engine=create_engine("sqlite://")))  # type: ignore[arg-type]
     for name, table in ((each, type(getattr(journal, each))) for each in tables):
         yield from (f"{name}.{each}" for each, _ in inspect.getmembers(table, _is_method) if each[0] != "_")
     yield from (f"board.{each}" for each, _ in inspect.getmembers(Overview, inspect.isfunction) if each[0] != "_")

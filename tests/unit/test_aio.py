@@ -228,3 +228,50 @@ def test_an_event_loop_that_ended_in_the_middle_keeps_nobody_waiting() -> None:
 
     assert asyncio.run(ask()) == "THIRD"
     assert not any(each.done() for each in left)
+
+
+class Calls:
+    """What a :class:`Together` was called with; the first calls go on once as many as are meant to are under way."""
+
+    def __init__(self, side_by_side: int = 1, least: int = 1) -> None:
+        self.sizes: list[int] = []
+        self._all_there = threading.Barrier(side_by_side)
+        self.together: Together[int, int] = Together(self._answer, side_by_side=side_by_side, least=least)
+
+    def _answer(self, questions: list[int]) -> list[int | Exception]:
+        self.sizes.append(len(questions))
+        self._all_there.wait(5)
+        return [-each for each in questions]
+
+    async def ask(self, number: int) -> list[int]:
+        questions = (self.together.ask(each) for each in range(number))
+        return await asyncio.wait_for(asyncio.gather(*questions), 5)
+
+
+@pytest.mark.parametrize(("side_by_side", "sizes"), [(1, [9]), (2, [5, 4]), (3, [3, 3, 3])])
+async def test_what_waits_is_shared_among_the_calls(side_by_side: int, sizes: list[int]) -> None:
+    calls = Calls(side_by_side)
+    assert await calls.ask(9) == [-each for each in range(9)]
+    assert calls.sizes == sizes
+
+
+async def test_a_few_questions_are_not_shared() -> None:
+    calls = Calls(2, least=16)
+    assert await calls.ask(40) == [-each for each in range(40)]
+    assert calls.sizes == [20, 20]
+    calls = Calls(2, least=16)
+    calls._all_there = threading.Barrier(1)
+    await calls.ask(16)
+    assert calls.sizes == [16]
+
+
+@pytest.mark.parametrize("side_by_side", [1, 2])
+async def test_what_is_asked_as_an_answer_comes_is_answered(side_by_side: int) -> None:
+    """All who asked together ask again at the same moment: when the call that answered them is just ending."""
+    together: Together[int, int] = Together(lambda questions: [*questions], side_by_side=side_by_side)
+
+    async def ask_again_and_again(number: int) -> None:
+        for _ in range(50):
+            await together.ask(number)
+
+    await asyncio.wait_for(asyncio.gather(*map(ask_again_and_again, range(20))), 10)
