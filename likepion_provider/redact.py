@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 HIDDEN = "***"
+#: Kept with what they come to: a feed's is asked about for each account of its post, and at each look.
+_ADDRESSES = 512
 _MAX_SHOWN = 200
 #: Words are shorter.
 _MIN_TOKEN = 16
@@ -27,6 +29,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f]")
 _SHARED = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
 
 
+@functools.lru_cache(_ADDRESSES)
 def redact(url: str) -> str:
     """Show where an address points without what could open it.
 
@@ -69,7 +72,8 @@ def _shown_segment(segment: str) -> str:
     return segment if stem.lower() in _PLAIN else HIDDEN + extension
 
 
-def tokens(url: str) -> Iterator[str]:
+@functools.lru_cache(_ADDRESSES)
+def tokens(url: str) -> tuple[str, ...]:
     """The parts of an address that look like a token, and so must not be shown anywhere else either.
 
     They mix letters with digits or capitals with small letters, are longer than words are, or follow a word such as
@@ -79,7 +83,7 @@ def tokens(url: str) -> Iterator[str]:
         parts = urlsplit(url)
         host, user, password = parts.hostname or "", parts.username or "", parts.password or ""
     except ValueError:
-        return
+        return ()
     found = [user, password, *(pair.partition("=")[2] or pair for pair in re.split("[&;]", parts.query))]
     found += [label for label in host.split(".")[:-2] if _is_token(label)]
     before = ""
@@ -87,7 +91,7 @@ def tokens(url: str) -> Iterator[str]:
         if _is_token(segment) or before in _BEFORE_KEYS:
             found += [segment, _EXTENSION.sub("", segment)]
         before = unquote(segment).lower()
-    yield from (each for text in found for each in dict.fromkeys([text, unquote(text)]))
+    return tuple(each for text in found for each in dict.fromkeys([text, unquote(text)]))
 
 
 def _is_token(segment: str) -> bool:

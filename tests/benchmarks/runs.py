@@ -132,7 +132,7 @@ def sandbox(home: Path, job: Job) -> Iterator[tuple[dict[str, str], int]]:
     """
     seed = next(SEEDS)
     words = ("--accounts", job.accounts, "--posts", job.posts, "--waiting-posts", job.waiting, "--seed", seed)
-    times = ("--latency-s", job.latency_s, "--listing-delay-s", 0.5, "--api-key", KEY)
+    times = ("--latency-s", job.latency_s, "--listing-delay-s", job.latency_s, "--api-key", KEY)
     with sandbox_process(home, "--world", "built", *map(str, (*words, *times))) as addresses:
         yield addresses, seed
 

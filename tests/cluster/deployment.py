@@ -40,7 +40,7 @@ AIRFLOW = str(Path(sys.executable).with_name("airflow"))
 REDIS = "redis-server"
 SIMPLE_AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 #: Batches that one worker imports side by side.
-SLOTS = 3
+SLOTS = 4
 #: A quiet machine needs a sixth of this.
 RUN_TIMEOUT_S = 600.0
 IMPORT, INSERT = "import_batch.import_rss", "import_batch.insert_links"

@@ -40,7 +40,7 @@ class SandboxSite(Platform):
     domains = ("tide.example", "harbor.example", "lantern.example")
     needs = ("username", "password")
     needs_connection = "host: the site's address, as 'likepion sandbox' prints it"
-    poll_s = (0.5, 1, 1, 2, 5, 10)
+    poll_s = (0.1, 0.4, 1, 1, 2, 5, 10)
     rereads = Rereads(on_request=True)
     # It is one's own machine that answers.
     max_concurrency = 64
