@@ -126,16 +126,16 @@ class Claims:
         now: Moment,
         *,
         confirmed_counts: bool = True,
-        handed_over_counts: bool = True,
+        handed_over: bool = True,
     ) -> Reserved:
         """Take accounts under the claim rule, before they are claimed at the manager without a pull.
 
         :param lease: what a confirmed claim would give; until then, it only keeps our other runs away.
         :param confirmed_counts: False where a person says that the manager has lost its records, so that (b) does not
             hold.
-        :param handed_over_counts: False leaves what was handed over to the next run.
+        :param handed_over: False leaves what was handed over to the next run.
         """
-        free = {"", scope, *([HANDED_OVER] if handed_over_counts else [])}
+        free = {"", scope, *([HANDED_OVER] if handed_over else [])}
         reserved = Reserved({}, set())
         over = Lease(now.at, now.boot_id, now.boot_s)
         with self._database.writing() as connection:
@@ -164,7 +164,7 @@ class Claims:
         :param handed_over: take what was handed over, too.
         """
         lease = Lease.granted(now)
-        return self.reserve(scope, keys, lease, now, confirmed_counts=False, handed_over_counts=handed_over).taken
+        return self.reserve(scope, keys, lease, now, confirmed_counts=False, handed_over=handed_over).taken
 
     def adopt(self, scope: str, most: int, now: Moment, run_id: str = "") -> list[PostAccount]:
         """Take up claims that were handed over: by a run that had not asked for the accounts, or could not go on.

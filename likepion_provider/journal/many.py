@@ -40,8 +40,8 @@ from likepion_provider.journal.keys import in_parts
 from likepion_provider.journal.owner import MANAGER, manager_id
 from likepion_provider.models import PostAccount
 
-Row: TypeAlias = Mapping[str, Any]
-Types: TypeAlias = dict[str, TypeEngine[Any]]
+_Row: TypeAlias = Mapping[str, Any]
+_Types: TypeAlias = dict[str, TypeEngine[Any]]
 
 #: Rows from which on one execution costs PostgreSQL less than one for each, though it is planned anew.
 JOINED_FROM = 4
@@ -52,7 +52,7 @@ _COUNTED = {"preserve_rowcount": True}
 _BY_KEYS = select(*(func.set_config(f"enable_{each}", "off", true()) for each in ("seqscan", "hashjoin", "mergejoin")))
 
 
-def run_each(connection: Connection, statement: Update | Delete, rows: Sequence[Row]) -> int:
+def run_each(connection: Connection, statement: Update | Delete, rows: Sequence[_Row]) -> int:
     """Run a statement for each row of its parameters, no two of which are about the same row of the table.
 
     :param statement: made once.
@@ -72,7 +72,7 @@ def run_each(connection: Connection, statement: Update | Delete, rows: Sequence[
     return changed
 
 
-def put_each_absent(connection: Connection, table: Table, rows: Sequence[Row]) -> Counter[PostAccount]:
+def put_each_absent(connection: Connection, table: Table, rows: Sequence[_Row]) -> Counter[PostAccount]:
     """Put the rows that are not there.
 
     :param rows: all of the same columns.
@@ -80,7 +80,7 @@ def put_each_absent(connection: Connection, table: Table, rows: Sequence[Row]) -
     """
     put: Counter[PostAccount] = Counter()
     if connection.dialect.name != "postgresql":
-        by_key: defaultdict[PostAccount, list[Row]] = defaultdict(list)
+        by_key: defaultdict[PostAccount, list[_Row]] = defaultdict(list)
         for row in rows:
             by_key[PostAccount(row["request_id"], row["account_id"])].append(row)
         statement = put_absent(connection, table)
@@ -95,11 +95,11 @@ def put_each_absent(connection: Connection, table: Table, rows: Sequence[Row]) -
 
 
 @functools.cache
-def _joined(statement: Update | Delete, names: tuple[str, ...]) -> tuple[Any, Types]:
+def _joined(statement: Update | Delete, names: tuple[str, ...]) -> tuple[Any, _Types]:
     """The statement with the columns of its rows in place of its parameters, and of the manager's."""
     # Compiled, a parameter has the type of the column that it is for.
     parameters: dict[str, BindParameter[Any]] = statement.compile(dialect=postgresql.dialect()).binds  # type: ignore[no-untyped-call]
-    types: Types = {name: parameters[name].type for name in (*names, MANAGER)}
+    types: _Types = {name: parameters[name].type for name in (*names, MANAGER)}
     rows = _recordset(types)
 
     def column_of(element: Any, **_: Any) -> Any:
@@ -109,14 +109,14 @@ def _joined(statement: Update | Delete, names: tuple[str, ...]) -> tuple[Any, Ty
 
 
 @functools.cache
-def _put_joined(statement: Any, table: Table, names: tuple[str, ...]) -> tuple[Any, Types]:
-    types: Types = {name: table.c[name].type for name in names}
+def _put_joined(statement: Any, table: Table, names: tuple[str, ...]) -> tuple[Any, _Types]:
+    types: _Types = {name: table.c[name].type for name in names}
     put = statement.from_select(names, select(_recordset(types)))
     keys = put.returning(table.c.request_id, table.c.account_id).cte("put")
     return select(*keys.c, func.count()).group_by(*keys.c), types
 
 
-def _recordset(types: Types) -> FromClause:
+def _recordset(types: _Types) -> FromClause:
     """The rows that the statement is run with, as a table."""
     rows = func.json_to_recordset(bindparam("rows", type_=Text).cast(JSON))
     columns = (column(name, each) for name, each in types.items())
@@ -124,7 +124,7 @@ def _recordset(types: Types) -> FromClause:
     return select(table).limit(bindparam("number", type_=Integer)).subquery()
 
 
-def _values(connection: Connection, types: Types, rows: Sequence[Row]) -> dict[str, Any]:
+def _values(connection: Connection, types: _Types, rows: Sequence[_Row]) -> dict[str, Any]:
     """The rows as one parameter; each value is changed or refused as its type does.
 
     :raises NotJournaled: the database does not take a value.
