@@ -30,7 +30,6 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import visitors
 from sqlalchemy.types import TypeEngine
 
@@ -97,6 +96,8 @@ def put_each_absent(connection: Connection, table: Table, rows: Sequence[_Row]) 
 @functools.cache
 def _joined(statement: Update | Delete, names: tuple[str, ...]) -> tuple[Any, _Types]:
     """The statement with the columns of its rows in place of its parameters, and of the manager's."""
+    from sqlalchemy.dialects import postgresql  # late: no journal on SQLite needs it
+
     # Compiled, a parameter has the type of the column that it is for.
     parameters: dict[str, BindParameter[Any]] = statement.compile(dialect=postgresql.dialect()).binds  # type: ignore[no-untyped-call]
     types: _Types = {name: parameters[name].type for name in (*names, MANAGER)}
