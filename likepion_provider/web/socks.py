@@ -77,6 +77,7 @@ class GuardedProxy:
         for writer in self._writers:
             # Closed, it would wait for a side that does not read what was sent.
             writer.transport.abort()
+        # The sockets go with the loop's next turn, of which there may be none.
         await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
